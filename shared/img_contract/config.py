@@ -1,0 +1,150 @@
+"""The configuration of both containers: config.json, overridden by environment variables.
+
+A key `limits.pixels` in the file is IMG_LIMITS__PIXELS in the environment. The defaults are those of `make run`: a
+local folder and loopback sockets. All faults are reported together. docs/configuration.md has a row for every key.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Final
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import BaseSettings, JsonConfigSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+
+from .errors import ConfigError
+from .faults import describe_fault
+from .formats import Format
+
+MIB: Final = 1024 * 1024
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Address = Annotated[str, Field(pattern=r"^(tcp|ipc)://.+")]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class HttpConfig(_Section):
+    """Where img-rest listens."""
+
+    host: str = Field("127.0.0.1", description="Address that img-rest listens on.")
+    port: Port = Field(8080, description="Port that img-rest listens on.")
+    threads: int = Field(
+        512, ge=8, le=4096, description="Requests that are served at the same time; a slow upload takes one of them."
+    )
+    wait_seconds: Seconds = Field(60.0, description="The longest `wait` that a client may ask for.")
+    waiters: int = Field(
+        128, ge=0, description="Clients that may wait at the same time; a further one is answered at once."
+    )
+    stop_seconds: Seconds = Field(10.0, description="How long requests may take to end when img-rest is stopped.")
+
+
+class DoorbellConfig(_Section):
+    """The ZeroMQ line between the two."""
+
+    bind: Address = Field("tcp://127.0.0.1:5555", description="Where img-rest binds its PUSH socket.")
+    connect: Address = Field("tcp://127.0.0.1:5555", description="Where each img-engine connects its PULL socket.")
+
+
+class LimitsConfig(_Section):
+    """What is accepted. GET /limits tells clients."""
+
+    accept: tuple[Format, ...] = Field(tuple(Format), min_length=1, description="Formats that may be uploaded.")
+    upload_bytes: int = Field(128 * MIB, ge=1, description="Largest upload, in bytes.")
+    pixels: int = Field(100_000_000, ge=1, description="Most pixels of an uploaded picture, width × height.")
+    frames: int = Field(1000, ge=1, description="Most frames of an uploaded animation.")
+    queue: int = Field(10_000, ge=1, description="Most jobs that may wait; a further upload is answered with 503.")
+    free_bytes: int = Field(
+        256 * MIB, ge=0, description="Free space to keep on the volume; below it an upload is answered with 507."
+    )
+
+
+class EngineConfig(_Section):
+    """How img-engine works."""
+
+    children: int = Field(0, ge=0, le=256, description="Child processes, each rendering one job; 0: one per core.")
+    job_seconds: Seconds = Field(60.0, description="Time after which a child is killed, which costs an attempt.")
+    child_bytes: int = Field(1024 * MIB, ge=256 * MIB, description="Address space of a child (RLIMIT_AS), in bytes.")
+    attempts: int = Field(3, ge=1, le=100, description="Attempts at a job before it fails.")
+    heartbeat_seconds: Seconds = Field(5.0, description="How often an engine touches its claims.")
+    lease_seconds: Seconds = Field(
+        30.0, description="A claim that was not touched for this long is dead; longer than two heartbeats."
+    )
+    stop_seconds: Seconds = Field(20.0, description="How long jobs may take to end when an engine is stopped.")
+
+
+class Config(BaseSettings):
+    """Everything that can be set."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="forbid", env_prefix="IMG_", env_nested_delimiter="__", nested_model_default_partial_update=True
+    )
+
+    volume: Path = Field(Path("var"), description="The folder that both containers share.")
+    retention_seconds: Seconds = Field(24 * 3600.0, description="How long an ended job is kept.")
+    log_level: str = Field(
+        "info", pattern="^(debug|info|warning|error)$", description="debug, info, warning or error."
+    )
+    http: HttpConfig = HttpConfig()
+    doorbell: DoorbellConfig = DoorbellConfig()
+    limits: LimitsConfig = LimitsConfig()
+    engine: EngineConfig = EngineConfig()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, JsonConfigSettingsSource(settings_cls)
+
+
+def load_config(path: Path | None) -> Config:
+    """Read the configuration from a file (None: defaults) and the environment. Raises ConfigError with every fault."""
+    if path is not None:
+        _check_file(path)
+
+    class FromFile(Config):
+        model_config = SettingsConfigDict(json_file=path)
+
+    try:
+        config = FromFile()
+    except ValidationError as error:
+        raise ConfigError(_faults(error)) from None
+    except ValueError as error:  # an environment variable that should have been JSON
+        raise ConfigError([str(error)]) from None
+    if config.engine.lease_seconds <= 2 * config.engine.heartbeat_seconds:
+        raise ConfigError(
+            [
+                "engine.lease_seconds: expected more than two heartbeats "
+                f"({2 * config.engine.heartbeat_seconds:g}), found {config.engine.lease_seconds:g}"
+            ]
+        )
+    return config
+
+
+def _check_file(path: Path) -> None:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError([f"{path}: expected a file that can be read, found: {error.strerror}"]) from None
+    except ValueError as error:
+        raise ConfigError([f"{path}: expected JSON, found: {error}"]) from None
+    if not isinstance(content, dict):
+        raise ConfigError([f"{path}: expected a JSON object, found: {type(content).__name__}"])
+
+
+def _faults(error: ValidationError) -> list[str]:
+    details = error.errors()
+    # A list with a bad item is reported twice, once for the item and once for itself; the item says more.
+    inner = {fault["loc"][:-1] for fault in details}
+    return [
+        f"{'.'.join(map(str, fault['loc']))}: {describe_fault(fault)}" for fault in details if fault["loc"] not in inner
+    ]

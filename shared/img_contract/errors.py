@@ -1,0 +1,66 @@
+"""Every error that the contract raises on purpose.
+
+ContractError
+├── ConfigError          the configuration has faults, all of them listed
+├── UnknownJob           no job of that id is on the volume
+├── JobDeleted           the job's owner deleted it
+├── JobNotDone           a result was asked of a job that has none (carries the status)
+└── StoreError           the volume, not the job, is at fault
+    ├── StoreFull        no space or quota left
+    └── StoreUnavailable any other failure to read or write
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .outcome import JobStatus
+
+
+class ContractError(Exception):
+    """Root of the contract's errors."""
+
+
+class ConfigError(ContractError):
+    """The configuration has faults; `faults` has one line for each."""
+
+    def __init__(self, faults: list[str]) -> None:
+        super().__init__("the configuration has faults:\n" + "\n".join(f"  - {fault}" for fault in faults))
+        self.faults = faults
+
+
+class UnknownJob(ContractError):
+    """No job of this id: it never was, or it has expired."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(f"no job {job_id[:64]!r}")
+        self.job_id = job_id
+
+
+class JobDeleted(ContractError):
+    """The job ended, and then its owner deleted it."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(f"job {job_id} was deleted")
+        self.job_id = job_id
+
+
+class JobNotDone(ContractError):
+    """A result was asked of a job that is queued, processing, failed or cancelled."""
+
+    def __init__(self, status: JobStatus) -> None:
+        super().__init__(f"job {status.job.id} is {status.state}")
+        self.status = status
+
+
+class StoreError(ContractError):
+    """The volume is at fault. What was being done was not done, and may be tried again."""
+
+
+class StoreFull(StoreError):
+    """The volume has no space, inodes or quota left."""
+
+
+class StoreUnavailable(StoreError):
+    """The volume cannot be read or written for another reason."""

@@ -1,0 +1,66 @@
+"""The picture formats that the service knows by name, and how each is told by its first bytes.
+
+What Pillow calls them and how they are written is the engine's business (`img_engine.formats`).
+"""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+from typing import Final
+
+
+class Format(StrEnum):
+    """A picture format that can be accepted."""
+
+    JPEG = "jpeg"
+    PNG = "png"
+    WEBP = "webp"
+    GIF = "gif"
+    AVIF = "avif"
+    HEIC = "heic"
+    TIFF = "tiff"
+    BMP = "bmp"
+
+
+class OutputFormat(StrEnum):
+    """A picture format that can be written."""
+
+    JPEG = "jpeg"
+    PNG = "png"
+    WEBP = "webp"
+    GIF = "gif"
+    AVIF = "avif"
+
+
+MEDIA_TYPES: Final[dict[Format, str]] = {
+    Format.JPEG: "image/jpeg",
+    Format.PNG: "image/png",
+    Format.WEBP: "image/webp",
+    Format.GIF: "image/gif",
+    Format.AVIF: "image/avif",
+    Format.HEIC: "image/heic",
+    Format.TIFF: "image/tiff",
+    Format.BMP: "image/bmp",
+}
+
+SIGNATURE_BYTES: Final = 32
+"""How many of the first bytes `sniff` wants to see."""
+
+# An ISO base media file (ISO/IEC 14496-12) starts with an `ftyp` box: length, "ftyp", major brand, minor version,
+# compatible brands. AVIF is told before HEIC, since both may carry the generic brand mif1.
+_SIGNATURES: Final[tuple[tuple[Format, re.Pattern[bytes]], ...]] = (
+    (Format.JPEG, re.compile(rb"\xff\xd8\xff")),
+    (Format.PNG, re.compile(rb"\x89PNG\r\n\x1a\n")),
+    (Format.GIF, re.compile(rb"GIF8[79]a")),
+    (Format.WEBP, re.compile(rb"RIFF.{4}WEBP", re.DOTALL)),
+    (Format.AVIF, re.compile(rb".{4}ftyp(?:avif|avis|(?:mif1|msf1|miaf).{4}(?:.{4}){0,3}avi[fs])", re.DOTALL)),
+    (Format.HEIC, re.compile(rb".{4}ftyp(?:hei[cxms]|hev[cxms]|mif1|msf1)", re.DOTALL)),
+    (Format.TIFF, re.compile(rb"II\*\0|MM\0\*")),
+    (Format.BMP, re.compile(rb"BM.{4}.{4}.{4}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0", re.DOTALL)),
+)
+
+
+def sniff(head: bytes) -> Format | None:
+    """Tell a picture's format by its first `SIGNATURE_BYTES` bytes; None if it is none that we know."""
+    return next((name for name, signature in _SIGNATURES if signature.match(head)), None)

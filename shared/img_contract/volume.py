@@ -1,0 +1,302 @@
+"""JobStore on a directory tree: any POSIX file system with atomic rename, exclusive create and hard links.
+
+    incoming/<guid>/         a submission being written, or a job on its way out; swept when it is an hour old
+    jobs/<xx>/<guid>/        xx: the guid's first two characters
+        job.json             the message; immutable
+        source               the upload; immutable
+        claim.1, claim.2 …   one per attempt, created exclusively; its mtime is the heartbeat
+        claim.1.ended        that attempt was given up by its holder, with the reason
+        result/<n>-<name>    outputs of attempt n, published by rename
+        outcome.json         written once, exclusively: done, failed or cancelled, with its facts
+        deleted              its owner deleted it after it had ended
+    pending/<guid>           empty; there from submission until the outcome
+    engines/<name>           empty; its mtime says when that engine was last alive
+
+This module has the client's side and the outcome; `claims` has the attempts, `upkeep` the cleaning.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from pydantic import ValidationError
+
+from .claims import LeaseWatch, VolumeClaim, claims_in, started_at
+from .durable import create_exclusively, fsync_directory, read_file, storage_faults, write_durably
+from .errors import JobDeleted, JobNotDone, StoreUnavailable, UnknownJob
+from .formats import MEDIA_TYPES, sniff
+from .job import JOB_ID, Job, Resize, Source, new_job_id, now
+from .outcome import Failure, FailureCode, JobStatus, Outcome, Output, State
+from .store import StoreHealth
+from .upkeep import Upkeep
+
+PENDING_PORTION: Final = 1000
+"""How many of the oldest pending jobs one sweep looks at; the rest wait their turn."""
+
+ENGINE_SILENCE_SECONDS: Final = 30.0
+"""An engine that has not announced itself for this long is not counted as alive."""
+
+
+@dataclass
+class VolumeStore:
+    """Jobs on a shared directory. The API calls it from many threads; an engine claims from one thread only."""
+
+    root: Path
+    retention_seconds: float = 24 * 3600.0
+    lease_seconds: float = 30.0
+    attempts: int = 3
+    _watch: LeaseWatch = field(init=False, repr=False)
+    _upkeep: Upkeep = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self.root = self.root.absolute()
+        self._watch = LeaseWatch(self.lease_seconds)
+        self._upkeep = Upkeep(self.root, self.retention_seconds)
+
+    def prepare(self) -> None:
+        """Create the top folders. Both containers do it at start; either may be first. Raises StoreError."""
+        with storage_faults():
+            for name in ("incoming", "jobs", "pending", "engines"):
+                (self.root / name).mkdir(parents=True, exist_ok=True)
+            fsync_directory(self.root)
+
+    # The client's side
+
+    def begin(self) -> VolumeSubmission:
+        with storage_faults():
+            return VolumeSubmission(self)
+
+    def status(self, job_id: str) -> JobStatus:
+        folder = self.folder(job_id)
+        try:
+            with storage_faults(missing_passes=True):
+                names = os.listdir(folder)
+                if "deleted" in names:
+                    raise JobDeleted(job_id)
+                outcome = _read_outcome(folder) if "outcome.json" in names else None
+                attempt = max(claims_in(names), default=0)
+                job = Job.model_validate_json(read_file(folder / "job.json"))
+                started = outcome.started_at if outcome else started_at(folder, attempt)
+        except FileNotFoundError:
+            raise UnknownJob(job_id) from None
+        except ValidationError as error:
+            raise StoreUnavailable(f"a record of job {job_id} is damaged: {error.error_count()} faults") from error
+        if outcome:
+            state, attempt = State(outcome.state), outcome.attempt
+        else:
+            state = State.PROCESSING if attempt else State.QUEUED
+        kept_from = outcome.finished_at if outcome else job.submitted_at
+        expires_at = kept_from + timedelta(seconds=self.retention_seconds)
+        return JobStatus(job, state, attempt, started, expires_at, outcome)
+
+    def ended(self, job_id: str) -> bool:
+        folder = self.folder(job_id)
+        return (folder / "outcome.json").exists() or not folder.exists()
+
+    def open_result(self, job_id: str, name: str | None = None) -> tuple[Path, Output, JobStatus]:
+        status = self.status(job_id)
+        if status.outcome is None or status.state is not State.DONE:
+            raise JobNotDone(status)
+        for output in status.outcome.outputs:
+            if name in (None, output.name):
+                return self.folder(job_id) / "result" / output.file, output, status
+        raise UnknownJob(f"{job_id}/{name}")
+
+    def cancel(self, job_id: str) -> None:
+        folder = self.folder(job_id)
+        if not (folder / "job.json").exists():
+            raise UnknownJob(job_id)
+        with storage_faults(missing_passes=True):
+            try:
+                attempt = max(claims_in(os.listdir(folder)), default=0)
+                cancelled = Outcome(
+                    state=State.CANCELLED,
+                    attempt=attempt,
+                    started_at=started_at(folder, attempt),
+                    finished_at=now(),
+                )
+                if not self.end(folder, cancelled) and _read_outcome(folder).state is not State.CANCELLED:
+                    create_exclusively(folder / "deleted", b"", durable=True)
+            except FileNotFoundError:
+                return  # it expired under our hands
+            (folder / "source").unlink(missing_ok=True)
+            shutil.rmtree(folder / "result", ignore_errors=True)
+
+    # The engine's side
+
+    def pending(self) -> list[str]:
+        with storage_faults():
+            markers = sorted((entry.stat().st_mtime_ns, entry.name) for entry in self._markers())
+        ids = [name for _, name in markers[:PENDING_PORTION]]
+        self._watch.forget_all_but(ids)
+        return [job_id for job_id in ids if self._claimable(job_id) is not None]
+
+    def claim(self, job_id: str, engine: str) -> VolumeClaim | None:
+        attempts = self._claimable(job_id)
+        if attempts is None:
+            return None
+        folder = self.folder(job_id)
+        try:
+            with storage_faults(missing_passes=True):
+                try:
+                    job = Job.model_validate_json(read_file(folder / "job.json"))
+                    if job.id != job_id:
+                        raise ValueError("it carries another id")
+                except ValueError as error:  # pydantic's ValidationError is one
+                    detail = f"job.json is damaged: {str(error).splitlines()[0]}"
+                    self._give_up(folder, attempts, FailureCode.JOB_DAMAGED, detail)
+                    return None
+                if attempts >= self.attempts:
+                    detail = f"gave up after {attempts} attempts; the last one ended with: {_last_reason(folder, attempts)}"
+                    self._give_up(folder, attempts, FailureCode.ATTEMPTS_EXHAUSTED, detail)
+                    return None
+                return VolumeClaim.take(self, folder, job, attempts + 1, engine)
+        except FileNotFoundError:
+            return None  # it expired under our hands
+
+    def upkeep(self) -> None:
+        with storage_faults():
+            self._upkeep.portion()
+
+    def announce(self, engine: str) -> None:
+        with storage_faults():
+            (self.root / "engines" / engine).touch()
+
+    def withdraw(self, engine: str) -> None:
+        with storage_faults():
+            (self.root / "engines" / engine).unlink(missing_ok=True)
+
+    def health(self) -> StoreHealth:
+        # The probe proves that the volume takes writes, and its mtime is the volume's own clock: the engines'
+        # mtimes are compared with it, never with this machine's clock.
+        probe = self.root / "incoming" / f".probe-{new_job_id()}"
+        with storage_faults():
+            write_durably(probe, b"")
+            present = probe.stat().st_mtime
+            probe.unlink()
+            last_seen = [entry.stat().st_mtime for entry in os.scandir(self.root / "engines")]
+            pending = sum(1 for _ in self._markers())
+            return StoreHealth(
+                free_bytes=shutil.disk_usage(self.root).free,
+                pending=pending,
+                engines=sum(1 for seen in last_seen if present - seen < ENGINE_SILENCE_SECONDS),
+            )
+
+    # What the parts of this store share
+
+    def folder(self, job_id: str) -> Path:
+        """The job's folder, whether it exists or not. Raises UnknownJob for anything but a guid."""
+        if not JOB_ID.fullmatch(job_id):
+            raise UnknownJob(job_id)
+        return self.root / "jobs" / job_id[:2] / job_id
+
+    def end(self, folder: Path, outcome: Outcome) -> bool:
+        """The exclusive last step: the first outcome stands. Either way nothing is pending afterwards."""
+        first = create_exclusively(folder / "outcome.json", _json(outcome), durable=True)
+        (self.root / "pending" / folder.name).unlink(missing_ok=True)
+        return first
+
+    def _claimable(self, job_id: str) -> int | None:
+        """How many attempts the job has had, if it can be claimed now; else None."""
+        try:
+            folder = self.folder(job_id)
+            names = os.listdir(folder)
+        except (UnknownJob, FileNotFoundError, NotADirectoryError):
+            return None
+        if "outcome.json" in names:  # an engine died between the outcome and the marker
+            (self.root / "pending" / job_id).unlink(missing_ok=True)
+            return None
+        attempts = max(claims_in(names), default=0)
+        if attempts == 0 or f"claim.{attempts}.ended" in names or self._watch.dead(folder / f"claim.{attempts}"):
+            return attempts
+        return None
+
+    def _give_up(self, folder: Path, attempts: int, code: FailureCode, detail: str) -> None:
+        failure = Failure(code=code, detail=detail)
+        started = started_at(folder, attempts)
+        self.end(
+            folder,
+            Outcome(state=State.FAILED, attempt=attempts, started_at=started, finished_at=now(), error=failure),
+        )
+
+    def _markers(self) -> list[os.DirEntry[str]]:
+        return [entry for entry in os.scandir(self.root / "pending") if JOB_ID.fullmatch(entry.name)]
+
+
+class VolumeSubmission:
+    """An upload being streamed to incoming/<guid>/source."""
+
+    def __init__(self, store: VolumeStore) -> None:
+        self._store = store
+        self._id = new_job_id()
+        self._folder = store.root / "incoming" / self._id
+        self._folder.mkdir()
+        self._file = open(self._folder / "source", "xb", buffering=0)  # noqa: SIM115  closed by __exit__
+        self.received = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._file.close()
+        shutil.rmtree(self._folder, ignore_errors=True)  # nothing is there any more after a commit
+
+    def write(self, chunk: bytes) -> None:
+        with storage_faults():
+            view = memoryview(chunk)
+            while view:
+                view = view[self._file.write(view) :]
+        self.received += len(chunk)
+
+    def commit(self, *, filename: str | None, head: bytes, resize: Resize) -> Job:
+        picture = sniff(head)
+        if picture is None:
+            raise ValueError("not a picture that can be accepted")
+        source = Source(
+            filename=filename, media_type=MEDIA_TYPES[picture], format=picture, bytes=self.received
+        )
+        job = Job(id=self._id, submitted_at=now(), source=source, resize=resize)
+        folder = self._store.folder(job.id)
+        with storage_faults():
+            os.fsync(self._file.fileno())
+            self._file.close()
+            write_durably(self._folder / "job.json", _json(job))
+            fsync_directory(self._folder)
+            try:
+                folder.parent.mkdir()
+                fsync_directory(folder.parent.parent)
+            except FileExistsError:
+                pass
+            os.rename(self._folder, folder)  # from here on the job exists
+            try:
+                fsync_directory(folder.parent)
+                (self._store.root / "pending" / job.id).touch()
+                fsync_directory(self._store.root / "pending")
+            except OSError:
+                shutil.rmtree(folder, ignore_errors=True)  # nobody has been told of it
+                raise
+        return job
+
+
+def _json(record: Job | Outcome) -> bytes:
+    return record.model_dump_json(indent=1).encode() + b"\n"
+
+
+def _read_outcome(folder: Path) -> Outcome:
+    return Outcome.model_validate_json(read_file(folder / "outcome.json"))
+
+
+def _last_reason(folder: Path, attempt: int) -> str:
+    try:
+        return re.sub(r"\s+", " ", read_file(folder / f"claim.{attempt}.ended").decode(errors="replace")).strip()
+    except FileNotFoundError:
+        return "the engine died without a word"
