@@ -55,7 +55,7 @@ class LimitsConfig(_Section):
 
     accept: tuple[Format, ...] = Field(tuple(Format), min_length=1, description="Formats that may be uploaded.")
     upload_bytes: int = Field(128 * MIB, ge=1, description="Largest upload, in bytes.")
-    pixels: int = Field(100_000_000, ge=1, description="Most pixels of an uploaded picture, width × height.")
+    pixels: int = Field(64_000_000, ge=1, description="Most pixels of an uploaded picture, and of a result: width × height.")
     frames: int = Field(1000, ge=1, description="Most frames of an uploaded animation.")
     queue: int = Field(10_000, ge=1, description="Most jobs that may wait; a further upload is answered with 503.")
     free_bytes: int = Field(

@@ -45,12 +45,12 @@ class Rendered:
 
 
 @dataclass(frozen=True)
-class StoreHealth:
-    """What the store can say of itself."""
+class Capacity:
+    """How much room there is for further jobs."""
 
     free_bytes: int
     pending: int
-    engines: int
+    """Jobs that have not ended."""
 
 
 class Submission(AbstractContextManager["Submission"], Protocol):
@@ -138,5 +138,8 @@ class JobStore(Protocol):
     def withdraw(self, engine: str) -> None:
         """Say that this engine has stopped."""
 
-    def health(self) -> StoreHealth:
-        """Prove that the store takes writes, and count. Raises StoreError."""
+    def engines(self) -> list[str]:
+        """Prove that the store takes writes, and name the engines that are alive. Raises StoreError."""
+
+    def capacity(self) -> Capacity:
+        """How much room there is. Raises StoreError."""

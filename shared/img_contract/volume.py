@@ -34,7 +34,7 @@ from .errors import JobDeleted, JobNotDone, StoreUnavailable, UnknownJob
 from .formats import MEDIA_TYPES, sniff
 from .job import JOB_ID, Job, Resize, Source, new_job_id, now
 from .outcome import Failure, FailureCode, JobStatus, Outcome, Output, State
-from .store import StoreHealth
+from .store import Capacity
 from .upkeep import Upkeep
 
 PENDING_PORTION: Final = 1000
@@ -173,21 +173,20 @@ class VolumeStore:
         with storage_faults():
             (self.root / "engines" / engine).unlink(missing_ok=True)
 
-    def health(self) -> StoreHealth:
-        # The probe proves that the volume takes writes, and its mtime is the volume's own clock: the engines'
-        # mtimes are compared with it, never with this machine's clock.
+    def engines(self) -> list[str]:
+        # The probe's mtime is the volume's own clock: the engines' mtimes are compared with it, never with this
+        # machine's clock. That it can be written is the proof that the volume takes writes.
         probe = self.root / "incoming" / f".probe-{new_job_id()}"
         with storage_faults():
             write_durably(probe, b"")
             present = probe.stat().st_mtime
             probe.unlink()
-            last_seen = [entry.stat().st_mtime for entry in os.scandir(self.root / "engines")]
-            pending = sum(1 for _ in self._markers())
-            return StoreHealth(
-                free_bytes=shutil.disk_usage(self.root).free,
-                pending=pending,
-                engines=sum(1 for seen in last_seen if present - seen < ENGINE_SILENCE_SECONDS),
-            )
+            seen = {entry.name: entry.stat().st_mtime for entry in os.scandir(self.root / "engines")}
+        return [name for name, last in seen.items() if present - last < ENGINE_SILENCE_SECONDS]
+
+    def capacity(self) -> Capacity:
+        with storage_faults():
+            return Capacity(shutil.disk_usage(self.root).free, sum(1 for _ in self._markers()))
 
     # What the parts of this store share
 

@@ -1,0 +1,82 @@
+"""The composition root of the engine: loads the configuration, builds the real parts, and runs them."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import socket
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+from img_contract.config import load_config
+from img_contract.doorbell import ZmqListener
+from img_contract.errors import ConfigError, StoreError
+from img_contract.logs import configure_logs
+from img_contract.volume import VolumeStore
+
+from .opening import PictureLimits
+from .pool import Children
+from .worker import Worker
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run an engine until SIGTERM or SIGINT. Returns the exit status: 2 for a faulty configuration or volume."""
+    options = _parser().parse_args(arguments)
+    try:
+        config = load_config(options.config)
+        store = VolumeStore(config.volume, config.retention_seconds, config.engine.lease_seconds, config.engine.attempts)
+        store.prepare()
+    except (ConfigError, StoreError) as error:
+        print(f"img-engine: {error}", file=sys.stderr)
+        return 2
+    if options.check:
+        return 0 if any(name.startswith(f"{socket.gethostname()}.") for name in store.engines()) else 1
+    configure_logs(config.log_level, "img-engine")
+    count = config.engine.children or len(os.sched_getaffinity(0))
+    doorbell = ZmqListener(config.doorbell.connect)
+    worker = Worker(
+        _name(),
+        store,
+        doorbell,
+        Children(count, config.engine.child_bytes, config.engine.job_seconds),
+        count,
+        config.engine,
+        PictureLimits(config.limits.pixels, config.limits.frames),
+    )
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: worker.stop())
+    worker.run()
+    doorbell.close()
+    return 0
+
+
+def _name() -> str:
+    """This engine's name: its host (in a container: the container's id) and its process number."""
+    return f"{socket.gethostname()}.{os.getpid()}"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="img-engine",
+        description="Takes jobs from the shared volume, renders each in a child process, and publishes the results. "
+        "Any number of engines may share a volume.",
+        epilog="Every key of the configuration can be overridden by an environment variable: engine.children is "
+        "IMG_ENGINE__CHILDREN. docs/configuration.md lists them.",
+    )
+    default = os.environ.get("IMG_CONFIG")
+    parser.add_argument(
+        "--config",
+        type=Path,
+        default=Path(default) if default else None,
+        metavar="FILE",
+        help="config.json; without it, $IMG_CONFIG, else built-in defaults (a local folder, loopback sockets)",
+    )
+    parser.add_argument("--check", action="store_true", help="tell whether the engine on this host is alive, and exit")
+    parser.add_argument("--version", action="version", version=version("img-engine"))
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,26 @@
+"""Every error that the engine raises on purpose.
+
+EngineError
+├── PictureRefused   the picture is at fault: the job fails at once, with this reason
+└── AttemptSpent     the child died or outran its time: the attempt counts, another may start
+"""
+
+from __future__ import annotations
+
+from img_contract.outcome import Failure, FailureCode
+
+
+class EngineError(Exception):
+    """Root of the engine's errors."""
+
+
+class PictureRefused(EngineError):
+    """The picture cannot be rendered as asked, whoever tries."""
+
+    def __init__(self, code: FailureCode, detail: str, *, limit: int | None = None, actual: int | None = None) -> None:
+        super().__init__(detail)
+        self.failure = Failure(code=code, detail=detail, limit=limit, actual=actual)
+
+
+class AttemptSpent(EngineError):
+    """The attempt ended without a result and without a reason that lies in the picture."""

@@ -1,0 +1,80 @@
+"""The children: a pebble pool that outlives whatever a picture does to one of them."""
+
+from __future__ import annotations
+
+import multiprocessing
+import threading
+from collections.abc import Callable
+from concurrent.futures import CancelledError
+from concurrent.futures.process import BrokenProcessPool
+
+import structlog
+from img_contract.outcome import Failure
+from pebble import CONSTS, ProcessExpired, ProcessFuture, ProcessPool
+
+from .child import Render, Task, render, start_child
+from .errors import AttemptSpent
+
+log = structlog.get_logger(__name__)
+
+CONSTS.term_timeout = 0.5  # a child that ignores SIGTERM is killed half a second after its limit
+
+
+class Children:
+    """So many child processes. Thread-safe."""
+
+    def __init__(self, count: int, address_space_bytes: int, task_seconds: float) -> None:
+        self._count = count
+        self._address_space = address_space_bytes
+        self._seconds = task_seconds
+        self._lock = threading.Lock()
+        # A fork server: children start from a small process that has imported Pillow, and inherit no lock of ours.
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(["img_engine.child"])
+        self._pool = self._new_pool()
+
+    def render(self, task: Task, started: Callable[[ProcessFuture[Render | Failure]], None]) -> Render | Failure:
+        """Render in a child and wait for it. `started` is given the future, to cancel it by.
+
+        Raises AttemptSpent if the child died or outran its time, CancelledError, OSError for the disk.
+        """
+        future = self._schedule(task)
+        started(future)
+        try:
+            return future.result()
+        except TimeoutError:
+            raise AttemptSpent(f"the picture took longer than {self._seconds:g} seconds and was stopped") from None
+        except ProcessExpired as error:
+            raise AttemptSpent(f"the process that rendered it died ({_manner(error.exitcode)})") from None
+        except BrokenProcessPool:
+            raise CancelledError from None
+
+    def stop(self) -> None:
+        """Kill what still runs."""
+        with self._lock:
+            self._pool.stop()
+            self._pool.join()
+
+    def _schedule(self, task: Task) -> ProcessFuture[Render | Failure]:
+        with self._lock:
+            if not self._pool.active:  # pebble gives a pool up when a child dies idle
+                log.warning("children_restarted")
+                self._pool.stop()
+                self._pool.join()
+                self._pool = self._new_pool()
+            return self._pool.schedule(render, args=(task,), timeout=self._seconds)
+
+    def _new_pool(self) -> ProcessPool:
+        pool = ProcessPool(
+            max_workers=self._count,
+            initializer=start_child,
+            initargs=(self._address_space,),
+            context=self._context,
+        )
+        if not pool.active:  # asking is what starts the children, so that the first job finds them ready
+            raise RuntimeError("a new pool of children is not active")
+        return pool
+
+
+def _manner(exitcode: int) -> str:
+    return f"signal {-exitcode}" if exitcode < 0 else f"exit code {exitcode}"

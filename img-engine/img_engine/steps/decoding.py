@@ -1,0 +1,47 @@
+"""From a file to pixels in one of the modes that the later steps know."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from img_contract.job import Resize
+from PIL import Image
+
+from ..picture import Picture
+
+_MARGIN: Final = 2
+"""A JPEG is decoded at least this many times as large as it will be, so that the resampling filter decides its look."""
+
+
+def shrink_on_load(picture: Picture, _: Resize) -> Picture:
+    """Let libjpeg decode at 1/2, 1/4 or 1/8 where that is still larger than needed. No effect on other formats."""
+    width, height = picture.plan.scaled
+    if picture.sideways:
+        width, height = height, width
+    picture.image.draft(None, (width * _MARGIN, height * _MARGIN))
+    return picture
+
+
+def decode(picture: Picture, _: Resize) -> Picture:
+    """Decode, and bring every mode to L, RGB, RGBA or CMYK with 8 bits: palettes cannot be resampled, 16 bits are scaled."""
+    image = picture.image
+    image.load()
+    if image.mode in ("I;16", "I;16L", "I;16B", "I", "F"):
+        image = _to_eight_bits(image)
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+    elif image.mode == "1":
+        image = image.convert("L")
+    elif image.mode not in ("L", "RGB", "CMYK"):
+        image = image.convert("RGB")
+    return picture.having(image)
+
+
+def _to_eight_bits(image: Image.Image) -> Image.Image:
+    """Scale a picture of one wide channel to L, by the range that its numbers are in: 0…1, 0…255 or 0…65535."""
+    numbers = image.convert("F")
+    lowest, highest = numbers.getextrema()
+    if not isinstance(lowest, float) or not isinstance(highest, float) or lowest < 0 or highest > 65535:  # noqa: PLR2004
+        raise ValueError(f"expected samples from 0 to 65535, found {lowest} to {highest}")
+    top = 1.0 if image.mode == "F" and highest <= 1 else 255.0 if image.mode in "IF" and highest <= 255 else 65535.0  # noqa: PLR2004
+    return numbers.point(lambda sample: sample * (255.0 / top) + 0.5).convert("L")

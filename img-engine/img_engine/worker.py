@@ -1,0 +1,221 @@
+"""The engine's main loop: take jobs, have each rendered by a child, and end it.
+
+One thread dispatches: it takes jobs while a slot is free, from the sweep (oldest first) or from the doorbell. One
+thread per slot lives through one job after the other. One thread keeps the claims alive.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from concurrent.futures import CancelledError, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Final
+
+import structlog
+from img_contract.config import EngineConfig
+from img_contract.doorbell import Listener
+from img_contract.errors import StoreError
+from img_contract.outcome import Failure
+from img_contract.store import Claim, JobStore
+from pebble import ProcessFuture
+
+from .child import Render, Task
+from .errors import AttemptSpent
+from .opening import PictureLimits
+from .pool import Children
+
+SWEEP_SECONDS: Final = 1.0
+"""An idle engine looks for pending jobs this often: what a lost ring costs."""
+
+BUSY_SWEEP_SECONDS: Final = 5.0
+"""An engine under load does it this often, so that its leases are watched and the oldest come first."""
+
+FAULT_SECONDS: Final = 2.0
+"""How long to wait after the volume failed."""
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass
+class Running:
+    """A claim that a slot is working on, and the future of its child once there is one."""
+
+    claim: Claim
+    future: ProcessFuture[Render | Failure] | None = None
+    void: bool = field(default=False)
+
+    def attach(self, future: ProcessFuture[Render | Failure]) -> None:
+        """Remember the future; cancel it at once if the claim is void already."""
+        self.future = future
+        if self.void:
+            future.cancel()
+
+    def cancel(self) -> None:
+        """The claim is void: whatever the child makes is not wanted."""
+        self.void = True
+        if self.future is not None:
+            self.future.cancel()
+
+
+class Worker:
+    """An engine. `run` returns after `stop` was called from a signal handler or another thread."""
+
+    def __init__(
+        self,
+        name: str,
+        store: JobStore,
+        doorbell: Listener,
+        children: Children,
+        slots: int,
+        config: EngineConfig,
+        limits: PictureLimits,
+    ) -> None:
+        self._name = name
+        self._store = store
+        self._doorbell = doorbell
+        self._children = children
+        self._config = config
+        self._limits = limits
+        self._free = threading.Semaphore(slots)
+        self._slots = ThreadPoolExecutor(slots, thread_name_prefix="slot")
+        self._running: dict[str, Running] = {}
+        self._candidates: deque[str] = deque()
+        self._swept_at = float("-inf")
+        self._stopping = threading.Event()
+        self._stopped = threading.Event()
+
+    def stop(self) -> None:
+        """Ask the engine to end: no new job, and what runs may end within `stop_seconds`. Safe in a signal handler."""
+        self._stopping.set()
+
+    def run(self) -> None:
+        """Work until stopped. Faults of the volume are waited out."""
+        heart = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+        heart.start()
+        log.info("engine_started", engine=self._name)
+        while not self._stopping.is_set():
+            try:
+                self._dispatch()
+            except StoreError as error:
+                log.error("volume_fault", reason=str(error))
+                self._stopping.wait(FAULT_SECONDS)
+        self._wind_up()
+        self._stopped.set()
+        heart.join()
+        log.info("engine_stopped", engine=self._name)
+
+    # Taking jobs
+
+    def _dispatch(self) -> None:
+        """One turn: sweep if it is time, and start one job if a slot is free."""
+        since_sweep = time.monotonic() - self._swept_at
+        if since_sweep >= (BUSY_SWEEP_SECONDS if self._running else SWEEP_SECONDS):
+            self._sweep()
+        if not self._free.acquire(timeout=SWEEP_SECONDS):
+            return
+        claim = None
+        try:
+            claim = self._next_claim()
+        finally:
+            if claim is None:
+                self._free.release()
+        if claim is not None:
+            running = self._running[claim.job.id] = Running(claim)
+            self._slots.submit(self._attempt, running)
+
+    def _sweep(self) -> None:
+        self._candidates = deque(self._store.pending())
+        self._store.upkeep()
+        self._swept_at = time.monotonic()
+
+    def _next_claim(self) -> Claim | None:
+        while self._candidates and not self._stopping.is_set():
+            if claim := self._store.claim(self._candidates.popleft(), self._name):
+                return claim
+        job = self._doorbell.wait(self._patience())
+        if job is None and not self._running:
+            self._swept_at = float("-inf")  # idle: what is on the volume is looked at now
+        return self._store.claim(job.id, self._name) if job else None
+
+    def _patience(self) -> float:
+        """How long to wait at the doorbell: until the next sweep is due."""
+        due = self._swept_at + (BUSY_SWEEP_SECONDS if self._running else SWEEP_SECONDS)
+        return min(SWEEP_SECONDS, max(0.0, due - time.monotonic()))
+
+    # One job
+
+    def _attempt(self, running: Running) -> None:
+        claim = running.claim
+        try:
+            with structlog.contextvars.bound_contextvars(id=claim.job.id, attempt=claim.attempt):
+                self._live_through(running)
+        except Exception:
+            log.exception("attempt_crashed", id=claim.job.id)  # a defect; the lease will end and another try
+        finally:
+            del self._running[claim.job.id]
+            self._free.release()
+
+    def _live_through(self, running: Running) -> None:
+        claim = running.claim
+        began = time.monotonic()
+        log.info("job_claimed", waited=round((time.time() - claim.job.submitted_at.timestamp()), 3))
+        try:
+            result = self._children.render(self._task(claim), running.attach)
+            if isinstance(result, Failure):
+                stands = claim.fail(result)
+                log.info("job_failed", code=result.code, reason=result.detail, stands=stands)
+            else:
+                stands = claim.publish([result.rendered], result.facts, result.warnings)
+                log.info("job_done", seconds=round(time.monotonic() - began, 3), stands=stands)
+        except AttemptSpent as spent:
+            log.warning("attempt_spent", reason=str(spent))
+            claim.abandon(str(spent))
+        except CancelledError:
+            log.info("attempt_cancelled", void=running.void)
+            if not running.void:
+                claim.release()  # the engine stops, or its pool broke: nobody's fault
+        except (StoreError, OSError) as error:
+            if not claim.heartbeat():
+                return  # the job was cancelled, and its files are gone
+            log.error("volume_fault", reason=str(error))
+            self._stopping.wait(FAULT_SECONDS)  # not the job's fault: it waits, and no attempt is charged
+            claim.release()
+
+    def _task(self, claim: Claim) -> Task:
+        return Task(
+            source=claim.source,
+            format=claim.job.source.format,
+            ask=claim.job.resize,
+            target=claim.workspace / f".{claim.attempt}.{self._name}.part",
+            limits=self._limits,
+            cpu_seconds=int(self._config.job_seconds) + 1,
+        )
+
+    # Staying alive, and ending
+
+    def _beat(self) -> None:
+        """Touch every claim; drop those that are void because their job ended or another engine took over."""
+        while not self._stopped.wait(self._config.heartbeat_seconds if self._running else SWEEP_SECONDS):
+            try:
+                self._store.announce(self._name)
+                for running in list(self._running.values()):
+                    if not running.claim.heartbeat():
+                        running.cancel()
+            except StoreError as error:
+                log.error("volume_fault", reason=str(error))
+
+    def _wind_up(self) -> None:
+        deadline = time.monotonic() + self._config.stop_seconds
+        while self._running and time.monotonic() < deadline:
+            self._stopped.wait(0.05)
+        for running in list(self._running.values()):
+            if running.future is not None:
+                running.future.cancel()
+        self._slots.shutdown()
+        self._children.stop()
+        try:
+            self._store.withdraw(self._name)
+        except StoreError as error:
+            log.error("volume_fault", reason=str(error))

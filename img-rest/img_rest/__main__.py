@@ -1,0 +1,110 @@
+"""The composition root of the API: loads the configuration, builds the real parts, and serves them with granian."""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import functools
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from importlib.metadata import version
+from multiprocessing.sharedctypes import RawValue
+from pathlib import Path
+from typing import Any
+
+from flask import Flask
+from granian.constants import Interfaces
+from granian.log import LogLevels
+from granian.server.mp import MPServer
+from img_contract.config import Config, load_config
+from img_contract.doorbell import ZmqRinger
+from img_contract.errors import ConfigError, StoreError
+from img_contract.logs import configure_logs
+from img_contract.volume import VolumeStore
+
+from .app import create_app
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Serve until SIGTERM or SIGINT. Returns the exit status: 2 for a faulty configuration or volume."""
+    options = _parser().parse_args(arguments)
+    try:
+        config = load_config(options.config)
+        _store(config).prepare()
+    except (ConfigError, StoreError) as error:
+        print(f"img-rest: {error}", file=sys.stderr)
+        return 2
+    stopping = RawValue(ctypes.c_bool, False)  # shared with the process that serves
+    server = MPServer(
+        "img_rest",
+        address=config.http.host,
+        port=config.http.port,
+        interface=Interfaces.WSGI,
+        workers=1,  # the doorbell is bound once
+        blocking_threads=config.http.threads,
+        backpressure=config.http.threads,
+        workers_kill_timeout=max(1, round(config.http.stop_seconds)),
+        websockets=False,
+        log_level=LogLevels.error,
+    )
+    server.on_startup(functools.partial(_tell_when_stopping, stopping))
+    print(f"img-rest: http://{config.http.host}:{config.http.port}/ (Swagger UI)", file=sys.stderr, flush=True)
+    server.serve(target_loader=functools.partial(_load, config, stopping), wrap_loader=False)
+    return 0
+
+
+def _load(config: Config, stopping: Any) -> Flask:
+    """Build the application in the process that serves it; granian calls this there."""
+    configure_logs(config.log_level, "img-rest")
+    threading.Thread(target=_follow_parent, name="follow-parent", daemon=True).start()
+    return create_app(config, _store(config), ZmqRinger(config.doorbell.bind), lambda: bool(stopping.value))
+
+
+def _store(config: Config) -> VolumeStore:
+    return VolumeStore(config.volume, config.retention_seconds, config.engine.lease_seconds, config.engine.attempts)
+
+
+def _tell_when_stopping(stopping: Any) -> None:
+    """Before granian's own handlers run, tell the clients that wait: else each would hold up the end for its time."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        granians = signal.getsignal(number)
+
+        def handler(received: int, frame: Any, then: Any = granians) -> None:
+            stopping.value = True
+            then(received, frame)
+
+        signal.signal(number, handler)
+
+
+def _follow_parent() -> None:
+    """End when granian's main process has ended, also by SIGKILL, and free the port and the doorbell."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="img-rest",
+        description="The HTTP API: takes pictures, writes jobs to the shared volume, and answers from what is there.",
+        epilog="Every key of the configuration can be overridden by an environment variable: http.port is "
+        "IMG_HTTP__PORT. docs/configuration.md lists them.",
+    )
+    default = os.environ.get("IMG_CONFIG")
+    parser.add_argument(
+        "--config",
+        type=Path,
+        default=Path(default) if default else None,
+        metavar="FILE",
+        help="config.json; without it, $IMG_CONFIG, else built-in defaults (a local folder, loopback sockets)",
+    )
+    parser.add_argument("--version", action="version", version=version("img-rest"))
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,25 @@
+"""The Flask application, built from parts that are handed to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from flask import Flask
+from img_contract.config import Config
+from img_contract.doorbell import Ringer
+from img_contract.store import JobStore
+
+from . import api, problems
+from .polling import Waiters
+
+
+def create_app(
+    config: Config, store: JobStore, doorbell: Ringer, stopping: Callable[[], bool] = lambda: False
+) -> Flask:
+    """Build the application. `stopping` tells those who wait that the service is about to end."""
+    app = Flask("img_rest", static_folder=None)
+    app.config["RESTX_MASK_SWAGGER"] = False
+    app.extensions[api.SEGMENT] = api.Parts(config, store, doorbell, Waiters(store, config.http.waiters, stopping))
+    app.register_blueprint(api.blueprint)
+    problems.register(app)
+    return app

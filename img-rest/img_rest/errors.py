@@ -1,0 +1,79 @@
+"""Every error that a request can meet in this package; `problems` maps each to a status.
+
+RestError
+├── UploadMissing          no file came with the request
+├── UploadMalformed        the body is not what its headers say, or it broke off
+├── LengthRequired         a raw body without Content-Length, whose end could not be told from a broken connection
+├── NotAPicture            the first bytes are no accepted picture's
+├── ParametersInvalid      one or more parameters were refused, all of them listed
+├── NoEngine               no engine is alive
+└── Limited                a limit was passed; the error carries both numbers
+    ├── UploadTooLarge     more bytes than allowed
+    ├── QueueFull          too many jobs wait
+    └── VolumeFull         too little space is left
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class RestError(Exception):
+    """Root of this package's errors."""
+
+
+class UploadMissing(RestError):
+    """No file came with the request."""
+
+
+class UploadMalformed(RestError):
+    """The body is not what its headers say, or it broke off."""
+
+
+class LengthRequired(RestError):
+    """A raw body came without Content-Length."""
+
+
+class Limited(RestError):
+    """A limit was passed."""
+
+    def __init__(self, detail: str, *, limit: int, actual: int) -> None:
+        super().__init__(detail)
+        self.limit = limit
+        self.actual = actual
+
+
+class UploadTooLarge(Limited):
+    """More bytes than allowed."""
+
+
+class NotAPicture(RestError):
+    """The first bytes are no accepted picture's."""
+
+
+@dataclass(frozen=True)
+class ParameterFault:
+    """One parameter that was refused, and why."""
+
+    parameter: str
+    detail: str
+
+
+class ParametersInvalid(RestError):
+    """One or more parameters were refused."""
+
+    def __init__(self, faults: list[ParameterFault]) -> None:
+        super().__init__("; ".join(f"{fault.parameter}: {fault.detail}" for fault in faults))
+        self.faults = faults
+
+
+class QueueFull(Limited):
+    """Too many jobs wait."""
+
+
+class VolumeFull(Limited):
+    """Too little space is left."""
+
+
+class NoEngine(RestError):
+    """No engine is alive. Uploads are taken all the same; they wait for one."""

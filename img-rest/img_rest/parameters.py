@@ -1,0 +1,71 @@
+"""From the strings of a form or a query to a validated `Resize`, with every fault found at once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from img_contract.faults import describe_fault
+from img_contract.job import Resize
+from pydantic import ValidationError
+from werkzeug.datastructures import Headers
+
+from .errors import ParameterFault, ParametersInvalid
+
+Pairs = Iterable[tuple[str, str]]
+
+OF_THE_REQUEST = frozenset({"wait"})
+"""Parameters that concern the request, not the picture; they are read elsewhere."""
+
+
+def parse_resize(pairs: Pairs) -> Resize:
+    """Validate parameters as they came: names and texts. An empty text is a parameter that was left out.
+
+    Raises ParametersInvalid with all faults: unknown and repeated names, each bad value, and what is missing.
+    """
+    values: dict[str, str] = {}
+    faults: list[ParameterFault] = []
+    for name, value in pairs:
+        if name in OF_THE_REQUEST or not value.strip():
+            continue
+        if name in values:
+            faults.append(ParameterFault(_shortened(name), "expected it once, found it again"))
+        elif name not in Resize.model_fields:
+            known = ", ".join(Resize.model_fields)
+            faults.append(ParameterFault(_shortened(name), f"expected one of the parameters {known}"))
+        else:
+            values[name] = value.strip()
+    try:
+        resize = Resize.model_validate(values)
+    except ValidationError as error:
+        for details in error.errors():
+            names = [str(details["loc"][0])] if details["loc"] else ["width", "height"]
+            faults += [ParameterFault(name, describe_fault(details)) for name in names]
+    if faults:
+        raise ParametersInvalid(faults)
+    return resize
+
+
+def parse_wait(query: str | None, headers: Headers, longest: float) -> float:
+    """Seconds that the client wants to wait: `wait` in the query, else `Prefer: wait=N` (RFC 7240), else 0.
+
+    The query is an order and must be right; a preference is a wish, cut to `longest` and ignored if it is malformed.
+    """
+    if query is not None and query.strip():
+        try:
+            seconds = float(query)
+        except ValueError:
+            seconds = -1.0
+        if not 0 <= seconds <= longest:
+            raise ParametersInvalid(
+                [ParameterFault("wait", f"expected a number of seconds from 0 to {longest:g}, found {_shortened(query)!r}")]
+            )
+        return seconds
+    for preference in ",".join(headers.getlist("Prefer")).split(","):
+        if match := re.fullmatch(r'\s*wait\s*=\s*"?(\d{1,9})"?\s*(?:;.*)?', preference, re.IGNORECASE):
+            return min(float(match[1]), longest)
+    return 0.0
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= 80 else f"{text[:80]}…"  # noqa: PLR2004  enough to recognise it

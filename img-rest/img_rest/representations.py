@@ -1,0 +1,164 @@
+"""What the API answers, as models: the JSON is made from them, and so is its documentation."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from img_contract.config import Config
+from img_contract.formats import Format, OutputFormat
+from img_contract.job import MAX_SIDE, Job
+from img_contract.outcome import FailureCode, JobStatus, ResultWarning, State
+from pydantic import BaseModel, Field
+
+from .problems import failure_kind
+
+
+class Links(BaseModel):
+    """Where to go next."""
+
+    status: str = Field(description="GET: where the job is. ?wait=N answers when it has ended.")
+    result: str = Field(description="GET: the processed file. DELETE: cancel or delete the job.")
+
+
+class Submitted(BaseModel):
+    """A job that was accepted."""
+
+    id: str = Field(description="The job's guid.")
+    status: State
+    links: Links
+    expires_at: datetime = Field(description="The job is kept at least until then; an ended job's status says until when.")
+
+
+class SourceFacts(BaseModel):
+    """The upload. What its header says is known once the job has ended."""
+
+    filename: str | None
+    media_type: str
+    format: Format
+    bytes: int
+    width: int | None = Field(description="Pixels, upright.")
+    height: int | None = Field(description="Pixels, upright.")
+    frames: int | None
+    orientation: int | None = Field(description="EXIF orientation that was applied; 1 is upright.")
+
+
+class ResultFacts(BaseModel):
+    """A processed file."""
+
+    name: str
+    href: str = Field(description="Where to fetch it.")
+    media_type: str
+    width: int = Field(description="Pixels.")
+    height: int = Field(description="Pixels.")
+    bytes: int
+    sha256: str
+
+
+class JobError(BaseModel):
+    """Why a job failed."""
+
+    code: FailureCode
+    title: str
+    detail: str
+    limit: int | None
+    actual: int | None
+
+
+class Status(BaseModel):
+    """Where a job is."""
+
+    id: str
+    status: State
+    attempt: int = Field(description="Attempts started so far; more than 1 means that one was lost and repeated.")
+    submitted_at: datetime
+    started_at: datetime | None = Field(description="When the latest attempt started.")
+    finished_at: datetime | None
+    source: SourceFacts
+    outputs: list[ResultFacts]
+    warnings: list[ResultWarning] = Field(description="What the result had to lose, and parameters without effect.")
+    error: JobError | None
+    links: Links
+    expires_at: datetime
+
+
+class Limits(BaseModel):
+    """What is accepted."""
+
+    accept: list[Format] = Field(description="Formats that may be uploaded; anything else is 415.")
+    output: list[OutputFormat] = Field(description="Formats that can be asked for.")
+    upload_bytes: int = Field(description="Largest upload; a larger one is 413.")
+    pixels: int = Field(description="Most pixels, width × height, of a picture or a result; more is 422.")
+    frames: int = Field(description="Most frames of an animation; more is 422.")
+    side: int = Field(description="Longest side of a result in pixels; more is 422.")
+    wait_seconds: float = Field(description="The longest wait.")
+    queue: int = Field(description="Jobs that may wait; past it an upload is 503.")
+    job_seconds: float = Field(description="Time that an attempt at a job may take.")
+    attempts: int = Field(description="Attempts at a job before it fails.")
+    retention_seconds: float = Field(description="How long an ended job is kept.")
+
+
+class Health(BaseModel):
+    """The service is alive."""
+
+    status: str = "ok"
+    engines: int | None = Field(None, description="Engines that are alive (readiness only).")
+
+
+def links(job_id: str) -> Links:
+    """The links of a job."""
+    return Links(status=f"/resize/status/{job_id}", result=f"/resize/{job_id}")
+
+
+def submitted(job: Job, status: JobStatus) -> Submitted:
+    """A job that was just accepted, or has not ended within the wait."""
+    return Submitted(id=job.id, status=status.state, links=links(job.id), expires_at=status.expires_at)
+
+
+def status_of(status: JobStatus) -> Status:
+    """Everything there is to know of a job."""
+    job, outcome = status.job, status.outcome
+    facts = outcome.facts if outcome else None
+    failure = outcome.error if outcome else None
+    return Status(
+        id=job.id,
+        status=status.state,
+        attempt=status.attempt,
+        submitted_at=job.submitted_at,
+        started_at=status.started_at,
+        finished_at=outcome.finished_at if outcome else None,
+        source=SourceFacts(
+            filename=job.source.filename,
+            media_type=job.source.media_type,
+            format=job.source.format,
+            bytes=job.source.bytes,
+            width=facts.width if facts else None,
+            height=facts.height if facts else None,
+            frames=facts.frames if facts else None,
+            orientation=facts.orientation if facts else None,
+        ),
+        outputs=[
+            ResultFacts(href=links(job.id).result, **output.model_dump(exclude={"file"}))
+            for output in (outcome.outputs if outcome else ())
+        ],
+        warnings=list(outcome.warnings) if outcome else [],
+        error=JobError(title=failure_kind(failure).title, **failure.model_dump()) if failure else None,
+        links=links(job.id),
+        expires_at=status.expires_at,
+    )
+
+
+def limits_of(config: Config) -> Limits:
+    """What is accepted, from the configuration."""
+    return Limits(
+        accept=list(config.limits.accept),
+        output=list(OutputFormat),
+        upload_bytes=config.limits.upload_bytes,
+        pixels=config.limits.pixels,
+        frames=config.limits.frames,
+        side=MAX_SIDE,
+        wait_seconds=config.http.wait_seconds,
+        queue=config.limits.queue,
+        job_seconds=config.engine.job_seconds,
+        attempts=config.engine.attempts,
+        retention_seconds=config.retention_seconds,
+    )

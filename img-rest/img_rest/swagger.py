@@ -1,0 +1,58 @@
+"""From pydantic models to Swagger 2.0, the dialect that Flask-RESTX speaks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask_restx import Api
+from img_contract.job import Resize
+from pydantic import BaseModel
+
+_OF_A_PARAMETER = ("type", "description", "enum", "default", "minimum", "maximum", "maxLength")
+
+
+def register_model(api: Api, model: type[BaseModel]) -> Any:
+    """Document a model and those in it, and return what `api.response` takes."""
+    schema = model.model_json_schema(mode="serialization", ref_template="#/definitions/{model}")
+    for name, definition in schema.pop("$defs", {}).items():
+        api.schema_model(name, _translated(definition))
+    return api.schema_model(model.__name__, _translated(schema))
+
+
+def resize_parameters(place: str) -> dict[str, dict[str, Any]]:
+    """Every field of `Resize` as a Swagger parameter. `place`: formData or query."""
+    schema = Resize.model_json_schema()
+    parameters = {}
+    for name, declared in schema["properties"].items():
+        flat = _flattened(declared, schema.get("$defs", {}))
+        parameters[name] = {"in": place, **{key: flat[key] for key in _OF_A_PARAMETER if flat.get(key) is not None}}
+    return parameters
+
+
+def _flattened(declared: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+    """A property without references and without `null`, which a parameter cannot be."""
+    flat = {key: value for key, value in declared.items() if key not in ("anyOf", "$ref", "allOf")}
+    for part in [declared, *declared.get("anyOf", []), *declared.get("allOf", [])]:
+        if "$ref" in part:
+            definition = definitions[part["$ref"].rpartition("/")[2]]
+            flat |= {key: value for key, value in definition.items() if key not in ("title", "description")}
+        elif part is not declared and part.get("type") != "null":
+            flat |= part
+    return flat
+
+
+def _translated(schema: Any) -> Any:
+    """JSON Schema 2020-12 as Swagger 2.0 has it: no null type, no const, no sibling of a $ref."""
+    if isinstance(schema, list):
+        return [_translated(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if "anyOf" in schema:
+        kinds = [kind for kind in schema["anyOf"] if kind.get("type") != "null"]
+        rest = {key: value for key, value in schema.items() if key not in ("anyOf", "default")}
+        inner = kinds[0] if "$ref" not in kinds[0] else {"allOf": [kinds[0]]}
+        return _translated({**rest, **inner, "x-nullable": True})
+    if "$ref" in schema and len(schema) > 1:
+        rest = {key: value for key, value in schema.items() if key != "$ref"}
+        return _translated({**rest, "allOf": [{"$ref": schema["$ref"]}]})
+    return {key: _translated(value) for key, value in schema.items() if value is not None}

@@ -1,0 +1,196 @@
+"""From the body of a request to a submission on the volume, in portions, whatever its size.
+
+Two kinds of body: multipart/form-data with the picture in the field `file` and the parameters beside it, or the
+picture itself with the parameters in the query.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import BinaryIO, Final
+
+from flask import Request
+from img_contract.config import LimitsConfig
+from img_contract.formats import SIGNATURE_BYTES, sniff
+from img_contract.store import Submission
+from multipart import MultipartError, MultipartSegment, ParserLimitReached, PushMultipartParser
+
+from .errors import LengthRequired, NotAPicture, UploadMalformed, UploadMissing, UploadTooLarge
+
+FILE_FIELD: Final = "file"
+_PORTION: Final = 256 * 1024
+_MAX_FIELDS: Final = 64
+_MAX_FIELD_BYTES: Final = 4096
+_FORM_OVERHEAD: Final = 1024 * 1024
+"""What boundaries, part headers and parameters may add to the size of the file, in bytes."""
+
+
+@dataclass
+class Upload:
+    """What came with a request, the picture itself excepted: that is in the submission."""
+
+    filename: str | None = None
+    head: bytes = b""
+    """The picture's first bytes."""
+    fields: list[tuple[str, str]] = field(default_factory=list)
+
+
+def receive(request: Request, submission: Submission, limits: LimitsConfig) -> Upload:
+    """Stream the request's picture into the submission. Raises RestError; StoreError if it cannot be written."""
+    receiver = _Receiver(submission, limits)
+    if request.mimetype == "multipart/form-data":
+        _receive_form(request, receiver, limits)
+    else:
+        _receive_raw(request, receiver, limits)
+    receiver.finish()
+    return receiver.upload
+
+
+def drain(request: Request, limits: LimitsConfig) -> None:
+    """Read what the client still sends, up to the size of an allowed upload, and drop it.
+
+    A connection that is closed over unread data is reset, and the client never sees why it was refused.
+    """
+    left = limits.upload_bytes
+    while left > 0 and (portion := request.environ["wsgi.input"].read(_PORTION)):
+        left -= len(portion)
+
+
+class _Receiver:
+    """Where the picture's bytes go: judged by the first, counted, and written."""
+
+    def __init__(self, submission: Submission, limits: LimitsConfig) -> None:
+        self.upload = Upload()
+        self._submission = submission
+        self._limits = limits
+
+    def write(self, chunk: bytes) -> None:
+        actual = self._submission.received + len(chunk)
+        if actual > self._limits.upload_bytes:
+            raise too_large(actual, self._limits)
+        if len(self.upload.head) < SIGNATURE_BYTES:
+            self.upload.head += chunk[: SIGNATURE_BYTES - len(self.upload.head)]
+            if len(self.upload.head) == SIGNATURE_BYTES:
+                self._judge()
+        self._submission.write(chunk)
+
+    def finish(self) -> None:
+        if not self._submission.received:
+            raise UploadMissing(
+                f"expected a picture in the form field {FILE_FIELD!r}, or as the body of the request; found an empty one"
+            )
+        self._judge()
+
+    def _judge(self) -> None:
+        found = sniff(self.upload.head)
+        if found not in self._limits.accept:
+            what = f"a {found} picture" if found else _describe(self.upload.head)
+            raise NotAPicture(f"expected one of {', '.join(self._limits.accept)}; found {what}")
+
+
+def too_large(actual: int, limits: LimitsConfig) -> UploadTooLarge:
+    """The refusal of an upload of so many bytes."""
+    return UploadTooLarge(
+        f"expected an upload of at most {limits.upload_bytes} bytes, found {actual} or more",
+        limit=limits.upload_bytes,
+        actual=actual,
+    )
+
+
+def _receive_raw(request: Request, receiver: _Receiver, limits: LimitsConfig) -> None:
+    length = request.content_length
+    if length is None:
+        if request.environ.get("HTTP_TRANSFER_ENCODING"):
+            raise LengthRequired(
+                "expected Content-Length with a raw body: without it a broken connection looks like the end of the "
+                "picture. Send the length, or a multipart form"
+            )
+        length = 0
+    if length > limits.upload_bytes:
+        raise too_large(length, limits)
+    stream: BinaryIO = request.environ["wsgi.input"]
+    left = length
+    while left > 0:
+        portion = stream.read(min(_PORTION, left))
+        if not portion:
+            raise UploadMalformed(f"expected a body of {length} bytes as Content-Length says, found {length - left}")
+        receiver.write(portion)
+        left -= len(portion)
+
+
+def _receive_form(request: Request, receiver: _Receiver, limits: LimitsConfig) -> None:
+    boundary = request.mimetype_params.get("boundary")
+    if not boundary:
+        raise UploadMalformed("expected a boundary in the Content-Type of a multipart form, found none")
+    length = request.content_length
+    if length is not None and length > limits.upload_bytes + _FORM_OVERHEAD:
+        raise too_large(length, limits)
+    files = 0
+    try:
+        with PushMultipartParser(
+            boundary, content_length=-1 if length is None else length, max_segment_count=_MAX_FIELDS
+        ) as parser:
+            for segment, chunks in _segments(parser, request.environ["wsgi.input"]):
+                if segment.name == FILE_FIELD:
+                    files += 1
+                    if files > 1:
+                        raise UploadMalformed(f"expected one field {FILE_FIELD!r}, found several")
+                    receiver.upload.filename = tidy_filename(segment.filename)
+                    for chunk in chunks:
+                        receiver.write(chunk)
+                else:
+                    receiver.upload.fields.append((segment.name or "", _field_value(segment, chunks)))
+    except ParserLimitReached as error:
+        raise UploadMalformed(f"expected at most {_MAX_FIELDS} fields with short headers: {error}") from None
+    except (MultipartError, UnicodeError, LookupError) as error:
+        raise UploadMalformed(f"the multipart form is broken: {error}") from None
+    if not files:
+        raise UploadMissing(f"expected a picture in the form field {FILE_FIELD!r}, found no such field")
+
+
+def _segments(
+    parser: PushMultipartParser, stream: BinaryIO
+) -> Iterator[tuple[MultipartSegment, Iterator[bytes]]]:
+    """Each part of a form with an iterator of its content, which is to be used up before the next part."""
+    events = iter(parser.parse_blocking(stream.read, _PORTION))
+
+    def content() -> Iterator[bytes]:
+        for event in events:
+            if event is None:
+                return
+            yield bytes(event)
+
+    for event in events:
+        if isinstance(event, MultipartSegment):
+            yield event, content()
+
+
+def _field_value(segment: MultipartSegment, chunks: Iterator[bytes]) -> str:
+    value = b""
+    for chunk in chunks:
+        value += chunk
+        if len(value) > _MAX_FIELD_BYTES:
+            raise UploadMalformed(f"expected a parameter of at most {_MAX_FIELD_BYTES} bytes, found more")
+    return value.decode(segment.charset or "utf-8")
+
+
+def tidy_filename(name: str | None) -> str | None:
+    """A client's file name without folders, control and formatting characters; at most 255 characters. Never a path."""
+    if not name:
+        return None
+    last = name.replace("\\", "/").rpartition("/")[2]
+    tidy = "".join(letter for letter in last if unicodedata.category(letter)[0] != "C").strip()
+    return tidy[:255] or None
+
+
+def _describe(head: bytes) -> str:
+    if not head.strip(b"\0"):
+        return "zeros"
+    if head.lstrip()[:1] == b"<":
+        return "markup (SVG, XML and HTML are not accepted)"
+    if head.startswith(b"%PDF"):
+        return "a PDF document"
+    printable = head.isascii() and all(byte >= 32 or byte in b"\t\r\n" for byte in head)  # noqa: PLR2004  ASCII's space
+    return "text" if printable else f"first bytes {head[:8].hex(' ')}"
