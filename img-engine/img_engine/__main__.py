@@ -17,7 +17,7 @@ from img_contract.logs import configure_logs
 from img_contract.volume import VolumeStore
 
 from .opening import PictureLimits
-from .pool import Children
+from .pool import Children, children_for_this_machine
 from .worker import Worker
 
 
@@ -34,7 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.check:
         return 0 if any(name.startswith(f"{socket.gethostname()}.") for name in store.engines()) else 1
     configure_logs(config.log_level, "img-engine")
-    count = config.engine.children or len(os.sched_getaffinity(0))
+    count = config.engine.children or children_for_this_machine(config.engine.child_bytes)
     doorbell = ZmqListener(config.doorbell.connect)
     worker = Worker(
         _name(),

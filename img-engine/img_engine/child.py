@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import resource
 import threading
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,6 +52,7 @@ def start_child(address_space_bytes: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (address_space_bytes, address_space_bytes))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     configure_decoders()
+    warnings.simplefilter("ignore")  # Pillow's remarks on odd tags; what matters is in the job's own warnings
     threading.Thread(target=_follow_parent, name="follow-parent", daemon=True).start()
 
 

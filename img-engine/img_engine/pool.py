@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import CancelledError
 from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import Final
 
 import structlog
 from img_contract.outcome import Failure
@@ -14,6 +17,9 @@ from pebble import CONSTS, ProcessExpired, ProcessFuture, ProcessPool
 
 from .child import Render, Task, render, start_child
 from .errors import AttemptSpent
+
+_CGROUP_MEMORY: Final = Path("/sys/fs/cgroup/memory.max")
+_PARENT_BYTES: Final = 256 * 1024 * 1024
 
 log = structlog.get_logger(__name__)
 
@@ -74,6 +80,16 @@ class Children:
         if not pool.active:  # asking is what starts the children, so that the first job finds them ready
             raise RuntimeError("a new pool of children is not active")
         return pool
+
+
+def children_for_this_machine(address_space_bytes: int) -> int:
+    """One child per core, but no more than the container's memory can hold, next to 256 MiB for the parent."""
+    cores = len(os.sched_getaffinity(0))
+    try:
+        memory = int(_CGROUP_MEMORY.read_text())
+    except (OSError, ValueError):  # no cgroup, or "max"
+        return cores
+    return max(1, min(cores, (memory - _PARENT_BYTES) // address_space_bytes))
 
 
 def _manner(exitcode: int) -> str:

@@ -48,7 +48,7 @@ SIGNATURE_BYTES: Final = 32
 """How many of the first bytes `sniff` wants to see."""
 
 # An ISO base media file (ISO/IEC 14496-12) starts with an `ftyp` box: length, "ftyp", major brand, minor version,
-# compatible brands. AVIF is told before HEIC, since both may carry the generic brand mif1.
+# compatible brands. AVIF is told before HEIC, since both may carry the generic brand mif1. A TIFF's `+` is BigTIFF.
 _SIGNATURES: Final[tuple[tuple[Format, re.Pattern[bytes]], ...]] = (
     (Format.JPEG, re.compile(rb"\xff\xd8\xff")),
     (Format.PNG, re.compile(rb"\x89PNG\r\n\x1a\n")),
@@ -56,7 +56,7 @@ _SIGNATURES: Final[tuple[tuple[Format, re.Pattern[bytes]], ...]] = (
     (Format.WEBP, re.compile(rb"RIFF.{4}WEBP", re.DOTALL)),
     (Format.AVIF, re.compile(rb".{4}ftyp(?:avif|avis|(?:mif1|msf1|miaf).{4}(?:.{4}){0,3}avi[fs])", re.DOTALL)),
     (Format.HEIC, re.compile(rb".{4}ftyp(?:hei[cxms]|hev[cxms]|mif1|msf1)", re.DOTALL)),
-    (Format.TIFF, re.compile(rb"II\*\0|MM\0\*")),
+    (Format.TIFF, re.compile(rb"II[*+]\0|MM\0[*+]")),
     (Format.BMP, re.compile(rb"BM.{4}.{4}.{4}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0", re.DOTALL)),
 )
 

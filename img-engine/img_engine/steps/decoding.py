@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
+import math
+from typing import Final, cast
 
 from img_contract.job import Resize
 from PIL import Image
@@ -38,10 +39,19 @@ def decode(picture: Picture, _: Resize) -> Picture:
 
 
 def _to_eight_bits(image: Image.Image) -> Image.Image:
-    """Scale a picture of one wide channel to L, by the range that its numbers are in: 0…1, 0…255 or 0…65535."""
-    numbers = image.convert("F")
-    lowest, highest = numbers.getextrema()
-    if not isinstance(lowest, float) or not isinstance(highest, float) or lowest < 0 or highest > 65535:  # noqa: PLR2004
-        raise ValueError(f"expected samples from 0 to 65535, found {lowest} to {highest}")
-    top = 1.0 if image.mode == "F" and highest <= 1 else 255.0 if image.mode in "IF" and highest <= 255 else 65535.0  # noqa: PLR2004
-    return numbers.point(lambda sample: sample * (255.0 / top) + 0.5).convert("L")
+    """Scale a picture of one wide channel to L.
+
+    By the range that its samples are in: 0…1 (floating point only), 0…255 or 0…65535; samples beyond those are
+    measurements, of which the lowest becomes black and the highest white.
+    """
+    samples = image.convert("F")
+    lowest, highest = cast("tuple[float, float]", samples.getextrema())
+    black, white = 0.0, 65535.0
+    if lowest < 0 or highest > white:
+        black, white = lowest, max(highest, math.nextafter(lowest, math.inf))
+    elif image.mode == "F" and highest <= 1:
+        white = 1.0
+    elif image.mode in ("I", "F") and highest <= 255:  # noqa: PLR2004  eight bits in a wide channel
+        white = 255.0
+    gain = 255.0 / (white - black)
+    return samples.point(lambda sample: sample * gain + (0.5 - black * gain)).convert("L")

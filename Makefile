@@ -1,0 +1,48 @@
+# make run     start both on this machine; Ctrl-C stops both
+# make test    everything that needs no Docker and no browser
+# make lint    style, types, who may import whom
+# make e2e     the whole over containers, and in a browser (needs Docker, docker-compose and Chromium)
+# make load    1,000 uploads from 16 clients, with what they cost
+# make schema  write docs/job.schema.json anew
+
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PACKAGES := shared img-rest img-engine
+SOURCES := $(addsuffix /pyproject.toml,$(PACKAGES)) constraints.txt
+
+.PHONY: run test lint e2e load schema clean
+
+run: $(VENV)/product
+	@./run $(BIN)
+
+test: $(VENV)/tools
+	$(BIN)/pytest -m "not containers and not browser"
+
+lint: $(VENV)/tools
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy $(addsuffix /img_*,$(PACKAGES)) test
+	$(BIN)/lint-imports
+
+e2e: $(VENV)/tools
+	$(BIN)/pytest -m "containers or browser" test
+
+load: $(VENV)/tools
+	$(BIN)/python test/load.py
+
+schema: $(VENV)/product
+	$(BIN)/python -m img_contract.schema > docs/job.schema.json
+
+clean:
+	rm -rf $(VENV) var
+
+$(VENV)/product: $(SOURCES)
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt $(addprefix -e ./,$(PACKAGES))
+	touch $@
+
+$(VENV)/tools: $(VENV)/product requirements-dev.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -r requirements-dev.txt
+	touch $@
