@@ -20,6 +20,9 @@ from .picture import UPRIGHT, Picture
 
 _MEGA: Final = 1_000_000
 
+_TURNED_BY_DECODER: Final = frozenset({Format.TIFF, Format.HEIC})
+"""Formats whose decoders apply the orientation: Pillow's for TIFF, libheif for HEIC."""
+
 
 @dataclass(frozen=True)
 class PictureLimits:
@@ -63,7 +66,8 @@ def open_picture(file: BinaryIO, source: Format, ask: Resize, limits: PictureLim
         stored = image.size
         _check_pixels(stored, limits, "the picture")
         frames = int(getattr(image, "n_frames", 1))
-        orientation = _orientation(image)
+        found = _orientation(image)
+    orientation = UPRIGHT if source in _TURNED_BY_DECODER else found  # what is left to do
     if frames > limits.frames:
         raise PictureRefused(
             FailureCode.TOO_MANY_FRAMES,
@@ -72,7 +76,7 @@ def open_picture(file: BinaryIO, source: Format, ask: Resize, limits: PictureLim
             actual=frames,
         )
     upright = stored if orientation < 5 else (stored[1], stored[0])  # noqa: PLR2004  EXIF: 5 to 8 lie on a side
-    facts = Facts(width=upright[0], height=upright[1], frames=frames, orientation=orientation)
+    facts = Facts(width=upright[0], height=upright[1], frames=frames, orientation=found)
     sizes = plan(upright, ask)
     encoder = ENCODERS[output_format(source, ask)]
     largest = min(MAX_SIDE, encoder.largest_side)
@@ -85,7 +89,7 @@ def open_picture(file: BinaryIO, source: Format, ask: Resize, limits: PictureLim
         )
     _check_pixels(sizes.scaled, limits, "the scaled picture", FailureCode.RESULT_TOO_LARGE)
     _check_pixels(sizes.canvas, limits, "the result", FailureCode.RESULT_TOO_LARGE)
-    picture = Picture(image, facts, sizes, encoder, profile=image.info.get("icc_profile"))
+    picture = Picture(image, facts, sizes, encoder, image.info.get("icc_profile"), orientation)
     return _warned_of_the_ask(picture, ask)
 
 

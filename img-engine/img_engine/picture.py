@@ -30,12 +30,14 @@ class Picture:
     encoder: Encoder
     profile: bytes | None
     """The embedded ICC profile."""
+    orientation: int = UPRIGHT
+    """The EXIF orientation that is still to be applied; some decoders apply it themselves."""
     warnings: tuple[ResultWarning, ...] = ()
 
     @property
     def sideways(self) -> bool:
         """Whether width and height change places when it is turned upright (EXIF orientations 5 to 8)."""
-        return self.facts.orientation >= 5  # noqa: PLR2004  the EXIF standard's numbering
+        return self.orientation >= 5  # noqa: PLR2004  the EXIF standard's numbering
 
     def having(self, image: Image.Image) -> Picture:
         """The same with another image."""

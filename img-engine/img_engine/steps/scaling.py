@@ -38,5 +38,5 @@ def scale(picture: Picture, _: Resize) -> Picture:
 
 def turn_upright(picture: Picture, _: Resize) -> Picture:
     """Apply the EXIF orientation; the tag itself is not written to the result."""
-    turn = _TURNS.get(picture.facts.orientation)
+    turn = _TURNS.get(picture.orientation)
     return picture if turn is None else picture.having(picture.image.transpose(turn))

@@ -1,0 +1,32 @@
+"""A store on a real folder, and jobs to put in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from img_contract.job import Job, Resize
+from img_contract.volume import VolumeStore
+
+JPEG_HEAD = b"\xff\xd8\xff\xe0" + bytes(60)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> VolumeStore:
+    """A prepared store, whose leases are short enough to wait for."""
+    made = VolumeStore(tmp_path / "volume", lease_seconds=0.2)
+    made.prepare()
+    return made
+
+
+@pytest.fixture
+def submit(store: VolumeStore) -> Callable[[], Job]:
+    """Submit one job."""
+
+    def submitted() -> Job:
+        with store.begin() as submission:
+            submission.write(JPEG_HEAD)
+            return submission.commit(filename="photo.jpg", head=JPEG_HEAD, resize=Resize(width=8))
+
+    return submitted
