@@ -166,7 +166,7 @@ class Result(Resource):  # type: ignore[misc]
         params={"wait": _wait},
         produces=["image/jpeg", "image/png", "image/webp", "image/gif", "image/avif", "application/problem+json"],
     )
-    @api.response(200, "The processed file. Ranges and conditional requests are understood.", {"type": "file"})
+    @api.response(200, "The processed file. Ranges and conditional requests are understood.")
     @api.response(206, "The part of the file that Range asked for.")
     @api.response(304, "The file is the one that If-None-Match names.")
     @api.response(404, "No such job.", _problem)

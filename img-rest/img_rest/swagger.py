@@ -12,11 +12,10 @@ _OF_A_PARAMETER = ("type", "description", "enum", "default", "minimum", "maximum
 
 
 def register_model(api: Api, model: type[BaseModel]) -> Any:
-    """Document a model and those in it, and return what `api.response` takes."""
-    schema = model.model_json_schema(mode="serialization", ref_template="#/definitions/{model}")
-    for name, definition in schema.pop("$defs", {}).items():
-        api.schema_model(name, _translated(definition))
-    return api.schema_model(model.__name__, _translated(schema))
+    """Document a model, those in it written out in place, and return what `api.response` takes."""
+    schema = model.model_json_schema(mode="serialization")
+    definitions = schema.pop("$defs", {})
+    return api.schema_model(model.__name__, _translated(schema, definitions))
 
 
 def resize_parameters(place: str) -> dict[str, dict[str, Any]]:
@@ -41,18 +40,17 @@ def _flattened(declared: dict[str, Any], definitions: dict[str, Any]) -> dict[st
     return flat
 
 
-def _translated(schema: Any) -> Any:
-    """JSON Schema 2020-12 as Swagger 2.0 has it: no null type, no const, no sibling of a $ref."""
+def _translated(schema: Any, definitions: dict[str, Any]) -> Any:
+    """JSON Schema 2020-12 as Swagger 2.0 has it: no null type, and no $ref that could have no target."""
     if isinstance(schema, list):
-        return [_translated(item) for item in schema]
+        return [_translated(item, definitions) for item in schema]
     if not isinstance(schema, dict):
         return schema
-    if "anyOf" in schema:
-        kinds = [kind for kind in schema["anyOf"] if kind.get("type") != "null"]
-        rest = {key: value for key, value in schema.items() if key not in ("anyOf", "default")}
-        inner = kinds[0] if "$ref" not in kinds[0] else {"allOf": [kinds[0]]}
-        return _translated({**rest, **inner, "x-nullable": True})
-    if "$ref" in schema and len(schema) > 1:
+    if "$ref" in schema:
         rest = {key: value for key, value in schema.items() if key != "$ref"}
-        return _translated({**rest, "allOf": [{"$ref": schema["$ref"]}]})
-    return {key: _translated(value) for key, value in schema.items() if value is not None}
+        return _translated(definitions[schema["$ref"].rpartition("/")[2]] | rest, definitions)
+    if "anyOf" in schema:
+        (kind,) = (kind for kind in schema["anyOf"] if kind.get("type") != "null")
+        rest = {key: value for key, value in schema.items() if key not in ("anyOf", "default")}
+        return _translated(kind | rest, definitions) | {"x-nullable": True}
+    return {key: _translated(value, definitions) for key, value in schema.items()}

@@ -1,0 +1,202 @@
+"""Status, results, deletion: every state of a job on every route, and HTTP done right."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from img_contract.store import Claim
+from img_contract.volume import VolumeStore
+
+UNKNOWN = "00000000-0000-4000-8000-000000000000"
+
+
+@pytest.fixture
+def job_id(client: FlaskClient, png: bytes) -> str:
+    posted: str = client.post("/resize?width=2", data=png).get_json()["id"]
+    return posted
+
+
+def test_a_result_can_be_fetched_in_ranges_and_conditionally(
+    client: FlaskClient, job_id: str, finish: Callable[[str], bytes]
+) -> None:
+    content = finish(job_id)
+    whole = client.get(f"/resize/{job_id}")
+    assert whole.headers["ETag"].startswith('"')
+    assert whole.headers["X-Content-Type-Options"] == "nosniff"
+    assert "private" in whole.headers["Cache-Control"]
+    assert "immutable" in whole.headers["Cache-Control"]
+    assert whole.headers["Content-Disposition"].startswith("inline; filename=")
+    assert int(whole.headers["Content-Length"]) == len(content)
+    part = client.get(f"/resize/{job_id}", headers={"Range": "bytes=10-19"})
+    assert (part.status_code, part.data) == (206, content[10:20])
+    assert part.headers["Content-Range"] == f"bytes 10-19/{len(content)}"
+    same = client.get(f"/resize/{job_id}", headers={"If-None-Match": whole.headers["ETag"]})
+    assert (same.status_code, same.data) == (304, b"")
+    head = client.head(f"/resize/{job_id}")
+    assert (head.status_code, head.data) == (200, b"")
+    assert head.headers["Content-Length"] == str(len(content))
+
+
+def test_a_range_beyond_the_file_is_416(client: FlaskClient, job_id: str, finish: Callable[[str], bytes]) -> None:
+    finish(job_id)
+    answer = client.get(f"/resize/{job_id}", headers={"Range": "bytes=100000-"})
+    assert answer.status_code == 416
+    assert answer.get_json()["code"] == "range_not_satisfiable"
+    assert answer.headers["Content-Range"] == "bytes */500"
+
+
+def test_the_download_is_named_after_the_upload(
+    client: FlaskClient, png: bytes, finish: Callable[[str], bytes]
+) -> None:
+    raw = (
+        '--b\r\nContent-Disposition: form-data; name="file"; filename="my %22red%22 ä.png"\r\n\r\n'.encode()
+        + png
+        + b"\r\n--b--\r\n"
+    )
+    posted = client.post("/resize?width=2", data=raw, content_type="multipart/form-data; boundary=b").get_json()
+    finish(posted["id"])
+    disposition = client.get(posted["links"]["result"]).headers["Content-Disposition"]
+    assert "2x1.png" in disposition
+    assert "filename*=UTF-8''my%20%22red%22%20%C3%A4-2x1.png" in disposition
+
+
+def test_a_failed_job_answers_with_its_own_problem(
+    client: FlaskClient, job_id: str, fail: Callable[[str], None]
+) -> None:
+    fail(job_id)
+    answer = client.get(f"/resize/{job_id}")
+    assert answer.status_code == 422
+    assert answer.content_type == "application/problem+json"
+    body = answer.get_json()
+    assert (body["code"], body["limit"], body["actual"]) == ("too_many_pixels", 64, 100)
+    status = client.get(f"/resize/status/{job_id}")
+    assert status.status_code == 200
+    assert status.get_json()["status"] == "failed"
+    assert status.get_json()["error"]["code"] == "too_many_pixels"
+
+
+def test_a_running_job_is_processing_and_409(
+    client: FlaskClient, job_id: str, claimed: Callable[[str], Claim]
+) -> None:
+    claimed(job_id)
+    status = client.get(f"/resize/status/{job_id}").get_json()
+    assert (status["status"], status["attempt"]) == ("processing", 1)
+    assert client.get(f"/resize/{job_id}").get_json()["code"] == "job_not_done"
+
+
+def test_waiting_for_a_status_ends_with_the_job(
+    client: FlaskClient, job_id: str, finish: Callable[[str], bytes]
+) -> None:
+    import threading
+
+    threading.Timer(0.2, finish, [job_id]).start()
+    assert client.get(f"/resize/status/{job_id}?wait=10").get_json()["status"] == "done"
+    assert client.get(f"/resize/{job_id}?wait=10").status_code == 200
+
+
+def test_a_queued_job_is_cancelled_as_often_as_you_like(client: FlaskClient, job_id: str, store: VolumeStore) -> None:
+    for _ in range(3):
+        answer = client.delete(f"/resize/{job_id}")
+        assert (answer.status_code, answer.data) == (204, b"")
+    assert client.get(f"/resize/status/{job_id}").get_json()["status"] == "cancelled"
+    gone = client.get(f"/resize/{job_id}")
+    assert (gone.status_code, gone.get_json()["code"]) == (410, "job_cancelled")
+    assert store.pending() == []
+
+
+def test_a_result_is_deleted_as_often_as_you_like(
+    client: FlaskClient, job_id: str, finish: Callable[[str], bytes]
+) -> None:
+    finish(job_id)
+    for _ in range(3):
+        assert client.delete(f"/resize/{job_id}").status_code == 204
+    for route in (f"/resize/{job_id}", f"/resize/status/{job_id}"):
+        gone = client.get(route)
+        assert (gone.status_code, gone.get_json()["code"]) == (410, "job_deleted")
+
+
+@pytest.mark.parametrize(
+    "guid",
+    [UNKNOWN, UNKNOWN.upper().replace("0", "A"), "x", "status", "..%2f..%2fetc%2fpasswd", "%00", "a" * 4000, "%ff"],
+)
+@pytest.mark.parametrize("route", ["/resize/{}", "/resize/status/{}"])
+def test_a_wrong_guid_is_404_on_every_route(client: FlaskClient, route: str, guid: str) -> None:
+    answers = [client.get(route.format(guid)), client.get(route.format(guid) + "?wait=5")]
+    if route == "/resize/{}":
+        answers.append(client.delete(route.format(guid)))
+    for answer in answers:
+        assert answer.status_code == 404
+        assert answer.content_type == "application/problem+json"
+        assert answer.get_json()["code"] in ("job_unknown", "route_unknown")
+
+
+@pytest.mark.parametrize(
+    ("method", "route", "allowed"),
+    [
+        ("GET", "/resize", "POST"),
+        ("DELETE", "/resize", "POST"),
+        ("POST", f"/resize/{UNKNOWN}", "GET"),
+        ("PUT", f"/resize/status/{UNKNOWN}", "GET"),
+        ("POST", "/limits", "GET"),
+        ("DELETE", "/health", "GET"),
+        ("PATCH", "/health/ready", "GET"),
+        ("BREW", "/resize", "POST"),
+    ],
+)
+def test_a_wrong_method_is_405_and_names_the_right_ones(
+    client: FlaskClient, method: str, route: str, allowed: str
+) -> None:
+    answer = client.open(route, method=method)
+    assert answer.status_code == 405
+    assert answer.content_type == "application/problem+json"
+    assert answer.get_json()["code"] == "method_not_allowed"
+    assert allowed in answer.headers["Allow"]
+
+
+def test_an_unknown_route_is_404(client: FlaskClient) -> None:
+    answer = client.get("/nowhere")
+    assert (answer.status_code, answer.get_json()["code"]) == (404, "route_unknown")
+
+
+def test_an_accept_header_changes_nothing(client: FlaskClient, job_id: str) -> None:
+    for accept in ("text/html", "image/*", "application/xml;q=0.9, nonsense", ""):
+        answer = client.get(f"/resize/status/{job_id}", headers={"Accept": accept})
+        assert (answer.status_code, answer.content_type) == (200, "application/json")
+
+
+def test_limits_are_told(client: FlaskClient, config: Any) -> None:
+    body = client.get("/limits").get_json()
+    assert body["upload_bytes"] == config.limits.upload_bytes
+    assert body["accept"][:2] == ["jpeg", "png"]
+    assert body["side"] == 16384
+
+
+def test_health_is_told_and_readiness_needs_an_engine(client: FlaskClient, store: VolumeStore) -> None:
+    assert client.get("/health").get_json()["status"] == "ok"
+    answer = client.get("/health/ready")
+    assert (answer.status_code, answer.get_json()["code"]) == (503, "no_engine")
+    store.announce("engine")
+    answer = client.get("/health/ready")
+    assert (answer.status_code, answer.get_json()["engines"]) == (200, 1)
+
+
+def test_readiness_needs_a_volume(client: FlaskClient, store: VolumeStore) -> None:
+    (store.root / "engines").rmdir()
+    answer = client.get("/health/ready")
+    assert (answer.status_code, answer.get_json()["code"]) == (503, "volume_unavailable")
+
+
+def test_a_defect_is_a_problem_too_and_tells_no_secrets(
+    client: FlaskClient, store: VolumeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def defect(_: str) -> None:
+        raise RuntimeError("secret")
+
+    monkeypatch.setattr(store, "status", defect)
+    answer = client.get(f"/resize/status/{UNKNOWN}")
+    assert answer.status_code == 500
+    assert answer.get_json()["code"] == "internal_error"
+    assert b"secret" not in answer.data

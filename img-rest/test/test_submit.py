@@ -1,0 +1,362 @@
+"""POST /resize: both kinds of body, every refusal, and that a refusal leaves nothing behind."""
+
+from __future__ import annotations
+
+import io
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from img_contract.config import Config
+from img_contract.errors import StoreFull, StoreUnavailable
+from img_contract.volume import VolumeStore
+from img_rest.upload import tidy_filename
+from werkzeug.test import TestResponse
+
+
+def problem(answer: TestResponse, status: int, code: str) -> Any:
+    assert answer.content_type == "application/problem+json", answer.data
+    body = answer.get_json()
+    assert (answer.status_code, body["status"], body["code"]) == (status, status, code), body
+    assert body["detail"]
+    assert body["title"]
+    assert body["instance"] == "/resize"
+    return body
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left_in_incoming(store: VolumeStore) -> Any:
+    yield
+    assert list((store.root / "incoming").iterdir()) == []
+
+
+def form(png: bytes, **fields: Any) -> dict[str, Any]:
+    return {"file": (io.BytesIO(png), "red.png"), **fields}
+
+
+def test_parameters_may_stand_in_the_form_and_in_the_query(
+    client: FlaskClient, png: bytes, store: VolumeStore
+) -> None:
+    answer = client.post("/resize?fit=cover&quality=70", data=form(png, width="20", height="10"))
+    ask = store.status(answer.get_json()["id"]).job.resize
+    assert (ask.width, ask.height, ask.fit, ask.quality) == (20, 10, "cover", 70)
+
+
+def test_the_file_may_come_before_or_after_its_parameters(client: FlaskClient, png: bytes) -> None:
+    for order in (("file", "width"), ("width", "file")):
+        parts = {"file": (io.BytesIO(png), "red.png"), "width": "20"}
+        answer = client.post("/resize", data={name: parts[name] for name in order})
+        assert answer.status_code == 202
+
+
+def body_of(*parts: tuple[str, bytes]) -> dict[str, Any]:
+    """A form as browsers and curl write it: (what follows form-data, content) for each part."""
+    raw = b"".join(
+        b"--b0undary\r\nContent-Disposition: form-data; " + head.encode() + b"\r\n\r\n" + content + b"\r\n"
+        for head, content in parts
+    )
+    return {"data": raw + b"--b0undary--\r\n", "content_type": "multipart/form-data; boundary=b0undary"}
+
+
+def test_an_empty_parameter_is_one_that_was_left_out(client: FlaskClient, png: bytes) -> None:
+    body = body_of(('name="file"', png), ('name="width"', b"20"), ('name="height"', b""), ('name="fit"', b" "))
+    assert client.post("/resize", **body).status_code == 202
+
+
+def test_what_is_stored_is_what_was_sent(client: FlaskClient, png: bytes, store: VolumeStore) -> None:
+    data = png + bytes(range(256)) * 300  # crosses several portions, and looks like anything
+    for answer in (
+        client.post("/resize", data=form(data, width="2")),
+        client.post("/resize?width=2", data=data, content_type="application/octet-stream"),
+    ):
+        assert (store.folder(answer.get_json()["id"]) / "source").read_bytes() == data
+
+
+@pytest.mark.parametrize("body", [b"--\r\n--boundary", b"\r\n--boundary-", b"\r", b"\n", b"--boundary--"])
+def test_content_that_looks_like_a_boundary_is_kept(
+    client: FlaskClient, png: bytes, store: VolumeStore, body: bytes
+) -> None:
+    data = png + body
+    raw = (
+        b'--boundaryX\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\n\r\n'
+        + data
+        + b'\r\n--boundaryX\r\nContent-Disposition: form-data; name="width"\r\n\r\n5\r\n--boundaryX--\r\n'
+    )
+    answer = client.post("/resize", data=raw, content_type="multipart/form-data; boundary=boundaryX")
+    assert (store.folder(answer.get_json()["id"]) / "source").read_bytes() == data
+
+
+def test_a_missing_file_is_400(client: FlaskClient) -> None:
+    problem(client.post("/resize", data={"width": "5"}, content_type="multipart/form-data"), 400, "upload_missing")
+    problem(client.post("/resize?width=5"), 400, "upload_missing")
+    problem(client.post("/resize", data={"width": "5"}), 415, "not_a_picture")
+
+
+def test_an_empty_file_is_400(client: FlaskClient) -> None:
+    body = body_of(('name="file"; filename="empty.jpg"', b""), ('name="width"', b"5"))
+    problem(client.post("/resize", **body), 400, "upload_missing")
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    ["multipart/form-data", "multipart/form-data; boundary=", "multipart/form-data; boundary=other"],
+)
+def test_a_form_whose_boundary_is_wrong_is_400(client: FlaskClient, content_type: str) -> None:
+    raw = b'--right\r\nContent-Disposition: form-data; name="file"\r\n\r\nx\r\n--right--\r\n'
+    problem(client.post("/resize", data=raw, content_type=content_type), 400, "upload_malformed")
+
+
+@pytest.mark.parametrize("missing", [5, 10, 30, 80, 130])
+def test_a_form_that_breaks_off_is_400(client: FlaskClient, png: bytes, missing: int) -> None:
+    body = body_of(('name="file"; filename="a"', png))
+    problem(client.post("/resize?width=5", **body | {"data": body["data"][:-missing]}), 400, "upload_malformed")
+
+
+def test_a_raw_body_that_breaks_off_is_400(client: FlaskClient, png: bytes) -> None:
+    answer = client.post(
+        "/resize?width=5",
+        input_stream=io.BytesIO(png[:40]),
+        environ_overrides={"CONTENT_LENGTH": str(len(png))},
+        content_type="image/png",
+    )
+    assert "expected a body of" in problem(answer, 400, "upload_malformed")["detail"]
+
+
+def test_a_raw_body_of_unknown_length_is_411(client: FlaskClient, png: bytes) -> None:
+    answer = client.post(
+        "/resize?width=5",
+        input_stream=io.BytesIO(png),
+        headers={"Transfer-Encoding": "chunked"},
+        content_type="image/png",
+    )
+    problem(answer, 411, "length_required")
+
+
+def test_two_files_are_400(client: FlaskClient, png: bytes) -> None:
+    files = [(io.BytesIO(png), "a.png"), (io.BytesIO(png), "b.png")]
+    problem(client.post("/resize", data={"file": files, "width": "5"}), 400, "upload_malformed")
+
+
+def test_too_many_or_too_long_fields_are_400(client: FlaskClient, png: bytes) -> None:
+    many = {f"field{number}": "1" for number in range(100)}
+    problem(client.post("/resize", data=form(png, width="5", **many)), 400, "upload_malformed")
+    problem(client.post("/resize", data=form(png, width="5" * 5000)), 400, "upload_malformed")
+
+
+def test_an_upload_that_is_too_large_is_413_with_both_numbers(client: FlaskClient, png: bytes, config: Config) -> None:
+    large = png + bytes(config.limits.upload_bytes)
+    for answer in (
+        client.post("/resize", data=form(large, width="5")),
+        client.post("/resize?width=5", data=large, content_type="image/png"),
+    ):
+        body = problem(answer, 413, "upload_too_large")
+        assert body["limit"] == config.limits.upload_bytes
+        assert body["actual"] > body["limit"]
+
+
+@pytest.mark.parametrize(
+    ("data", "found"),
+    [
+        (b"hello, this is a text and no picture", "text"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "markup"),
+        (b"%PDF-1.7 and so on and so forth, for long", "a PDF document"),
+        (b"\0" * 100, "zeros"),
+        (b"\x7fELF\2\1\1" + bytes(range(40)), "first bytes 7f 45 4c 46"),
+        (b"x", "text"),
+    ],
+)
+def test_what_is_no_picture_is_415_whatever_its_name(client: FlaskClient, data: bytes, found: str) -> None:
+    answer = client.post("/resize", data={"file": (io.BytesIO(data), "photo.jpg", "image/jpeg"), "width": "5"})
+    detail = problem(answer, 415, "not_a_picture")["detail"]
+    assert detail.startswith("expected one of jpeg, png,")
+    assert found in detail
+
+
+def test_a_format_that_is_not_accepted_here_is_415(client: FlaskClient, app: Any, config: Config) -> None:
+    from dataclasses import replace
+
+    from img_rest import api
+
+    limits = config.limits.model_copy(update={"accept": ("jpeg",)})
+    parts = app.extensions[api.SEGMENT]
+    app.extensions[api.SEGMENT] = replace(parts, config=config.model_copy(update={"limits": limits}))
+    answer = client.post("/resize", data=form(b"GIF89a" + bytes(40), width="5"))
+    assert problem(answer, 415, "not_a_picture")["detail"] == "expected one of jpeg; found a gif picture"
+
+
+def test_all_refused_parameters_are_told_at_once(client: FlaskClient, png: bytes) -> None:
+    answer = client.post("/resize?colour=red", data=form(png, width="0", quality="many", fit="stretch"))
+    errors = {error["parameter"]: error["detail"] for error in problem(answer, 422, "parameters_invalid")["errors"]}
+    assert set(errors) == {"colour", "width", "quality", "fit"}
+    assert errors["width"] == "expected at least 1, found '0'"
+    assert "width, height, fit" in errors["colour"]
+
+
+@pytest.mark.parametrize(
+    ("query", "parameter"),
+    [
+        ("", "width"),
+        ("width=99999999999999999999999", "width"),
+        ("width=" + "9" * 5000, "width"),
+        ("width=5&width=6", "width"),
+        ("width=5&wait=-1", "wait"),
+        ("width=5&wait=nan", "wait"),
+        ("width=5&wait=inf", "wait"),
+        ("width=5&wait=9999", "wait"),
+        ("width=5&wait=soon", "wait"),
+        ("width=5&%00=1", "\0"),
+    ],
+)
+def test_a_refused_parameter_is_named(client: FlaskClient, png: bytes, query: str, parameter: str) -> None:
+    body = problem(client.post(f"/resize?{query}", data=png), 422, "parameters_invalid")
+    assert parameter in {error["parameter"] for error in body["errors"]}
+
+
+def test_a_full_queue_is_503_and_says_when_to_come_again(
+    client: FlaskClient, png: bytes, config: Config, store: VolumeStore
+) -> None:
+    for _ in range(config.limits.queue):
+        assert client.post("/resize?width=5", data=png).status_code == 202
+    answer = client.post("/resize?width=5", data=png)
+    body = problem(answer, 503, "queue_full")
+    assert (body["limit"], body["actual"]) == (config.limits.queue, config.limits.queue)
+    assert int(answer.headers["Retry-After"]) > 0
+    store.cancel(store.pending()[0])
+    assert client.post("/resize?width=5", data=png).status_code == 202
+
+
+def test_a_volume_without_room_is_507(client: FlaskClient, png: bytes, app: Any, config: Config) -> None:
+    from dataclasses import replace
+
+    from img_rest import api
+
+    limits = config.limits.model_copy(update={"free_bytes": 10**18})
+    parts = app.extensions[api.SEGMENT]
+    app.extensions[api.SEGMENT] = replace(parts, config=config.model_copy(update={"limits": limits}))
+    assert problem(client.post("/resize?width=5", data=png), 507, "volume_full")["limit"] == 10**18
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code"),
+    [(StoreFull("no space"), 507, "volume_full"), (StoreUnavailable("EIO"), 503, "volume_unavailable")],
+)
+def test_a_write_that_fails_is_never_acknowledged(
+    client: FlaskClient,
+    png: bytes,
+    store: VolumeStore,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    status: int,
+    code: str,
+) -> None:
+    import os
+
+    def fsync(_: int) -> None:
+        raise OSError(28 if isinstance(error, StoreFull) else 5, "injected")
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    problem(client.post("/resize?width=5", data=png), status, code)
+    monkeypatch.undo()
+    assert store.pending() == []
+
+
+# Waiting
+
+
+def when_pending(store: VolumeStore, act: Callable[[str], Any]) -> threading.Thread:
+    """Act on the first job that appears, as an engine would."""
+
+    def watch() -> None:
+        deadline = time.monotonic() + 10
+        while not (ids := store.pending()):
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        act(ids[0])
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    return thread
+
+
+@pytest.mark.parametrize(("query", "headers"), [("&wait=10", {}), ("", {"Prefer": "respond-async, wait=10"})])
+def test_a_job_that_is_done_within_the_wait_is_303_to_its_file(
+    client: FlaskClient,
+    png: bytes,
+    store: VolumeStore,
+    finish: Callable[[str], bytes],
+    query: str,
+    headers: dict[str, str],
+) -> None:
+    engine = when_pending(store, finish)
+    answer = client.post(f"/resize?width=5{query}", data=png, headers=headers)
+    engine.join()
+    assert answer.status_code == 303
+    assert client.get(answer.headers["Location"]).data == b"0123456789" * 50
+
+
+def test_a_job_that_fails_within_the_wait_is_its_problem(
+    client: FlaskClient, png: bytes, store: VolumeStore, fail: Callable[[str], None]
+) -> None:
+    engine = when_pending(store, fail)
+    body = problem(client.post("/resize?width=5&wait=10", data=png), 422, "too_many_pixels")
+    engine.join()
+    assert (body["limit"], body["actual"]) == (64, 100)
+
+
+def test_a_job_that_is_not_done_within_the_wait_is_202(client: FlaskClient, png: bytes) -> None:
+    began = time.monotonic()
+    assert client.post("/resize?width=5&wait=0.3", data=png).status_code == 202
+    assert 0.25 < time.monotonic() - began < 5
+
+
+def test_those_who_wait_take_no_more_than_their_places(client: FlaskClient, app: Any, png: bytes) -> None:
+    """With both places taken, a third client is answered at once, as if it had not asked to wait."""
+    threads = [
+        threading.Thread(target=lambda: app.test_client().post("/resize?width=5&wait=3", data=png)) for _ in range(2)
+    ]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.5)  # until both wait; they do so for three seconds
+    began = time.monotonic()
+    assert client.post("/resize?width=5&wait=10", data=png).status_code == 202
+    assert time.monotonic() - began < 2
+    for thread in threads:
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("given", "tidy"),
+    [
+        (None, None),
+        ("", None),
+        ("photo.jpg", "photo.jpg"),
+        ("../../etc/passwd", "passwd"),
+        ("C:\\Users\\me\\photo.jpg", "photo.jpg"),
+        ("a\r\nSet-Cookie: x=1.jpg", "aSet-Cookie: x=1.jpg"),
+        ("gpj.\u202eexe.jpg", "gpj.exe.jpg"),
+        ("x" * 10_000, "x" * 255),
+        ("\0", None),
+        ("Füße.jpg", "Füße.jpg"),
+    ],
+)
+def test_a_file_name_is_tidied(given: str | None, tidy: str | None) -> None:
+    assert tidy_filename(given) == tidy
+
+
+def test_a_hostile_file_name_reaches_no_path_and_no_header(
+    client: FlaskClient, png: bytes, store: VolumeStore, finish: Callable[[str], bytes], tmp_path: Path
+) -> None:
+    raw = (
+        b'--b\r\nContent-Disposition: form-data; name="file"; filename="../../x%0D%0ASet-Cookie: a=\xe2\x80\xaeb.png"'
+        b"\r\n\r\n" + png + b"\r\n--b--\r\n"
+    )
+    answer = client.post("/resize?width=5", data=raw, content_type="multipart/form-data; boundary=b")
+    finish(answer.get_json()["id"])
+    fetched = client.get(answer.get_json()["links"]["result"])
+    assert "Set-Cookie" not in fetched.headers
+    assert "\u202e" not in fetched.headers["Content-Disposition"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["volume"]

@@ -1,0 +1,77 @@
+"""The API's own document: complete, and true of what is answered."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from img_contract.job import Resize
+from jsonschema import Draft4Validator
+
+
+@pytest.fixture
+def document(client: FlaskClient) -> Any:
+    return client.get("/swagger.json").get_json()
+
+
+def test_every_parameter_has_type_range_default_and_meaning(document: Any) -> None:
+    operation = document["paths"]["/resize"]["post"]
+    parameters = {parameter["name"]: parameter for parameter in operation["parameters"]}
+    assert set(parameters) == {"file", "wait", *Resize.model_fields}
+    assert operation["consumes"] == ["multipart/form-data"]
+    for parameter in parameters.values():
+        assert parameter["description"]
+        assert parameter["type"] in ("file", "integer", "number", "string", "boolean")
+    assert parameters["file"]["required"] is True
+    assert (parameters["width"]["minimum"], parameters["width"]["maximum"]) == (1, 16384)
+    assert parameters["width"]["type"] == "integer"
+    assert parameters["fit"]["enum"] == ["inside", "outside", "cover", "contain", "fill"]
+    assert parameters["fit"]["default"] == "inside"
+    assert len(parameters["gravity"]["enum"]) == 9
+    assert parameters["enlarge"]["default"] is False
+    assert parameters["format"]["enum"] == ["jpeg", "png", "webp", "gif", "avif"]
+    assert (parameters["quality"]["minimum"], parameters["quality"]["maximum"]) == (1, 100)
+    assert parameters["wait"]["in"] == "query"
+
+
+def test_every_answer_is_documented_and_every_error_is_a_problem(document: Any) -> None:
+    for route, operations in document["paths"].items():
+        for method in set(operations) & {"get", "post", "delete"}:
+            responses = operations[method]["responses"]
+            assert operations[method]["summary"], (route, method)
+            for code, response in responses.items():
+                assert response["description"], (route, method, code)
+                if int(code) >= 400:
+                    assert response["schema"] == {"$ref": "#/definitions/Problem"}, (route, method, code)
+
+
+def test_the_document_has_only_what_swagger_2_knows(document: Any) -> None:
+    text = str(document)
+    for word in ("anyOf", "$defs", "'null'", "prefixItems", "const"):
+        assert word not in text, word
+
+
+def test_answers_match_their_models(client: FlaskClient, document: Any, png: bytes, finish: Any) -> None:
+    def check(name: str, body: Any) -> None:
+        Draft4Validator(_nullable(document["definitions"][name])).validate(body)
+
+    posted = client.post("/resize?width=5", data=png).get_json()
+    check("Submitted", posted)
+    check("Status", client.get(posted["links"]["status"]).get_json())
+    finish(posted["id"])
+    check("Status", client.get(posted["links"]["status"]).get_json())
+    check("Limits", client.get("/limits").get_json())
+    check("Health", client.get("/health").get_json())
+    check("Problem", client.post("/resize").get_json())
+    check("Problem", client.post("/resize?width=0", data=png).get_json())
+
+
+def _nullable(schema: Any) -> Any:
+    """Swagger's x-nullable in words that JSON Schema knows."""
+    if isinstance(schema, list):
+        return [_nullable(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    inner = {key: _nullable(value) for key, value in schema.items() if key != "x-nullable"}
+    return {"anyOf": [inner, {"type": "null"}]} if schema.get("x-nullable") else inner
