@@ -7,6 +7,7 @@ import ctypes
 import functools
 import multiprocessing
 import os
+import resource
 import signal
 import sys
 import threading
@@ -17,6 +18,7 @@ from typing import Any
 
 from flask import Flask
 from granian.constants import Interfaces
+from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server.mp import MPServer
 from img_contract.config import Config, load_config
@@ -37,6 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
     except (ConfigError, StoreError) as error:
         print(f"img-rest: {error}", file=sys.stderr)
         return 2
+    _allow_files(config.http.connections + 2 * config.http.threads)
     stopping = RawValue(ctypes.c_bool, False)  # shared with the process that serves
     server = MPServer(
         "img_rest",
@@ -45,7 +48,8 @@ def main(arguments: list[str] | None = None) -> int:
         interface=Interfaces.WSGI,
         workers=1,  # the doorbell is bound once
         blocking_threads=config.http.threads,
-        backpressure=config.http.threads,
+        backpressure=config.http.connections,  # granian counts idle connections, too
+        http1_settings=HTTP1Settings(header_read_timeout=round(config.http.header_seconds * 1000)),
         workers_kill_timeout=max(1, round(config.http.stop_seconds)),
         websockets=False,
         log_level=LogLevels.error,
@@ -65,6 +69,14 @@ def _load(config: Config, stopping: Any) -> Flask:
 
 def _store(config: Config) -> VolumeStore:
     return VolumeStore(config.volume, config.retention_seconds, config.engine.lease_seconds, config.engine.attempts)
+
+
+def _allow_files(wanted: int) -> None:
+    """Raise the limit of open files to what the connections and the files behind them need, if that is allowed."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < allowed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
 
 
 def _tell_when_stopping(stopping: Any) -> None:

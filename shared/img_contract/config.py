@@ -36,6 +36,12 @@ class HttpConfig(_Section):
     threads: int = Field(
         512, ge=8, le=4096, description="Requests that are served at the same time; a slow upload takes one of them."
     )
+    connections: int = Field(
+        4096, ge=16, le=65536, description="Connections that are open at the same time, idle ones included."
+    )
+    header_seconds: Annotated[float, Field(ge=1, le=60)] = Field(
+        10.0, description="Time that a client may take to send a request's headers, or idle before its next request."
+    )
     wait_seconds: Seconds = Field(60.0, description="The longest `wait` that a client may ask for.")
     waiters: int = Field(
         128, ge=0, description="Clients that may wait at the same time; a further one is answered at once."
