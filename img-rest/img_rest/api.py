@@ -62,6 +62,8 @@ api = _ProblemApi(
     validate=False,
 )
 
+service = api.namespace("service", path="/", description="What is accepted, and how the service is")
+
 _submitted = register_model(api, Submitted)
 _status = register_model(api, Status)
 _limits = register_model(api, Limits)
@@ -204,7 +206,7 @@ class Result(Resource):  # type: ignore[misc]
         return Response(status=204)
 
 
-@api.route("/limits")
+@service.route("/limits")
 class LimitsOfTheService(Resource):  # type: ignore[misc]
     """What is accepted."""
 
@@ -215,7 +217,7 @@ class LimitsOfTheService(Resource):  # type: ignore[misc]
         return _json(limits_of(_parts().config))
 
 
-@api.route("/health")
+@service.route("/health")
 class Alive(Resource):  # type: ignore[misc]
     """Liveness."""
 
@@ -226,7 +228,7 @@ class Alive(Resource):  # type: ignore[misc]
         return _json(Health())
 
 
-@api.route("/health/ready")
+@service.route("/health/ready")
 class Ready(Resource):  # type: ignore[misc]
     """Readiness."""
 

@@ -18,7 +18,11 @@ def create_app(
 ) -> Flask:
     """Build the application. `stopping` tells those who wait that the service is about to end."""
     app = Flask("img_rest", static_folder=None)
-    app.config["RESTX_MASK_SWAGGER"] = False
+    app.config.update(
+        RESTX_MASK_SWAGGER=False,
+        SWAGGER_UI_DOC_EXPANSION="list",  # a newcomer sees the calls at once
+        SWAGGER_UI_REQUEST_DURATION=True,
+    )
     app.extensions[api.SEGMENT] = api.Parts(config, store, doorbell, Waiters(store, config.http.waiters, stopping))
     app.register_blueprint(api.blueprint)
     problems.register(app)

@@ -24,6 +24,8 @@ def resize_parameters(place: str) -> dict[str, dict[str, Any]]:
     parameters = {}
     for name, declared in schema["properties"].items():
         flat = _flattened(declared, schema.get("$defs", {}))
+        if "minimum" in flat:  # Swagger UI does not show a range by itself
+            flat["description"] += f" From {flat['minimum']} to {flat['maximum']}."
         parameters[name] = {"in": place, **{key: flat[key] for key in _OF_A_PARAMETER if flat.get(key) is not None}}
     return parameters
 

@@ -26,6 +26,7 @@ def test_every_parameter_has_type_range_default_and_meaning(document: Any) -> No
     assert parameters["file"]["required"] is True
     assert (parameters["width"]["minimum"], parameters["width"]["maximum"]) == (1, 16384)
     assert parameters["width"]["type"] == "integer"
+    assert parameters["width"]["description"].endswith("From 1 to 16384.")
     assert parameters["fit"]["enum"] == ["inside", "outside", "cover", "contain", "fill"]
     assert parameters["fit"]["default"] == "inside"
     assert len(parameters["gravity"]["enum"]) == 9

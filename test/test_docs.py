@@ -1,0 +1,105 @@
+"""What is in no page fails here: every route, configuration key, parameter, step and code; and every link leads somewhere."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from img_contract.config import Config
+from img_contract.doorbell import MemoryDoorbell
+from img_contract.formats import Format, OutputFormat
+from img_contract.job import Fit, Gravity, Metadata, Resize
+from img_contract.outcome import State, WarningCode
+from img_contract.volume import VolumeStore
+from img_engine.pipeline import STEPS
+from img_rest.app import create_app
+from img_rest.problems import all_codes
+from pydantic import BaseModel
+
+TOP = Path(__file__).parents[1]
+DOCS = TOP / "docs"
+PAGES = [TOP / "README.md", TOP / "CONTRIBUTING.md", TOP / "CHANGELOG.md", *sorted(DOCS.rglob("*.md"))]
+
+
+def page(name: str) -> str:
+    return (TOP / name).read_text(encoding="utf-8")
+
+
+def keys(model: type[BaseModel], prefix: str = "") -> list[str]:
+    found: list[str] = []
+    for name, field in model.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            found += keys(kind, f"{prefix}{name}.")
+        else:
+            found.append(prefix + name)
+    return found
+
+
+@pytest.fixture(scope="module")
+def routes(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, str]]:
+    """Every method and route that the application has."""
+    config = Config(volume=tmp_path_factory.mktemp("volume"))
+    app = create_app(config, VolumeStore(config.volume), MemoryDoorbell())
+    found = []
+    for rule in app.url_map.iter_rules():
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}:
+            found.append((method, re.sub(r"<(?:\w+:)?(\w+)>", r"<\1>", rule.rule)))
+    return found
+
+
+def test_every_route_is_in_the_readme(routes: list[tuple[str, str]]) -> None:
+    readme = page("README.md")
+    ours = [(method, rule) for method, rule in routes if not rule.startswith("/swaggerui")]
+    assert ("POST", "/resize") in ours
+    assert [route for route in ours if f"`{route[0]} {route[1]}`" not in readme] == []
+
+
+def test_every_configuration_key_is_in_its_table_with_its_default() -> None:
+    table = page("docs/configuration.md")
+    rows = {match[1]: match[0] for match in re.finditer(r"^\| `([a-z_.]+)` \|.*$", table, re.MULTILINE)}
+    assert sorted(rows) == sorted(keys(Config))
+    for key, row in rows.items():
+        value: Any = Config()
+        for part in key.split("."):
+            value = getattr(value, part)
+        told = row.split("|")[2].strip()
+        expected = ", ".join(value) if isinstance(value, tuple) else str(value)
+        assert told == f"`{expected.removesuffix('.0')}`", f"{key}: the table has {told}, the default is {expected}"
+        variable = "IMG_" + key.upper().replace(".", "__")
+        assert f"`{variable}`" in row, f"{key}: the row does not name {variable}"
+
+
+def test_every_parameter_and_each_of_its_values_is_in_the_readme() -> None:
+    readme = page("README.md")
+    values = [*Fit, *Gravity, *Metadata, *OutputFormat, *Format]
+    assert [name for name in [*Resize.model_fields, "wait", *values] if f"`{name}`" not in readme] == []
+
+
+def test_every_code_of_an_error_and_of_a_warning_is_explained() -> None:
+    errors = page("docs/errors.md")
+    codes = all_codes() | {str(code) for code in WarningCode}
+    assert sorted(code for code in codes if f"`{code}`" not in errors) == []
+    told = set(re.findall(r"^\| `([a-z_]+)` \|", errors, re.MULTILINE))
+    assert sorted(told - codes) == [], "the page explains what does not exist"
+
+
+def test_every_state_and_every_step_is_explained() -> None:
+    assert [state for state in State if f"`{state}`" not in page("README.md")] == []
+    assert [step.__name__ for step in STEPS if f"`{step.__name__}`" not in page("docs/how-it-works.md")] == []
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(TOP)))
+def test_every_link_to_a_file_leads_somewhere(path: Path) -> None:
+    links = re.findall(r"\]\(([^)#\s]+)", path.read_text(encoding="utf-8"))
+    local = [link for link in links if "://" not in link and not link.startswith("mailto:")]
+    assert [link for link in local if not (path.parent / link).exists()] == []
+
+
+def test_every_make_target_that_is_named_exists() -> None:
+    makefile = page("Makefile")
+    named = {target for path in PAGES for target in re.findall(r"`make ([a-z0-9]+)", path.read_text(encoding="utf-8"))}
+    assert named
+    assert [target for target in sorted(named) if not re.search(rf"^{target}:", makefile, re.MULTILINE)] == []
