@@ -1,4 +1,4 @@
-"""What is in no page fails here: every route, configuration key, parameter, step and code; and every link leads somewhere."""
+"""What is in no page fails here: every route, configuration key, parameter, step and code; and every dead link."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ def routes(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, str]]:
     """Every method and route that the application has."""
     config = Config(volume=tmp_path_factory.mktemp("volume"))
     app = create_app(config, VolumeStore(config.volume), MemoryDoorbell())
-    found = []
-    for rule in app.url_map.iter_rules():
-        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}:
-            found.append((method, re.sub(r"<(?:\w+:)?(\w+)>", r"<\1>", rule.rule)))
-    return found
+    return [
+        (method, re.sub(r"<(?:\w+:)?(\w+)>", r"<\1>", rule.rule))
+        for rule in app.url_map.iter_rules()
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+    ]
 
 
 def test_every_route_is_in_the_readme(routes: list[tuple[str, str]]) -> None:
@@ -88,7 +88,7 @@ def test_every_code_of_an_error_and_of_a_warning_is_explained() -> None:
 
 def test_every_state_and_every_step_is_explained() -> None:
     assert [state for state in State if f"`{state}`" not in page("README.md")] == []
-    assert [step.__name__ for step in STEPS if f"`{step.__name__}`" not in page("docs/how-it-works.md")] == []
+    assert [step.__name__ for step in STEPS if f"`{step.__name__}`" not in page("docs/design.md")] == []
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(TOP)))

@@ -30,7 +30,7 @@ print(len(names))
 
 
 def test_the_layers_are_kept() -> None:
-    command = [Path(sys.executable).parent / "lint-imports", "--no-cache"]
+    command = [str(Path(sys.executable).parent / "lint-imports"), "--no-cache"]
     checked = subprocess.run(command, cwd=TOP, capture_output=True, text=True, check=False)
     assert checked.returncode == 0, checked.stdout
     assert "4 kept, 0 broken" in checked.stdout

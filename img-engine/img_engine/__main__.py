@@ -26,7 +26,9 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         config = load_config(options.config)
-        store = VolumeStore(config.volume, config.retention_seconds, config.engine.lease_seconds, config.engine.attempts)
+        store = VolumeStore(
+            config.volume, config.retention_seconds, config.engine.lease_seconds, config.engine.attempts
+        )
         store.prepare()
     except (ConfigError, StoreError) as error:
         print(f"img-engine: {error}", file=sys.stderr)

@@ -35,6 +35,7 @@ class Encoder:
     largest_side: int
     lossy: bool
     options: Callable[[Resize], dict[str, Any]]
+    """What is passed to `Image.save`."""
 
     @property
     def alpha(self) -> bool:
@@ -63,14 +64,16 @@ def _gif(_: Resize) -> dict[str, Any]:
 
 
 ENCODERS: Final[dict[OutputFormat, Encoder]] = {
-    OutputFormat.JPEG: Encoder("JPEG", MEDIA_TYPES[Format.JPEG], "jpg", ("RGB", "L"), 65_535, True, _jpeg),
-    OutputFormat.PNG: Encoder(
-        "PNG", MEDIA_TYPES[Format.PNG], "png", ("RGB", "RGBA", "L", "LA"), 2**31 - 1, False, _png
-    ),
-    OutputFormat.WEBP: Encoder("WEBP", MEDIA_TYPES[Format.WEBP], "webp", ("RGB", "RGBA"), 16_383, True, _webp),
-    OutputFormat.GIF: Encoder("GIF", MEDIA_TYPES[Format.GIF], "gif", ("RGB", "RGBA", "L"), 65_535, False, _gif),
-    OutputFormat.AVIF: Encoder("AVIF", MEDIA_TYPES[Format.AVIF], "avif", ("RGB", "RGBA"), 65_536, True, _avif),
+    name: Encoder(pillow, MEDIA_TYPES[Format(name.value)], extension, modes, largest_side, lossy, options)
+    for name, pillow, extension, modes, largest_side, lossy, options in (
+        (OutputFormat.JPEG, "JPEG", "jpg", ("RGB", "L"), 65_535, True, _jpeg),
+        (OutputFormat.PNG, "PNG", "png", ("RGB", "RGBA", "L", "LA"), 2**31 - 1, False, _png),
+        (OutputFormat.WEBP, "WEBP", "webp", ("RGB", "RGBA"), 16_383, True, _webp),
+        (OutputFormat.GIF, "GIF", "gif", ("RGB", "RGBA", "L"), 65_535, False, _gif),
+        (OutputFormat.AVIF, "AVIF", "avif", ("RGB", "RGBA"), 65_536, True, _avif),
+    )
 }
+"""Side limits are the formats' own: 16 bits in JPEG and GIF, 14 in WebP, 31 in PNG, 65,536 by libavif's default."""
 
 _NEAREST: Final[dict[Format, OutputFormat]] = {
     Format.HEIC: OutputFormat.JPEG,

@@ -86,5 +86,5 @@ def _scale_to(picture: Size, box: Size, *, covering: bool, enlarge: bool) -> Siz
 
 
 def _scaled(side: int, numerator: int, denominator: int) -> int:
-    """side × numerator ÷ denominator, rounded half up, at least 1."""
+    """Side × numerator ÷ denominator, rounded half up, at least 1."""
     return max(1, (2 * side * numerator + denominator) // (2 * denominator))

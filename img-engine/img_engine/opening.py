@@ -139,6 +139,7 @@ def _warned_of_the_ask(picture: Picture, ask: Resize) -> Picture:
         )
     if ask.quality is not None and not picture.encoder.lossy:
         picture = picture.warned(
-            WarningCode.PARAMETER_UNUSED, f"quality has no effect on {picture.encoder.pillow.lower()}, which is lossless"
+            WarningCode.PARAMETER_UNUSED,
+            f"quality has no effect on {picture.encoder.pillow.lower()}, which is lossless",
         )
     return picture

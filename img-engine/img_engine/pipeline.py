@@ -1,4 +1,6 @@
-"""The algorithm: what is done to a picture, in this order. A step returns its picture as it is when it has nothing to do.
+"""The algorithm: what is done to a picture, in this order.
+
+A step returns its picture as it is when it has nothing to do.
 
 Adding a transformation is a field on `img_contract.job.Resize`, one step function, and one line in `STEPS`.
 """

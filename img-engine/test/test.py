@@ -1,7 +1,7 @@
 """The shortest proof that the engine works: every format in, every format out, and a corrupt picture refused.
 
-    cd img-engine && python3 -m venv ./venv && source venv/bin/activate
-    pip install -r requirements.txt && pytest test/test.py
+cd img-engine && python3 -m venv ./venv && source venv/bin/activate
+pip install -r requirements.txt && pytest test/test.py
 """
 
 from __future__ import annotations
@@ -44,8 +44,16 @@ def test_every_format_becomes_every_format(kind: str, output: str, rendered: Cal
 
 @pytest.mark.parametrize(
     ("kind", "expected"),
-    [("JPEG", "JPEG"), ("PNG", "PNG"), ("WEBP", "WEBP"), ("GIF", "GIF"), ("AVIF", "AVIF")]
-    + [("HEIF", "JPEG"), ("TIFF", "PNG"), ("BMP", "PNG")],
+    [
+        ("JPEG", "JPEG"),
+        ("PNG", "PNG"),
+        ("WEBP", "WEBP"),
+        ("GIF", "GIF"),
+        ("AVIF", "AVIF"),
+        ("HEIF", "JPEG"),
+        ("TIFF", "PNG"),
+        ("BMP", "PNG"),
+    ],
 )
 def test_without_a_format_the_result_has_the_sources_or_the_nearest(
     kind: str, expected: str, rendered: Callable[..., Any]

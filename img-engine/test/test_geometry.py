@@ -67,9 +67,7 @@ def test_outside_covers_the_box_and_touches_it(picture: tuple[int, int], box: tu
 
 
 @given(sizes, sizes, st.sampled_from([Fit.COVER, Fit.CONTAIN, Fit.FILL]))
-def test_cover_contain_and_fill_give_exactly_the_box(
-    picture: tuple[int, int], box: tuple[int, int], fit: Fit
-) -> None:
+def test_cover_contain_and_fill_give_exactly_the_box(picture: tuple[int, int], box: tuple[int, int], fit: Fit) -> None:
     assert plan(picture, Resize(width=box[0], height=box[1], fit=fit, enlarge=True)).canvas == box
 
 

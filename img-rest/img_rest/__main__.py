@@ -40,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"img-rest: {error}", file=sys.stderr)
         return 2
     _allow_files(config.http.connections + 2 * config.http.threads)
-    stopping = RawValue(ctypes.c_bool, False)  # shared with the process that serves
+    stopping = RawValue(ctypes.c_bool)  # false; shared with the process that serves
     server = MPServer(
         "img_rest",
         address=config.http.host,

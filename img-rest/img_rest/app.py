@@ -10,6 +10,8 @@ from img_contract.doorbell import Ringer
 from img_contract.store import JobStore
 
 from . import api, problems
+from . import jobs_api as _jobs_api  # noqa: F401  importing adds their routes to the API
+from . import service_api as _service_api  # noqa: F401
 from .polling import Waiters
 
 

@@ -58,7 +58,11 @@ def parse_wait(query: str | None, headers: Headers, longest: float) -> float:
             seconds = -1.0
         if not 0 <= seconds <= longest:
             raise ParametersInvalid(
-                [ParameterFault("wait", f"expected a number of seconds from 0 to {longest:g}, found {_shortened(query)!r}")]
+                [
+                    ParameterFault(
+                        "wait", f"expected a number of seconds from 0 to {longest:g}, found {_shortened(query)!r}"
+                    )
+                ]
             )
         return seconds
     for preference in ",".join(headers.getlist("Prefer")).split(","):

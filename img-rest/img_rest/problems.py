@@ -152,7 +152,7 @@ def handle_error(error: Exception) -> Response:
         return _http_problem(error)
     kind = next((_KINDS[ancestor] for ancestor in type(error).__mro__ if ancestor in _KINDS), None)
     if kind is None:
-        log.exception("request_crashed", path=request.path[:256])
+        log.error("request_crashed", path=request.path[:256], exc_info=error)
         return problem(_INTERNAL, "the service met a defect of its own; its log has the details")
     more: dict[str, Any] = {}
     if isinstance(error, errors.ParametersInvalid):
@@ -189,7 +189,7 @@ def _http_problem(error: HTTPException) -> Response:
     original = error.get_response(request.environ)
     status = error.code or original.status_code
     if status < 400:  # noqa: PLR2004  a redirect is no error
-        return Response.force_type(original, request.environ)
+        return Response(original.get_data(), status, original.headers)
     kind = _HTTP.get(status, Kind(status, "http_error", error.name))
     response = problem(kind, _ADVICE.get(status) or error.description or error.name)
     for name in ("Allow", "Content-Range", "Retry-After"):

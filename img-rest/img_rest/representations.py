@@ -26,7 +26,9 @@ class Submitted(BaseModel):
     id: str = Field(description="The job's guid.")
     status: State
     links: Links
-    expires_at: datetime = Field(description="The job is kept at least until then; an ended job's status says until when.")
+    expires_at: datetime = Field(
+        description="The job is kept at least until then; an ended job's status says until when."
+    )
 
 
 class SourceFacts(BaseModel):

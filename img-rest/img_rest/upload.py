@@ -79,7 +79,7 @@ class _Receiver:
     def finish(self) -> None:
         if not self._submission.received:
             raise UploadMissing(
-                f"expected a picture in the form field {FILE_FIELD!r}, or as the body of the request; found an empty one"
+                f"expected a picture in the form field {FILE_FIELD!r} or as the body of the request; found an empty one"
             )
         self._judge()
 
@@ -150,9 +150,7 @@ def _receive_form(request: Request, receiver: _Receiver, limits: LimitsConfig) -
         raise UploadMissing(f"expected a picture in the form field {FILE_FIELD!r}, found no such field")
 
 
-def _segments(
-    parser: PushMultipartParser, stream: BinaryIO
-) -> Iterator[tuple[MultipartSegment, Iterator[bytes]]]:
+def _segments(parser: PushMultipartParser, stream: BinaryIO) -> Iterator[tuple[MultipartSegment, Iterator[bytes]]]:
     """Each part of a form with an iterator of its content, which is to be used up before the next part."""
     events = iter(parser.parse_blocking(stream.read, _PORTION))
 

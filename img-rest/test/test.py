@@ -1,7 +1,7 @@
 """The shortest proof that the API works: a picture goes in, its status is told, its file comes out.
 
-    cd img-rest && python3 -m venv ./venv && source venv/bin/activate
-    pip install -r requirements.txt && pytest test/test.py
+cd img-rest && python3 -m venv ./venv && source venv/bin/activate
+pip install -r requirements.txt && pytest test/test.py
 """
 
 from __future__ import annotations

@@ -78,9 +78,7 @@ def test_a_failed_job_answers_with_its_own_problem(
     assert status.get_json()["error"]["code"] == "too_many_pixels"
 
 
-def test_a_running_job_is_processing_and_409(
-    client: FlaskClient, job_id: str, claimed: Callable[[str], Claim]
-) -> None:
+def test_a_running_job_is_processing_and_409(client: FlaskClient, job_id: str, claimed: Callable[[str], Claim]) -> None:
     claimed(job_id)
     status = client.get(f"/resize/status/{job_id}").get_json()
     assert (status["status"], status["attempt"]) == ("processing", 1)

@@ -38,9 +38,7 @@ def form(png: bytes, **fields: Any) -> dict[str, Any]:
     return {"file": (io.BytesIO(png), "red.png"), **fields}
 
 
-def test_parameters_may_stand_in_the_form_and_in_the_query(
-    client: FlaskClient, png: bytes, store: VolumeStore
-) -> None:
+def test_parameters_may_stand_in_the_form_and_in_the_query(client: FlaskClient, png: bytes, store: VolumeStore) -> None:
     answer = client.post("/resize?fit=cover&quality=70", data=form(png, width="20", height="10"))
     ask = store.status(answer.get_json()["id"]).job.resize
     assert (ask.width, ask.height, ask.fit, ask.quality) == (20, 10, "cover", 70)
@@ -348,7 +346,7 @@ def test_a_file_name_is_tidied(given: str | None, tidy: str | None) -> None:
 
 
 def test_a_hostile_file_name_reaches_no_path_and_no_header(
-    client: FlaskClient, png: bytes, store: VolumeStore, finish: Callable[[str], bytes], tmp_path: Path
+    client: FlaskClient, png: bytes, finish: Callable[[str], bytes], tmp_path: Path
 ) -> None:
     raw = (
         b'--b\r\nContent-Disposition: form-data; name="file"; filename="../../x%0D%0ASet-Cookie: a=\xe2\x80\xaeb.png"'

@@ -14,7 +14,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from .durable import create_exclusively, fsync_directory, read_file, storage_faults
 from .job import Job, now
-from .outcome import Facts, Failure, Outcome, Output, State, ResultWarning
+from .outcome import Facts, Failure, Outcome, Output, ResultWarning, State
 
 if TYPE_CHECKING:
     from .store import Rendered

@@ -61,7 +61,9 @@ class LimitsConfig(_Section):
 
     accept: tuple[Format, ...] = Field(tuple(Format), min_length=1, description="Formats that may be uploaded.")
     upload_bytes: int = Field(128 * MIB, ge=1, description="Largest upload, in bytes.")
-    pixels: int = Field(64_000_000, ge=1, description="Most pixels of an uploaded picture, and of a result: width × height.")
+    pixels: int = Field(
+        64_000_000, ge=1, description="Most pixels of an uploaded picture, and of a result: width × height."
+    )
     frames: int = Field(1000, ge=1, description="Most frames of an uploaded animation.")
     queue: int = Field(10_000, ge=1, description="Most jobs that may wait; a further upload is answered with 503.")
     free_bytes: int = Field(
@@ -87,14 +89,16 @@ class Config(BaseSettings):
     """Everything that can be set."""
 
     model_config = SettingsConfigDict(
-        frozen=True, extra="forbid", env_prefix="IMG_", env_nested_delimiter="__", nested_model_default_partial_update=True
+        frozen=True,
+        extra="forbid",
+        env_prefix="IMG_",
+        env_nested_delimiter="__",
+        nested_model_default_partial_update=True,
     )
 
     volume: Path = Field(Path("var"), description="The folder that both containers share.")
     retention_seconds: Seconds = Field(24 * 3600.0, description="How long an ended job is kept.")
-    log_level: str = Field(
-        "info", pattern="^(debug|info|warning|error)$", description="debug, info, warning or error."
-    )
+    log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="debug, info, warning or error.")
     http: HttpConfig = HttpConfig()
     doorbell: DoorbellConfig = DoorbellConfig()
     limits: LimitsConfig = LimitsConfig()
@@ -106,8 +110,8 @@ class Config(BaseSettings):
         settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
         env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003  not used: the base class passes them
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return init_settings, env_settings, JsonConfigSettingsSource(settings_cls)
 
@@ -126,13 +130,10 @@ def load_config(path: Path | None) -> Config:
         raise ConfigError(_faults(error)) from None
     except ValueError as error:  # an environment variable that should have been JSON
         raise ConfigError([str(error)]) from None
-    if config.engine.lease_seconds <= 2 * config.engine.heartbeat_seconds:
-        raise ConfigError(
-            [
-                "engine.lease_seconds: expected more than two heartbeats "
-                f"({2 * config.engine.heartbeat_seconds:g}), found {config.engine.lease_seconds:g}"
-            ]
-        )
+    lease, heartbeat = config.engine.lease_seconds, config.engine.heartbeat_seconds
+    if lease <= 2 * heartbeat:
+        fault = f"engine.lease_seconds: expected more than two heartbeats ({2 * heartbeat:g}), found {lease:g}"
+        raise ConfigError([fault])
     return config
 
 

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from pydantic import BaseModel
+
 from .errors import StoreFull, StoreUnavailable
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
@@ -73,3 +75,8 @@ def read_file(path: Path) -> bytes:
     """Read a whole regular file; a symbolic link is never followed (ELOOP). Raises FileNotFoundError, OSError."""
     with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb") as file:
         return file.read()
+
+
+def record(model: BaseModel) -> bytes:
+    """A model as it is written to a file: JSON that a person can read."""
+    return model.model_dump_json(indent=1).encode() + b"\n"

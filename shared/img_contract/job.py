@@ -19,7 +19,7 @@ from pydantic_extra_types.color import Color
 from .formats import Format, OutputFormat
 
 MAX_SIDE: Final = 16384
-"""The longest side of a result, in pixels. WebP holds 16,383 and JPEG 65,535; the engine refuses what a format cannot."""
+"""The longest side of a result, in pixels. WebP holds one less; the engine refuses what a format cannot hold."""
 
 JOB_ID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
@@ -92,16 +92,15 @@ class Resize(_Frozen):
         "picture. outside: as small as covers both, whole picture. cover: exactly that size, the overhang is cut off. "
         "contain: exactly that size, the rest is filled with the background. fill: exactly that size, stretched.",
     )
-    gravity: Gravity = Field(
-        Gravity.CENTER, description="Which part cover keeps, and where contain puts the picture."
-    )
+    gravity: Gravity = Field(Gravity.CENTER, description="Which part cover keeps, and where contain puts the picture.")
     background: Colour | None = Field(
         None,
         description="CSS colour behind transparent parts and around a contained picture: a name, #rgb, #rrggbb, "
-        "#rrggbbaa (the # may be left out) or rgb(). Without it: transparent where the format can hold that, else white.",
+        "#rrggbbaa (the # may be left out) or rgb(). Without it: transparent where the format holds that, else white.",
     )
     enlarge: bool = Field(
-        False, description="Whether a picture that is smaller than asked is enlarged. If not, it keeps its size."
+        default=False,
+        description="Whether a picture that is smaller than asked is enlarged. If not, it keeps its size.",
     )
     format: OutputFormat | None = Field(
         None,
@@ -111,7 +110,8 @@ class Resize(_Frozen):
         None, ge=1, le=100, description="Quality of a lossy result. Without it: jpeg 80, webp 80, avif 60."
     )
     metadata: Metadata = Field(
-        Metadata.STRIP, description="strip: EXIF (GPS position included) and XMP are removed. keep: they are carried over."
+        Metadata.STRIP,
+        description="strip: EXIF (GPS position included) and XMP are removed. keep: they are carried over.",
     )
 
     @model_validator(mode="after")

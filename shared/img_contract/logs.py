@@ -1,4 +1,4 @@
-"""Structured logs for both containers: JSON lines, or colours on a terminal. A job's guid is always under the key `id`."""
+"""Structured logs for both containers: JSON lines, or colours on a terminal. A job's guid is always under `id`."""
 
 from __future__ import annotations
 

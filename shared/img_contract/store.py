@@ -130,7 +130,7 @@ class JobStore(Protocol):
         """Claim a job for an engine. None if it cannot be claimed: ended, unknown, or claimed by a live engine."""
 
     def upkeep(self) -> None:
-        """One bounded portion of cleaning: expired jobs, broken submissions, lost markers. Call it about every second."""
+        """One bounded portion of cleaning: expired jobs, broken submissions, lost markers. Call it every second."""
 
     def announce(self, engine: str) -> None:
         """Say that this engine lives. Raises StoreError."""

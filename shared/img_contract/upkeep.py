@@ -1,4 +1,4 @@
-"""Keeping the volume clean: expiry of ended jobs, broken submissions, lost markers. Safe to run on many engines at once."""
+"""Keeping the volume clean: expired jobs, broken submissions, lost markers. Many engines may do it at once."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@
     pending/<guid>           empty; there from submission until the outcome
     engines/<name>           empty; its mtime says when that engine was last alive
 
-This module has the client's side and the outcome; `claims` has the attempts, `upkeep` the cleaning.
+This module has status and outcome; `submission` has the way in, `claims` the attempts, `upkeep` the cleaning.
 """
 
 from __future__ import annotations
@@ -23,18 +23,15 @@ import shutil
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from types import TracebackType
-from typing import Final, Self
-
-from pydantic import ValidationError
+from typing import Final
 
 from .claims import LeaseWatch, VolumeClaim, claims_in, started_at
-from .durable import create_exclusively, fsync_directory, read_file, storage_faults, write_durably
+from .durable import create_exclusively, fsync_directory, read_file, record, storage_faults, write_durably
 from .errors import JobDeleted, JobNotDone, StoreUnavailable, UnknownJob
-from .formats import MEDIA_TYPES, sniff
-from .job import JOB_ID, Job, Resize, Source, new_job_id, now
+from .job import JOB_ID, Job, new_job_id, now
 from .outcome import Failure, FailureCode, JobStatus, Outcome, Output, State
 from .store import Capacity
+from .submission import VolumeSubmission
 from .upkeep import Upkeep
 
 PENDING_PORTION: Final = 1000
@@ -82,12 +79,12 @@ class VolumeStore:
                     raise JobDeleted(job_id)
                 outcome = _read_outcome(folder) if "outcome.json" in names else None
                 attempt = max(claims_in(names), default=0)
-                job = Job.model_validate_json(read_file(folder / "job.json"))
+                job = _read_job(folder)
                 started = outcome.started_at if outcome else started_at(folder, attempt)
         except FileNotFoundError:
             raise UnknownJob(job_id) from None
-        except ValidationError as error:
-            raise StoreUnavailable(f"a record of job {job_id} is damaged: {error.error_count()} faults") from error
+        except ValueError as error:
+            raise StoreUnavailable(f"a record of job {job_id} is damaged: {str(error).splitlines()[0]}") from error
         if outcome:
             state, attempt = State(outcome.state), outcome.attempt
         else:
@@ -146,15 +143,15 @@ class VolumeStore:
         try:
             with storage_faults(missing_passes=True):
                 try:
-                    job = Job.model_validate_json(read_file(folder / "job.json"))
-                    if job.id != job_id:
-                        raise ValueError("it carries another id")
+                    job = _read_job(folder)
                 except ValueError as error:  # pydantic's ValidationError is one
                     detail = f"job.json is damaged: {str(error).splitlines()[0]}"
                     self._give_up(folder, attempts, FailureCode.JOB_DAMAGED, detail)
                     return None
                 if attempts >= self.attempts:
-                    detail = f"gave up after {attempts} attempts; the last one ended with: {_last_reason(folder, attempts)}"
+                    detail = (
+                        f"gave up after {attempts} attempts; the last one ended with: {_last_reason(folder, attempts)}"
+                    )
                     self._give_up(folder, attempts, FailureCode.ATTEMPTS_EXHAUSTED, detail)
                     return None
                 return VolumeClaim.take(self, folder, job, attempts + 1, engine)
@@ -198,7 +195,7 @@ class VolumeStore:
 
     def end(self, folder: Path, outcome: Outcome) -> bool:
         """The exclusive last step: the first outcome stands. Either way nothing is pending afterwards."""
-        first = create_exclusively(folder / "outcome.json", _json(outcome), durable=True)
+        first = create_exclusively(folder / "outcome.json", record(outcome), durable=True)
         (self.root / "pending" / folder.name).unlink(missing_ok=True)
         return first
 
@@ -229,65 +226,11 @@ class VolumeStore:
         return [entry for entry in os.scandir(self.root / "pending") if JOB_ID.fullmatch(entry.name)]
 
 
-class VolumeSubmission:
-    """An upload being streamed to incoming/<guid>/source."""
-
-    def __init__(self, store: VolumeStore) -> None:
-        self._store = store
-        self._id = new_job_id()
-        self._folder = store.root / "incoming" / self._id
-        self._folder.mkdir()
-        self._file = open(self._folder / "source", "xb", buffering=0)  # noqa: SIM115  closed by __exit__
-        self.received = 0
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._file.close()
-        shutil.rmtree(self._folder, ignore_errors=True)  # nothing is there any more after a commit
-
-    def write(self, chunk: bytes) -> None:
-        with storage_faults():
-            view = memoryview(chunk)
-            while view:
-                view = view[self._file.write(view) :]
-        self.received += len(chunk)
-
-    def commit(self, *, filename: str | None, head: bytes, resize: Resize) -> Job:
-        picture = sniff(head)
-        if picture is None:
-            raise ValueError("not a picture that can be accepted")
-        source = Source(
-            filename=filename, media_type=MEDIA_TYPES[picture], format=picture, bytes=self.received
-        )
-        job = Job(id=self._id, submitted_at=now(), source=source, resize=resize)
-        folder = self._store.folder(job.id)
-        with storage_faults():
-            os.fsync(self._file.fileno())
-            self._file.close()
-            write_durably(self._folder / "job.json", _json(job))
-            fsync_directory(self._folder)
-            try:
-                folder.parent.mkdir()
-                fsync_directory(folder.parent.parent)
-            except FileExistsError:
-                pass
-            os.rename(self._folder, folder)  # from here on the job exists
-            try:
-                fsync_directory(folder.parent)
-                (self._store.root / "pending" / job.id).touch()
-                fsync_directory(self._store.root / "pending")
-            except OSError:
-                shutil.rmtree(folder, ignore_errors=True)  # nobody has been told of it
-                raise
-        return job
-
-
-def _json(record: Job | Outcome) -> bytes:
-    return record.model_dump_json(indent=1).encode() + b"\n"
+def _read_job(folder: Path) -> Job:
+    job = Job.model_validate_json(read_file(folder / "job.json"))
+    if job.id != folder.name:
+        raise ValueError(f"it is of job {job.id}")
+    return job
 
 
 def _read_outcome(folder: Path) -> Outcome:

@@ -41,7 +41,10 @@ def test_every_way_to_write_a_colour_becomes_one(given: str, expected: str) -> N
         ({"width": "wide"}, "expected a whole number, found 'wide'"),
         ({"width": "1.5"}, "expected a whole number, found '1.5'"),
         ({"width": "9" * 5000}, "expected a whole number of fewer digits"),
-        ({"width": "1", "fit": "stretch"}, "expected 'inside', 'outside', 'cover', 'contain' or 'fill', found 'stretch'"),
+        (
+            {"width": "1", "fit": "stretch"},
+            "expected 'inside', 'outside', 'cover', 'contain' or 'fill', found 'stretch'",
+        ),
         ({"width": "1", "background": "blurple"}, "expected a CSS colour such as white"),
         ({"width": "1", "quality": "101"}, "expected at most 100, found '101'"),
         ({"width": "1", "enlarge": "maybe"}, "expected true or false, found 'maybe'"),

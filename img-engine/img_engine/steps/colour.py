@@ -9,7 +9,7 @@ from img_contract.job import Resize
 from img_contract.outcome import WarningCode
 from PIL import Image, ImageCms
 
-from ..picture import Picture
+from img_engine.picture import Picture
 
 _SRGB: Final = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
 
@@ -18,7 +18,7 @@ _MODE_OF_SPACE: Final = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}
 
 
 def to_srgb(picture: Picture, _: Resize) -> Picture:
-    """Convert by the embedded ICC profile (perceptual, black point compensation). L, RGB, RGBA or CMYK in, no CMYK out."""
+    """Convert by the embedded ICC profile (perceptual, black point compensation). CMYK may come in, never goes out."""
     image = picture.image
     if picture.profile:
         try:

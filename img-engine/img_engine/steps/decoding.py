@@ -8,7 +8,7 @@ from typing import Final, cast
 from img_contract.job import Resize
 from PIL import Image
 
-from ..picture import Picture
+from img_engine.picture import Picture
 
 _MARGIN: Final = 2
 """A JPEG is decoded at least this many times as large as it will be, so that the resampling filter decides its look."""
@@ -24,7 +24,7 @@ def shrink_on_load(picture: Picture, _: Resize) -> Picture:
 
 
 def decode(picture: Picture, _: Resize) -> Picture:
-    """Decode, and bring every mode to L, RGB, RGBA or CMYK with 8 bits: palettes cannot be resampled, 16 bits are scaled."""
+    """Decode, and bring any mode to L, RGB, RGBA or CMYK of 8 bits: no palette can be resampled, 16 bits are scaled."""
     image = picture.image
     image.load()
     if image.mode in ("I;16", "I;16L", "I;16B", "I", "F"):

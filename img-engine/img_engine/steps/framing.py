@@ -6,8 +6,8 @@ from img_contract.job import Resize
 from img_contract.outcome import WarningCode
 from PIL import Image
 
-from ..geometry import offset
-from ..picture import Picture, colour
+from img_engine.geometry import offset
+from img_engine.picture import Picture, colour
 
 
 def crop(picture: Picture, ask: Resize) -> Picture:

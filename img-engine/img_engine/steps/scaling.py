@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from cykooz_resizer import Algorithm, FilterType, ResizeAlg, ResizeOptions, Resizer
+from cykooz_resizer import FilterType, ResizeAlg, ResizeOptions, Resizer
 from img_contract.job import Resize
 from PIL import Image
 
-from ..picture import Picture
+from img_engine.picture import Picture
 
 _LANCZOS: Final = ResizeOptions(resize_alg=ResizeAlg.convolution(FilterType.lanczos3))
 _RESIZER: Final = Resizer()

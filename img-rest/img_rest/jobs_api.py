@@ -1,0 +1,163 @@
+"""The routes of jobs: thin doors that parse, call one function, and represent what it gives."""
+
+from __future__ import annotations
+
+import structlog
+from flask import Response, request, send_file
+from flask_restx import Resource
+from werkzeug.wrappers import Response as AnyResponse
+
+from .api import Parts, api, check_room, json_answer, parts, problem_model
+from .errors import RestError
+from .parameters import parse_resize, parse_wait
+from .problems import RETRY_SECONDS, job_problem
+from .representations import Status, Submitted, status_of, submitted
+from .swagger import register_model, resize_parameters
+from .upload import drain, receive
+
+log = structlog.get_logger(__name__)
+
+_submitted = register_model(api, Submitted)
+_status = register_model(api, Status)
+
+_wait = {
+    "in": "query",
+    "type": "number",
+    "minimum": 0,
+    "default": 0,
+    "description": "Seconds to wait for the job to end, at most `wait_seconds` of GET /limits. "
+    "The header `Prefer: wait=N` does the same.",
+}
+_guid = {"in": "path", "type": "string", "description": "The guid that POST /resize gave."}
+
+
+@api.route("/resize")
+class Resizes(Resource):
+    """Jobs."""
+
+    @api.doc(
+        id="submit",
+        consumes=["multipart/form-data"],
+        params={
+            "file": {
+                "in": "formData",
+                "type": "file",
+                "required": True,
+                "description": "The picture. Its format is told by its first bytes, never by its name.",
+            },
+            **resize_parameters("formData"),
+            "wait": _wait,
+        },
+    )
+    @api.response(202, "Accepted, and on disk. Location: the job's status.", _submitted)
+    @api.response(303, "Done within the wait. Location: the processed file.")
+    @api.response(400, "No picture was sent, or the body is broken.", problem_model)
+    @api.response(411, "A raw body without Content-Length.", problem_model)
+    @api.response(413, "The upload is too large.", problem_model)
+    @api.response(415, "Not a picture that is accepted.", problem_model)
+    @api.response(422, "Parameters were refused; or the job failed within the wait.", problem_model)
+    @api.response(
+        503, "Too many jobs are waiting, or the volume cannot be used. Come again after Retry-After.", problem_model
+    )
+    @api.response(507, "The volume is full.", problem_model)
+    def post(self) -> AnyResponse:
+        """Send a picture to be resized. At least one of width and height is needed."""
+        found = parts()
+        try:
+            seconds = parse_wait(request.args.get("wait"), request.headers, found.config.http.wait_seconds)
+            check_room(found)
+            with found.store.begin() as submission:
+                upload = receive(request, submission, found.config.limits)
+                resize = parse_resize([*request.args.items(multi=True), *upload.fields])
+                job = submission.commit(filename=upload.filename, head=upload.head, resize=resize)
+        except RestError:
+            drain(request, found.config.limits)
+            raise
+        rung = found.doorbell.ring(job)
+        log.info("job_accepted", id=job.id, bytes=job.source.bytes, format=job.source.format, rung=rung)
+        found.waiters.wait(job.id, seconds)
+        status = found.store.status(job.id)
+        if status.outcome:
+            if not status.outcome.outputs:
+                return job_problem(status)
+            return Response(status=303, headers={"Location": f"/resize/{job.id}"})
+        response = json_answer(submitted(job, status), 202)
+        response.headers["Location"] = f"/resize/status/{job.id}"
+        response.headers["Retry-After"] = str(RETRY_SECONDS)
+        return response
+
+
+@api.route("/resize/status/<guid>")
+@api.doc(params={"guid": _guid})
+class JobState(Resource):
+    """The status of a job."""
+
+    @api.doc(id="status", params={"wait": _wait})
+    @api.response(200, "Where the job is. Retry-After until it has ended.", _status)
+    @api.response(404, "No such job.", problem_model)
+    @api.response(410, "The job was deleted.", problem_model)
+    @api.response(422, "The wait was refused.", problem_model)
+    @api.response(503, "The volume cannot be used.", problem_model)
+    def get(self, guid: str) -> AnyResponse:
+        """Ask where a job is."""
+        found = parts()
+        _wait_for(found, guid)
+        status = found.store.status(guid)
+        response = json_answer(status_of(status))
+        response.headers["Cache-Control"] = "no-store"
+        if not status.state.final:
+            response.headers["Retry-After"] = str(RETRY_SECONDS)
+        return response
+
+
+@api.route("/resize/<guid>")
+@api.doc(params={"guid": _guid})
+class Result(Resource):
+    """The processed file."""
+
+    @api.doc(
+        id="result",
+        params={"wait": _wait},
+        produces=["image/jpeg", "image/png", "image/webp", "image/gif", "image/avif", "application/problem+json"],
+    )
+    @api.response(200, "The processed file. Ranges and conditional requests are understood.")
+    @api.response(206, "The part of the file that Range asked for.")
+    @api.response(304, "The file is the one that If-None-Match names.")
+    @api.response(404, "No such job.", problem_model)
+    @api.response(409, "The job has not ended yet. Come again after Retry-After.", problem_model)
+    @api.response(410, "The job was cancelled or deleted.", problem_model)
+    @api.response(416, "The range lies outside the file.", problem_model)
+    @api.response(422, "The job failed, and this is why; or the wait was refused.", problem_model)
+    @api.response(503, "The volume cannot be used.", problem_model)
+    def get(self, guid: str) -> AnyResponse:
+        """Fetch the processed file."""
+        found = parts()
+        _wait_for(found, guid)
+        path, output, status = found.store.open_result(guid)
+        stem = (status.job.source.filename or "image").rpartition(".")[0] or "image"
+        response = send_file(
+            path,
+            mimetype=output.media_type,
+            download_name=f"{stem[:100]}-{output.width}x{output.height}.{output.name.rpartition('.')[2]}",
+            etag=output.sha256,
+            last_modified=status.outcome.finished_at if status.outcome else None,
+            conditional=True,
+        )
+        response.headers["Cache-Control"] = "private, immutable, max-age=31536000"
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        return response
+
+    @api.doc(id="cancel")
+    @api.response(204, "Cancelled or deleted, now or before.")
+    @api.response(404, "No such job.", problem_model)
+    @api.response(503, "The volume cannot be used.", problem_model)
+    def delete(self, guid: str) -> AnyResponse:
+        """Cancel a job that has not ended, or delete the files of one that has. As often as you like."""
+        parts().store.cancel(guid)
+        log.info("job_cancelled", id=guid)
+        return Response(status=204)
+
+
+def _wait_for(found: Parts, guid: str) -> None:
+    seconds = parse_wait(request.args.get("wait"), request.headers, found.config.http.wait_seconds)
+    found.waiters.wait(guid, seconds)
