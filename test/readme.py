@@ -6,15 +6,20 @@ with Ctrl-C before the next of their kind.
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 TOP = Path(__file__).parents[1]
 
 STAYS = {"docker-compose up", "make run"}
 """Commands that a person leaves running in a terminal of their own."""
+
+RESULTS = {"small.jpg": b"\xff\xd8\xff", "small.webp": b"RIFF", "cover.png": b"\x89PNG"}
+"""The files that the commands leave, and how each begins."""
 
 PROLOGUE = """
 set -eEuo pipefail
@@ -58,12 +63,26 @@ def script() -> str:
             lines.append(f"stop\n{command}")
         else:
             lines.append(command)
-    lines.append("stop\necho; echo 'README: every command ran'")
+    lines.append("stop")
     return "\n".join(lines)
 
 
-if __name__ == "__main__":
+def main() -> int:
     if "--print" in sys.argv:
         print(script())
-        sys.exit(0)
-    sys.exit(subprocess.run(["bash", "-c", script()], cwd=TOP, check=False).returncode)
+        return 0
+    for name in RESULTS:
+        (TOP / name).unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory() as home:
+        Path(home, ".curlrc").write_text("fail-with-body\n")  # so that an answer of 400 or more fails here
+        environment = os.environ | {"CURL_HOME": home}
+        status = subprocess.run(["bash", "-c", script()], cwd=TOP, check=False, env=environment).returncode
+    if status:
+        return status
+    wrong = [name for name, head in RESULTS.items() if not (TOP / name).read_bytes().startswith(head)]
+    print(f"README: not the picture that it should be: {', '.join(wrong)}" if wrong else "README: every command ran")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
