@@ -1,7 +1,7 @@
 """Run every command of README.md as it is written there, in one shell, from the top of the repository.
 
-Commands that run until Ctrl-C are started beside it; the next command waits until the service is ready. They are stopped
-with Ctrl-C before the next of their kind.
+Commands that run until Ctrl-C are started beside it; the next command waits until the service is ready. They are
+stopped with Ctrl-C before the next of their kind.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ stop() {
 trap 'echo "README: a command failed" >&2; stop || true' ERR
 ready() {
   for _ in $(seq 1200); do
-    curl -sf localhost:8080/health/ready >/dev/null && return
+    curl -q -sf localhost:8080/health/ready >/dev/null && return
     kill -0 "$running" || { echo "README: it ended by itself" >&2; return 1; }
     sleep 0.5
   done
