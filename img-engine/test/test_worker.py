@@ -171,6 +171,20 @@ def test_a_child_that_is_killed_costs_an_attempt_and_the_job_is_done_by_another(
     assert status.attempt == 2
 
 
+def test_children_that_die_idle_are_replaced_and_no_attempt_is_charged(store: VolumeStore, picture: bytes) -> None:
+    """As when the kernel needs memory. Several times, since the pool is made anew each time."""
+    with engine(store, count=2):
+        for _ in range(3):
+            assert ended(store, submit(store, picture)).state is State.DONE
+            victims = children_of_this_process()
+            assert victims
+            for victim in victims:
+                os.kill(victim, signal.SIGKILL)
+        jobs = [submit(store, picture) for _ in range(5)]
+        ends = [ended(store, job) for job in jobs]
+    assert {(status.state, status.attempt) for status in ends} == {(State.DONE, 1)}
+
+
 def test_a_job_that_outruns_its_time_fails_after_its_attempts_with_the_reason(
     store: VolumeStore, slow_picture: bytes, picture: bytes
 ) -> None:

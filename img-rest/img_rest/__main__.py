@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import resource
 import signal
+import socket
 import sys
 import threading
 from importlib.metadata import version
@@ -36,6 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         config = load_config(options.config)
         _store(config).prepare()
+        _check_port(config)
     except (ConfigError, StoreError) as error:
         print(f"img-rest: {error}", file=sys.stderr)
         return 2
@@ -69,6 +71,20 @@ def _load(config: Config, stopping: Any) -> Flask:
 
 def _store(config: Config) -> VolumeStore:
     return VolumeStore(config.volume, config.retention_seconds, config.engine.lease_seconds, config.engine.attempts)
+
+
+def _check_port(config: Config) -> None:
+    """Refuse a port that is taken. granian would share it with another img-rest, each answering half of the requests."""
+    try:
+        (family, kind, protocol, _, address), *_ = socket.getaddrinfo(
+            config.http.host, config.http.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        where = f"{config.http.host}:{config.http.port}"
+        raise ConfigError([f"http.port: expected an address that is free, found {where}: {error.strerror}"]) from None
 
 
 def _allow_files(wanted: int) -> None:
