@@ -74,7 +74,7 @@ def _store(config: Config) -> VolumeStore:
 
 
 def _check_port(config: Config) -> None:
-    """Refuse a port that is taken. granian would share it with another img-rest, each answering half of the requests."""
+    """Refuse a port that is taken: granian would share it with another img-rest, each answering half of them."""
     try:
         (family, kind, protocol, _, address), *_ = socket.getaddrinfo(
             config.http.host, config.http.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
