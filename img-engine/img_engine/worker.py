@@ -127,8 +127,11 @@ class Worker:
 
     def _sweep(self) -> None:
         self._candidates = deque(self._store.pending())
-        self._store.upkeep()
         self._swept_at = time.monotonic()
+        try:
+            self._store.upkeep()
+        except StoreError as error:  # what cannot be cleaned must not keep jobs waiting
+            log.error("volume_fault", reason=str(error))
 
     def _next_claim(self) -> Claim | None:
         while self._candidates and not self._stopping.is_set():
@@ -198,13 +201,19 @@ class Worker:
     def _beat(self) -> None:
         """Touch every claim; drop those that are void because their job ended or another engine took over."""
         while not self._stopped.wait(self._config.heartbeat_seconds if self._running else SWEEP_SECONDS):
+            for running in list(self._running.values()):
+                self._keep_alive(running)
             try:
                 self._store.announce(self._name)
-                for running in list(self._running.values()):
-                    if not running.claim.heartbeat():
-                        running.cancel()
             except StoreError as error:
                 log.error("volume_fault", reason=str(error))
+
+    def _keep_alive(self, running: Running) -> None:
+        try:
+            if not running.claim.heartbeat():
+                running.cancel()
+        except StoreError as error:
+            log.error("volume_fault", id=running.claim.job.id, reason=str(error))
 
     def _wind_up(self) -> None:
         deadline = time.monotonic() + self._config.stop_seconds
