@@ -17,6 +17,7 @@ from typing import Any
 import psutil
 import pytest
 import requests
+from harness import until
 from PIL import Image
 
 Make = Callable[..., Any]
@@ -216,7 +217,7 @@ def test_a_large_upload_costs_the_api_little_memory(make_service: Make, photo: b
 
 
 def test_clients_that_wait_do_not_keep_others_out(make_service: Make, photo: bytes) -> None:
-    service = make_service(IMG_HTTP__THREADS="16", IMG_HTTP__WAITERS="8")
+    service = make_service(IMG_HTTP__THREADS="16", IMG_HTTP__WAITERS="8", IMG_HTTP__UPLOADS="4")
     service.start_rest()
     job_id = service.post(photo, width=10)  # there is no engine: it stays queued
     with ThreadPoolExecutor(40) as clients:
@@ -228,6 +229,25 @@ def test_clients_that_wait_do_not_keep_others_out(make_service: Make, photo: byt
         service.post(photo, width=10)
         assert time.monotonic() - began < 2
         assert {wait.result().status_code for wait in waits} == {200}
+
+
+def test_stalled_uploads_do_not_keep_others_out(make_service: Make, photo: bytes) -> None:
+    service = make_service(IMG_HTTP__THREADS="16", IMG_HTTP__WAITERS="4", IMG_HTTP__UPLOADS="8")
+    service.start_rest()
+    head = b"POST /resize?width=5 HTTP/1.1\r\nHost: x\r\nContent-Type: image/jpeg\r\nContent-Length: 1000000\r\n\r\n"
+    stalled = [socket.create_connection(("127.0.0.1", service.port)) for _ in range(30)]
+    for connection in stalled:
+        connection.sendall(head + photo[:1000])
+    time.sleep(0.5)  # until all that can be are being read
+    began = time.monotonic()
+    assert service.alive()
+    assert time.monotonic() - began < 2
+    refused = requests.post(f"{service.url}/resize?width=5", data=photo, timeout=30)
+    assert (refused.status_code, refused.json()["code"]) == (503, "uploads_full")
+    assert int(refused.headers["Retry-After"]) > 0
+    for connection in stalled:
+        connection.close()
+    until(lambda: requests.post(f"{service.url}/resize?width=5", data=photo, timeout=30).status_code == 202)
 
 
 def test_idle_and_stalled_connections_do_not_keep_others_out(make_service: Make, photo: bytes) -> None:

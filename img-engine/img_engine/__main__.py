@@ -16,6 +16,7 @@ from img_contract.errors import ConfigError, StoreError
 from img_contract.logs import configure_logs
 from img_contract.volume import VolumeStore
 
+from .errors import ChildrenBroken
 from .opening import PictureLimits
 from .pool import Children, children_for_this_machine
 from .worker import Worker
@@ -37,15 +38,22 @@ def main(arguments: list[str] | None = None) -> int:
         return 0 if any(name.startswith(f"{socket.gethostname()}.") for name in store.engines()) else 1
     configure_logs(config.log_level, "img-engine")
     count = config.engine.children or children_for_this_machine(config.engine.child_bytes)
+    children = Children(count, config.engine.child_bytes, config.engine.job_seconds)
+    try:
+        children.prove()
+    except ChildrenBroken as error:
+        print(f"img-engine: {error}", file=sys.stderr)
+        children.stop()
+        return 2
     doorbell = ZmqListener(config.doorbell.connect)
     worker = Worker(
         _name(),
         store,
         doorbell,
-        Children(count, config.engine.child_bytes, config.engine.job_seconds),
+        children,
         count,
         config.engine,
-        PictureLimits(config.limits.pixels, config.limits.frames),
+        PictureLimits(config.limits.pixels, config.limits.frames, config.engine.child_bytes),
     )
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: worker.stop())

@@ -19,9 +19,9 @@ from img_contract.job import Resize
 from img_contract.outcome import Facts, Failure, ResultWarning
 from img_contract.store import Rendered
 
-from .encoding import encode
+from .encoding import encode, read_metadata
 from .errors import PictureRefused
-from .opening import PictureLimits, configure_decoders, decoder_faults, open_picture
+from .opening import PictureLimits, configure_decoders, open_picture, picture_faults
 from .pipeline import process
 
 
@@ -47,24 +47,38 @@ class Render:
     warnings: tuple[ResultWarning, ...]
 
 
+@dataclass(frozen=True)
+class Refusal:
+    """Why a picture was not rendered, and what its header said if that was read."""
+
+    failure: Failure
+    facts: Facts | None
+
+
 def start_child(address_space_bytes: int) -> None:
     """Prepare a fresh child: its memory limit, its decoders, and an end when its parent ends."""
-    resource.setrlimit(resource.RLIMIT_AS, (address_space_bytes, address_space_bytes))
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    most = address_space_bytes if hard == resource.RLIM_INFINITY else min(address_space_bytes, hard)
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     configure_decoders()
     warnings.simplefilter("ignore")  # Pillow's remarks on odd tags; what matters is in the job's own warnings
     threading.Thread(target=_follow_parent, name="follow-parent", daemon=True).start()
 
 
-def render(task: Task) -> Render | Failure:
-    """Render one picture. A picture that is at fault gives a Failure; OSError is the disk's or the volume's."""
+def render(task: Task) -> Render | Refusal:
+    """Render one picture. A picture that is at fault gives a Refusal; OSError is the disk's or the volume's."""
     _limit_cpu(task.cpu_seconds)
     try:
-        with open(task.source, "rb") as file, decoder_faults():
+        with open(task.source, "rb") as file:
             opened = open_picture(file, task.format, task.ask, task.limits)
-            data, picture = encode(process(opened, task.ask), task.ask, opened.image)
+            kept = read_metadata(opened, task.ask)
+            with picture_faults("decoded"):
+                picture = process(opened, task.ask)
+            with picture_faults("encoded"):
+                data, picture = encode(picture, task.ask, kept)
     except PictureRefused as refused:
-        return refused.failure
+        return Refusal(refused.failure, refused.facts)
     with open(task.target, "wb") as target:
         target.write(data)
         target.flush()

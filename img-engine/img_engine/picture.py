@@ -11,6 +11,9 @@ from PIL import Image
 from .formats import Encoder
 from .geometry import Plan
 
+OPAQUE: Final = 255
+"""Alpha of a pixel that hides what is behind it."""
+
 UPRIGHT: Final = 1
 """EXIF orientation of a picture that is stored as it is seen."""
 
@@ -33,6 +36,10 @@ class Picture:
     orientation: int = UPRIGHT
     """The EXIF orientation that is still to be applied; some decoders apply it themselves."""
     warnings: tuple[ResultWarning, ...] = ()
+    padded: bool = False
+    """Whether its transparent parts may be ours: what lies around a contained picture."""
+    memory: int = 0
+    """Address space that may be used for it, in bytes."""
 
     @property
     def sideways(self) -> bool:
@@ -48,12 +55,7 @@ class Picture:
         return replace(self, warnings=(*self.warnings, ResultWarning(code=code, detail=detail)))
 
 
-def colour(background: str | None, *, alpha: bool) -> tuple[int, int, int, int]:
-    """The background as RGBA, 0 to 255. Without one: transparent where alpha is held, else white.
-
-    `background`: #rrggbbaa, as `Resize` holds it.
-    """
-    if background is None:
-        return (255, 255, 255, 0 if alpha else 255)
-    red, green, blue, opacity = bytes.fromhex(background.removeprefix("#"))
-    return (red, green, blue, opacity)
+def rgba(colour: str) -> tuple[int, int, int, int]:
+    """A colour as `Resize` holds it, #rrggbbaa, as four numbers from 0 to 255."""
+    red, green, blue, alpha = bytes.fromhex(colour.removeprefix("#"))
+    return (red, green, blue, alpha)

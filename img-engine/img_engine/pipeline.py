@@ -13,12 +13,13 @@ from typing import Final
 from img_contract.job import Resize
 
 from .picture import Picture
-from .steps import crop, decode, flatten, pad, scale, shrink_on_load, to_srgb, turn_upright
+from .steps import check_memory, crop, decode, flatten, pad, scale, shrink_on_load, to_srgb, turn_upright
 
 Step = Callable[[Picture, Resize], Picture]
 
 STEPS: Final[tuple[Step, ...]] = (
     shrink_on_load,  # first: a JPEG is never decoded larger than it is needed
+    check_memory,  # before a pixel is decoded
     decode,
     scale,
     turn_upright,  # after scaling: fewer pixels to move

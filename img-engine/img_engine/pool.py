@@ -6,20 +6,26 @@ import multiprocessing
 import os
 import threading
 from collections.abc import Callable
-from concurrent.futures import CancelledError
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Final
 
 import structlog
-from img_contract.outcome import Failure
 from pebble import CONSTS, ProcessExpired, ProcessFuture, ProcessPool
 
-from .child import Render, Task, render, start_child
-from .errors import AttemptSpent
+from .child import Refusal, Render, Task, render, start_child
+from .errors import AttemptSpent, ChildrenBroken
 
-_CGROUP_MEMORY: Final = Path("/sys/fs/cgroup/memory.max")
+_CGROUP_MEMORY: Final = (
+    Path("/sys/fs/cgroup/memory.max"),  # version 2
+    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),  # version 1
+)
 _PARENT_BYTES: Final = 256 * 1024 * 1024
+
+Rendering = ProcessFuture[Render | Refusal]
+
+_START_SECONDS: Final = 30.0
+"""How long a child may take to start on a busy machine."""
 
 log = structlog.get_logger(__name__)
 
@@ -39,21 +45,29 @@ class Children:
         self._context.set_forkserver_preload(["img_engine.child"])
         self._pool = self._new_pool()
 
-    def render(self, task: Task, started: Callable[[ProcessFuture[Render | Failure]], None]) -> Render | Failure:
+    def prove(self) -> None:
+        """Wait until a child has started. Raises ChildrenBroken if none can."""
+        try:
+            self._pool.schedule(os.getpid).result(timeout=_START_SECONDS)
+        except (BrokenProcessPool, ProcessExpired, TimeoutError) as error:
+            raise ChildrenBroken(f"no child can be started within {_START_SECONDS:g} seconds: {error!r}") from error
+
+    def render(self, task: Task, started: Callable[[Rendering], None]) -> Render | Refusal:
         """Render in a child and wait for it. `started` is given the future, to cancel it by.
 
-        Raises AttemptSpent if the child died or outran its time, CancelledError, OSError for the disk.
+        Raises AttemptSpent if the child died or outran its time, CancelledError, ChildrenBroken, OSError for the disk.
         """
-        future = self._schedule(task)
-        started(future)
         try:
-            return future.result()
+            future = self._schedule(task)
+            started(future)
+            return future.result(timeout=self._seconds + _START_SECONDS)  # pebble's own limit comes first
         except TimeoutError:
+            future.cancel()
             raise AttemptSpent(f"the picture took longer than {self._seconds:g} seconds and was stopped") from None
         except ProcessExpired as error:
             raise AttemptSpent(f"the process that rendered it died ({_manner(error.exitcode)})") from None
-        except BrokenProcessPool:
-            raise CancelledError from None
+        except (BrokenProcessPool, RuntimeError) as error:
+            raise ChildrenBroken(f"the children are being restarted: {error!r}") from error
 
     def stop(self) -> None:
         """Kill what still runs."""
@@ -61,7 +75,7 @@ class Children:
             self._pool.stop()
             self._pool.join()
 
-    def _schedule(self, task: Task) -> ProcessFuture[Render | Failure]:
+    def _schedule(self, task: Task) -> Rendering:
         with self._lock:
             if not self._pool.active:  # pebble gives a pool up when a child dies idle
                 log.warning("children_restarted")
@@ -85,11 +99,13 @@ class Children:
 def children_for_this_machine(address_space_bytes: int) -> int:
     """One child per core, but no more than the container's memory can hold, next to 256 MiB for the parent."""
     cores = len(os.sched_getaffinity(0))
-    try:
-        memory = int(_CGROUP_MEMORY.read_text())
-    except (OSError, ValueError):  # no cgroup, or "max"
-        return cores
-    return max(1, min(cores, (memory - _PARENT_BYTES) // address_space_bytes))
+    for path in _CGROUP_MEMORY:
+        try:
+            memory = int(path.read_text())
+        except (OSError, ValueError):  # no such cgroup, or "max"
+            continue
+        return max(1, min(cores, (memory - _PARENT_BYTES) // address_space_bytes))
+    return cores
 
 
 def _manner(exitcode: int) -> str:

@@ -9,22 +9,22 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import CancelledError, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 import structlog
 from img_contract.config import EngineConfig
 from img_contract.doorbell import Listener
 from img_contract.errors import StoreError
-from img_contract.outcome import Failure
+from img_contract.outcome import Failure, FailureCode
 from img_contract.store import Claim, JobStore
-from pebble import ProcessFuture
 
-from .child import Render, Task
-from .errors import AttemptSpent
+from .child import Refusal, Task
+from .errors import AttemptSpent, ChildrenBroken
 from .opening import PictureLimits
-from .pool import Children
+from .pool import Children, Rendering
 
 SWEEP_SECONDS: Final = 1.0
 """An idle engine looks for pending jobs this often: what a lost ring costs."""
@@ -38,15 +38,15 @@ FAULT_SECONDS: Final = 2.0
 log = structlog.get_logger(__name__)
 
 
-@dataclass
+@dataclass(eq=False)
 class Running:
     """A claim that a slot is working on, and the future of its child once there is one."""
 
     claim: Claim
-    future: ProcessFuture[Render | Failure] | None = None
-    void: bool = field(default=False)
+    future: Rendering | None = None
+    void: bool = False
 
-    def attach(self, future: ProcessFuture[Render | Failure]) -> None:
+    def attach(self, future: Rendering) -> None:
         """Remember the future; cancel it at once if the claim is void already."""
         self.future = future
         if self.void:
@@ -80,7 +80,7 @@ class Worker:
         self._limits = limits
         self._free = threading.Semaphore(slots)
         self._slots = ThreadPoolExecutor(slots, thread_name_prefix="slot")
-        self._running: dict[str, Running] = {}
+        self._running: set[Running] = set()
         self._candidates: deque[str] = deque()
         self._swept_at = float("-inf")
         self._stopping = threading.Event()
@@ -100,6 +100,9 @@ class Worker:
                 self._dispatch()
             except StoreError as error:
                 log.error("volume_fault", reason=str(error))
+                self._stopping.wait(FAULT_SECONDS)
+            except Exception:  # a defect must not end the engine: the jobs that run would be lost time
+                log.exception("dispatch_crashed")
                 self._stopping.wait(FAULT_SECONDS)
         self._wind_up()
         self._stopped.set()
@@ -122,7 +125,8 @@ class Worker:
             if claim is None:
                 self._free.release()
         if claim is not None:
-            running = self._running[claim.job.id] = Running(claim)
+            running = Running(claim)
+            self._running.add(running)
             self._slots.submit(self._attempt, running)
 
     def _sweep(self) -> None:
@@ -135,12 +139,18 @@ class Worker:
 
     def _next_claim(self) -> Claim | None:
         while self._candidates and not self._stopping.is_set():
-            if claim := self._store.claim(self._candidates.popleft(), self._name):
+            if claim := self._claim(self._candidates.popleft()):
                 return claim
         job = self._doorbell.wait(self._patience())
         if job is None and not self._running:
             self._swept_at = float("-inf")  # idle: what is on the volume is looked at now
-        return self._store.claim(job.id, self._name) if job else None
+        return self._claim(job.id) if job else None
+
+    def _claim(self, job_id: str) -> Claim | None:
+        # A claim of ours may look dead to ourselves, if we were frozen for a lease; the slot is still at it.
+        if any(running.claim.job.id == job_id for running in list(self._running)):
+            return None
+        return self._store.claim(job_id, self._name)
 
     def _patience(self) -> float:
         """How long to wait at the doorbell: until the next sweep is due."""
@@ -157,7 +167,7 @@ class Worker:
         except Exception:
             log.exception("attempt_crashed", id=claim.job.id)  # a defect; the lease will end and another try
         finally:
-            del self._running[claim.job.id]
+            self._running.discard(running)
             self._free.release()
 
     def _live_through(self, running: Running) -> None:
@@ -166,25 +176,40 @@ class Worker:
         log.info("job_claimed", waited=round((time.time() - claim.job.submitted_at.timestamp()), 3))
         try:
             result = self._children.render(self._task(claim), running.attach)
-            if isinstance(result, Failure):
-                stands = claim.fail(result)
-                log.info("job_failed", code=result.code, reason=result.detail, stands=stands)
+            if isinstance(result, Refusal):
+                stands = claim.fail(result.failure, result.facts)
+                log.info("job_failed", code=result.failure.code, reason=result.failure.detail, stands=stands)
             else:
                 stands = claim.publish([result.rendered], result.facts, result.warnings)
                 log.info("job_done", seconds=round(time.monotonic() - began, 3), stands=stands)
         except AttemptSpent as spent:
-            log.warning("attempt_spent", reason=str(spent))
-            claim.abandon(str(spent))
-        except CancelledError:
-            log.info("attempt_cancelled", void=running.void)
-            if not running.void:
-                claim.release()  # the engine stops, or its pool broke: nobody's fault
+            reason = str(spent)
+            log.warning("attempt_spent", reason=reason)
+            self._persist(running, lambda: claim.abandon(reason))
+            self._swept_at = float("-inf")  # the next attempt may start at once
+        except (CancelledError, ChildrenBroken) as stopped:
+            log.info("attempt_cancelled", void=running.void, reason=str(stopped))
+            self._persist(running, claim.release)  # the engine stops, or its children do: nobody's fault
+        except FileNotFoundError as error:
+            log.error("upload_missing", reason=str(error))
+            failure = Failure(code=FailureCode.JOB_DAMAGED, detail="the upload is no longer on the volume")
+            self._persist(running, lambda: claim.fail(failure))
         except (StoreError, OSError) as error:
-            if not claim.heartbeat():
-                return  # the job was cancelled, and its files are gone
             log.error("volume_fault", reason=str(error))
             self._stopping.wait(FAULT_SECONDS)  # not the job's fault: it waits, and no attempt is charged
-            claim.release()
+            self._persist(running, claim.release)
+
+    def _persist(self, running: Running, write: Callable[[], object]) -> None:
+        """Write how an attempt ended, and again until the volume takes it; a void claim is left as it is."""
+        while True:
+            try:
+                if running.claim.heartbeat():
+                    write()
+            except StoreError as error:
+                log.error("volume_fault", reason=str(error))
+                if not self._stopping.wait(FAULT_SECONDS):
+                    continue
+            return
 
     def _task(self, claim: Claim) -> Task:
         return Task(
@@ -201,7 +226,7 @@ class Worker:
     def _beat(self) -> None:
         """Touch every claim; drop those that are void because their job ended or another engine took over."""
         while not self._stopped.wait(self._config.heartbeat_seconds if self._running else SWEEP_SECONDS):
-            for running in list(self._running.values()):
+            for running in list(self._running):
                 self._keep_alive(running)
             try:
                 self._store.announce(self._name)
@@ -219,7 +244,7 @@ class Worker:
         deadline = time.monotonic() + self._config.stop_seconds
         while self._running and time.monotonic() < deadline:
             self._stopped.wait(0.05)
-        for running in list(self._running.values()):
+        for running in list(self._running):
             if running.future is not None:
                 running.future.cancel()
         self._slots.shutdown()

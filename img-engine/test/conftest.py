@@ -9,12 +9,11 @@ from typing import Any
 import pytest
 from img_contract.formats import SIGNATURE_BYTES, sniff
 from img_contract.job import Resize
-from img_contract.outcome import Failure
-from img_engine.child import Render, Task, render
+from img_engine.child import Refusal, Render, Task, render
 from img_engine.opening import PictureLimits, configure_decoders
 from PIL import Image
 
-LIMITS = PictureLimits(pixels=4_000_000, frames=20)
+LIMITS = PictureLimits(pixels=4_000_000, frames=20, memory=2**30)
 
 Renders = Callable[..., tuple[Image.Image, Render]]
 
@@ -25,10 +24,10 @@ def _decoders() -> None:
 
 
 @pytest.fixture
-def attempt(tmp_path: Path) -> Callable[..., Render | Failure]:
+def attempt(tmp_path: Path) -> Callable[..., Render | Refusal]:
     """Render some bytes; give what the child gives."""
 
-    def attempted(data: bytes, **parameters: Any) -> Render | Failure:
+    def attempted(data: bytes, **parameters: Any) -> Render | Refusal:
         source = tmp_path / "source"
         source.write_bytes(data)
         kind = sniff(data[:SIGNATURE_BYTES])
@@ -40,7 +39,7 @@ def attempt(tmp_path: Path) -> Callable[..., Render | Failure]:
 
 
 @pytest.fixture
-def rendered(attempt: Callable[..., Render | Failure]) -> Renders:
+def rendered(attempt: Callable[..., Render | Refusal]) -> Renders:
     """Render some bytes; give the decoded result and what the child says of it."""
 
     def successfully(data: bytes, **parameters: Any) -> tuple[Image.Image, Render]:

@@ -12,7 +12,8 @@ from typing import Any
 
 import pillow_heif
 import pytest
-from img_contract.outcome import Failure, FailureCode
+from img_contract.outcome import FailureCode
+from img_engine.child import Refusal
 from PIL import Image, ImageChops, ImageStat
 
 
@@ -66,6 +67,6 @@ def test_without_a_format_the_result_has_the_sources_or_the_nearest(
 def test_a_picture_that_breaks_off_is_refused_with_a_reason(kind: str, attempt: Callable[..., Any]) -> None:
     whole = sample(kind)
     result = attempt(whole[: len(whole) * 6 // 10], width=10)
-    assert isinstance(result, Failure)
-    assert result.code in (FailureCode.PICTURE_CORRUPT, FailureCode.PICTURE_UNSUPPORTED)
-    assert "picture" in result.detail
+    assert isinstance(result, Refusal)
+    assert result.failure.code in (FailureCode.PICTURE_CORRUPT, FailureCode.PICTURE_UNSUPPORTED)
+    assert "picture" in result.failure.detail

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from img_contract.outcome import Failure, FailureCode, WarningCode
+from img_engine.child import Refusal
 from PIL import ExifTags, Image, ImageCms
 from PIL.TiffImagePlugin import IFDRational
 
@@ -299,8 +300,8 @@ def test_an_animation_gives_its_first_frame_and_says_so(rendered: Rendered) -> N
 
 
 def refused(result: Any) -> Failure:
-    assert isinstance(result, Failure), f"it was rendered: {result}"
-    return result
+    assert isinstance(result, Refusal), f"it was rendered: {result}"
+    return result.failure
 
 
 def test_too_many_pixels_are_refused_by_the_header_alone(attempt: Callable[..., Any]) -> None:
@@ -337,3 +338,85 @@ def test_junk_behind_a_good_head_is_refused(head: bytes, attempt: Callable[..., 
     failure = refused(attempt(head + b"junk" * 100, width=10))
     assert failure.code in (FailureCode.PICTURE_UNSUPPORTED, FailureCode.PICTURE_CORRUPT)
     assert "/source" not in failure.detail, "a reason must not tell where files lie"
+
+
+def test_a_corrupt_offset_is_the_pictures_fault_not_the_disks(attempt: Callable[..., Any]) -> None:
+    """The operating system refuses to seek there; a job that waited for that to change would wait forever."""
+    for offset in (b"\xff" * 7 + b"\x7f", b"\xff" * 8):
+        failure = refused(attempt(b"II+\0\x08\0\0\0" + offset + bytes(40), width=10))
+        assert failure.code in (FailureCode.PICTURE_CORRUPT, FailureCode.PICTURE_UNSUPPORTED)
+
+
+def test_a_huge_webp_canvas_is_refused_before_it_is_allocated(attempt: Callable[..., Any]) -> None:
+    small = encoded(Image.new("RGBA", (2, 2), (1, 2, 3, 4)), "WEBP", exif=b"Exif\0\0")
+    assert small[12:16] == b"VP8X"
+    side = (12_000 - 1).to_bytes(3, "little")
+    failure = refused(attempt(small[:24] + side + side + small[30:], width=10))
+    assert failure.code is FailureCode.TOO_MANY_PIXELS
+    assert failure.actual == 144_000_000
+
+
+def test_what_would_not_fit_in_memory_is_refused_with_both_numbers(
+    attempt: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import dataclasses
+
+    import img_engine.opening
+
+    real = img_engine.opening.Picture
+    monkeypatch.setattr(img_engine.opening, "Picture", lambda *a, **k: dataclasses.replace(real(*a, **k), memory=2**28))
+    failure = refused(attempt(encoded(gradient((1000, 1000)), "PNG"), width=900))
+    assert failure.code is FailureCode.TOO_MUCH_MEMORY
+    assert failure.limit == 2**28
+    assert failure.actual is not None
+    assert failure.actual > 2**28 + 8_000_000
+
+
+def test_a_refusal_tells_what_the_header_said(attempt: Callable[..., Any]) -> None:
+    result = attempt(encoded(Image.new("L", (10, 1000)), "PNG"), height=16384, enlarge=True, format="webp")
+    assert refused(result).code is FailureCode.RESULT_TOO_LARGE
+    assert (result.facts.width, result.facts.height) == (10, 1000)
+
+
+@pytest.mark.parametrize(("output", "expected"), [("png", (0, 0, 0, 128)), ("jpeg", (127, 127, 127))])
+def test_a_translucent_background_is_applied_once(output: str, expected: tuple[int, ...], rendered: Rendered) -> None:
+    image, _ = rendered(
+        encoded(four_corners(), "PNG"), width=32, height=32, fit="contain", background="#00000080", format=output
+    )
+    assert near(image.getpixel((16, 2)), expected, 2)
+
+
+def test_the_transparent_value_of_a_deep_grey_png_is_the_deep_one(rendered: Rendered) -> None:
+    for value, transparent, alpha in ((200 * 257, 200, 255), (40_000, 40_000, 0)):
+        data = encoded(Image.new("I;16", (20, 20), value), "PNG", transparency=transparent)
+        image, _ = rendered(data, width=10)
+        assert image.convert("RGBA").getpixel((5, 5))[3] == alpha
+
+
+def test_a_gif_that_has_to_drop_partial_transparency_says_so(rendered: Rendered) -> None:
+    _, result = rendered(encoded(gradient((40, 20), "RGBA"), "PNG"), width=20, format="gif")
+    assert codes(result) == [WarningCode.ALPHA_FLATTENED]
+
+
+def test_metadata_that_is_too_long_for_a_jpeg_is_named_and_the_picture_is_made(rendered: Rendered) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Artist] = "x" * 70_000
+    _, result = rendered(encoded(gradient((40, 20)), "PNG", exif=exif), width=20, format="jpeg", metadata="keep")
+    assert codes(result) == [WarningCode.METADATA_DROPPED]
+
+
+@pytest.mark.parametrize(
+    "orientation", [b'tiff:Orientation="6"', b"><tiff:Orientation>6</tiff:Orientation></rdf:Description"]
+)
+def test_an_orientation_in_kept_xmp_is_upright_too(orientation: bytes, rendered: Rendered) -> None:
+    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description ' + orientation + b"></x:xmpmeta>"
+    image, result = rendered(encoded(gradient((40, 20)), "JPEG", xmp=xmp), width=20, metadata="keep")
+    assert b"tiff:Orientation" in result.rendered.path.read_bytes()
+    assert image.getexif().get(ExifTags.Base.Orientation, 1) == 1
+
+
+def test_tags_that_describe_the_old_file_are_not_kept(rendered: Rendered) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Artist] = "somebody"
+    image, _ = rendered(encoded(gradient((40, 20)), "TIFF", exif=exif), width=20, format="jpeg", metadata="keep")
+    assert dict(image.getexif()) == {ExifTags.Base.Artist: "somebody"}

@@ -25,7 +25,7 @@ from img_engine.pool import Children
 from img_engine.worker import Worker
 from PIL import Image
 
-LIMITS = PictureLimits(pixels=64_000_000, frames=100)
+LIMITS = PictureLimits(pixels=64_000_000, frames=100, memory=2**30)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from img_contract.store import JobStore
 from pydantic import BaseModel
 
 from .errors import QueueFull, VolumeFull
-from .polling import Waiters
+from .polling import UploadPlaces, Waiters
 from .problems import Problem
 from .swagger import register_model
 
@@ -29,6 +29,7 @@ class Parts:
     store: JobStore
     doorbell: Ringer
     waiters: Waiters
+    uploads: UploadPlaces
 
 
 class _ProblemApi(Api):

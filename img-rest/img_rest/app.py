@@ -12,7 +12,7 @@ from img_contract.store import JobStore
 from . import api, problems
 from . import jobs_api as _jobs_api  # noqa: F401  importing adds their routes to the API
 from . import service_api as _service_api  # noqa: F401
-from .polling import Waiters
+from .polling import UploadPlaces, Waiters
 
 
 def create_app(
@@ -25,7 +25,9 @@ def create_app(
         SWAGGER_UI_DOC_EXPANSION="list",  # a newcomer sees the calls at once
         SWAGGER_UI_REQUEST_DURATION=True,
     )
-    app.extensions[api.SEGMENT] = api.Parts(config, store, doorbell, Waiters(store, config.http.waiters, stopping))
+    app.extensions[api.SEGMENT] = api.Parts(
+        config, store, doorbell, Waiters(store, config.http.waiters, stopping), UploadPlaces(config.http.uploads)
+    )
     app.register_blueprint(api.blueprint)
     problems.register(app)
     return app

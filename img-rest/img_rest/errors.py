@@ -10,6 +10,7 @@ RestError
 └── Limited                a limit was passed; the error carries both numbers
     ├── UploadTooLarge     more bytes than allowed
     ├── QueueFull          too many jobs wait
+    ├── UploadsFull        too many uploads are under way
     └── VolumeFull         too little space is left
 """
 
@@ -69,6 +70,10 @@ class ParametersInvalid(RestError):
 
 class QueueFull(Limited):
     """Too many jobs wait."""
+
+
+class UploadsFull(Limited):
+    """Too many uploads are under way."""
 
 
 class VolumeFull(Limited):

@@ -5,10 +5,13 @@ from __future__ import annotations
 import structlog
 from flask import Response, request, send_file
 from flask_restx import Resource
+from img_contract.errors import JobDeleted, StoreError, UnknownJob
+from img_contract.job import Job
+from img_contract.outcome import JobStatus, Output, State
 from werkzeug.wrappers import Response as AnyResponse
 
 from .api import Parts, api, check_room, json_answer, parts, problem_model
-from .errors import RestError
+from .errors import RestError, UploadsFull
 from .parameters import parse_resize, parse_wait
 from .problems import RETRY_SECONDS, job_problem
 from .representations import Status, Submitted, status_of, submitted
@@ -63,28 +66,49 @@ class Resizes(Resource):
     def post(self) -> AnyResponse:
         """Send a picture to be resized. At least one of width and height is needed."""
         found = parts()
-        try:
-            seconds = parse_wait(request.args.get("wait"), request.headers, found.config.http.wait_seconds)
-            check_room(found)
-            with found.store.begin() as submission:
-                upload = receive(request, submission, found.config.limits)
-                resize = parse_resize([*request.args.items(multi=True), *upload.fields])
-                job = submission.commit(filename=upload.filename, head=upload.head, resize=resize)
-        except RestError:
-            drain(request, found.config.limits)
-            raise
-        rung = found.doorbell.ring(job)
-        log.info("job_accepted", id=job.id, bytes=job.source.bytes, format=job.source.format, rung=rung)
-        found.waiters.wait(job.id, seconds)
-        status = found.store.status(job.id)
-        if status.outcome:
+        job, seconds = _submit(found)
+        status = _after(found, job.id, seconds)
+        if status and status.outcome:
             if not status.outcome.outputs:
                 return job_problem(status)
             return Response(status=303, headers={"Location": f"/resize/{job.id}"})
-        response = json_answer(submitted(job, status), 202)
+        state = status.state if status else State.QUEUED
+        response = json_answer(submitted(job, state, found.config.retention_seconds), 202)
         response.headers["Location"] = f"/resize/status/{job.id}"
         response.headers["Retry-After"] = str(RETRY_SECONDS)
         return response
+
+
+def _submit(found: Parts) -> tuple[Job, float]:
+    """Take the upload; give the job, and the seconds that the client wants to wait for it."""
+    query = list(request.args.items(multi=True))
+    try:
+        parse_wait(query, request.headers, found.config.http.wait_seconds)
+        check_room(found)
+        with found.uploads, found.store.begin() as submission:
+            upload = receive(request, submission, found.config.limits)
+            parameters = [*query, *upload.fields]
+            seconds = parse_wait(parameters, request.headers, found.config.http.wait_seconds)
+            resize = parse_resize(parameters)
+            job = submission.commit(filename=upload.filename, head=upload.head, resize=resize)
+    except UploadsFull:
+        raise  # to read the rest would take what there is too little of
+    except RestError:
+        drain(request, found.config.limits)
+        raise
+    rung = found.doorbell.ring(job)
+    log.info("job_accepted", id=job.id, bytes=job.source.bytes, format=job.source.format, rung=rung)
+    return job, seconds
+
+
+def _after(found: Parts, job_id: str, seconds: float) -> JobStatus | None:
+    """The status after the wait. None if it cannot be told now: the job was taken, whatever becomes of this answer."""
+    try:
+        found.waiters.wait(job_id, seconds)
+        return found.store.status(job_id) if seconds else None
+    except (StoreError, UnknownJob, JobDeleted) as error:
+        log.warning("status_unknown", id=job_id, reason=str(error))
+        return None
 
 
 @api.route("/resize/status/<guid>")
@@ -134,15 +158,17 @@ class Result(Resource):
         found = parts()
         _wait_for(found, guid)
         path, output, status = found.store.open_result(guid)
-        stem = (status.job.source.filename or "image").rpartition(".")[0] or "image"
-        response = send_file(
-            path,
-            mimetype=output.media_type,
-            download_name=f"{stem[:100]}-{output.width}x{output.height}.{output.name.rpartition('.')[2]}",
-            etag=output.sha256,
-            last_modified=status.outcome.finished_at if status.outcome else None,
-            conditional=True,
-        )
+        try:
+            response = send_file(
+                path,
+                mimetype=output.media_type,
+                download_name=_download_name(status, output),
+                etag=output.sha256,
+                last_modified=status.outcome.finished_at if status.outcome else None,
+                conditional=True,
+            )
+        except FileNotFoundError:
+            raise JobDeleted(guid) from None  # while we looked
         response.headers["Cache-Control"] = "private, immutable, max-age=31536000"
         response.headers["X-Content-Type-Options"] = "nosniff"
         return response
@@ -158,6 +184,13 @@ class Result(Resource):
         return Response(status=204)
 
 
+def _download_name(status: JobStatus, output: Output) -> str:
+    """The name that a browser saves the file under: the upload's, with the new size."""
+    filename = status.job.source.filename if status.job else None
+    stem = (filename or "").rpartition(".")[0] or "image"
+    return f"{stem[:100]}-{output.width}x{output.height}.{output.name.rpartition('.')[2]}"
+
+
 def _wait_for(found: Parts, guid: str) -> None:
-    seconds = parse_wait(request.args.get("wait"), request.headers, found.config.http.wait_seconds)
+    seconds = parse_wait(request.args.items(multi=True), request.headers, found.config.http.wait_seconds)
     found.waiters.wait(guid, seconds)

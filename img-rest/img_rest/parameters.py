@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from typing import Final
 
 from img_contract.faults import describe_fault
 from img_contract.job import Resize
@@ -14,8 +15,8 @@ from .errors import ParameterFault, ParametersInvalid
 
 Pairs = Iterable[tuple[str, str]]
 
-OF_THE_REQUEST = frozenset({"wait"})
-"""Parameters that concern the request, not the picture; they are read elsewhere."""
+WAIT: Final = "wait"
+"""The parameter that concerns the request, not the picture."""
 
 
 def parse_resize(pairs: Pairs) -> Resize:
@@ -26,12 +27,12 @@ def parse_resize(pairs: Pairs) -> Resize:
     values: dict[str, str] = {}
     faults: list[ParameterFault] = []
     for name, value in pairs:
-        if name in OF_THE_REQUEST or not value.strip():
+        if name == WAIT or not value.strip():
             continue
         if name in values:
             faults.append(ParameterFault(_shortened(name), "expected it once, found it again"))
         elif name not in Resize.model_fields:
-            known = ", ".join(Resize.model_fields)
+            known = ", ".join([*Resize.model_fields, WAIT])
             faults.append(ParameterFault(_shortened(name), f"expected one of the parameters {known}"))
         else:
             values[name] = value.strip()
@@ -46,21 +47,21 @@ def parse_resize(pairs: Pairs) -> Resize:
     return resize
 
 
-def parse_wait(query: str | None, headers: Headers, longest: float) -> float:
-    """Seconds that the client wants to wait: `wait` in the query, else `Prefer: wait=N` (RFC 7240), else 0.
+def parse_wait(pairs: Pairs, headers: Headers, longest: float) -> float:
+    """Seconds that the client wants to wait: the parameter `wait`, else `Prefer: wait=N` (RFC 7240), else 0.
 
-    The query is an order and must be right; a preference is a wish, cut to `longest` and ignored if it is malformed.
+    The parameter is an order and must be right; a preference is a wish, cut to `longest`, and ignored if malformed.
     """
-    if query is not None and query.strip():
+    for value in (value for name, value in pairs if name == WAIT and value.strip()):
         try:
-            seconds = float(query)
+            seconds = float(value)
         except ValueError:
             seconds = -1.0
         if not 0 <= seconds <= longest:
             raise ParametersInvalid(
                 [
                     ParameterFault(
-                        "wait", f"expected a number of seconds from 0 to {longest:g}, found {_shortened(query)!r}"
+                        "wait", f"expected a number of seconds from 0 to {longest:g}, found {_shortened(value)!r}"
                     )
                 ]
             )

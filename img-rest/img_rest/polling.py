@@ -1,4 +1,4 @@
-"""Waiting for a job to end, without taking the threads that uploads need."""
+"""Bounds on what takes a thread for long, so that one kind of request never keeps the others out."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from collections.abc import Callable
 from typing import Final
 
 from img_contract.store import JobStore
+
+from .errors import UploadsFull
 
 _SHORTEST: Final = 0.005
 _LONGEST: Final = 0.25
@@ -36,3 +38,22 @@ class Waiters:
                 time.sleep(min(max(waited * _SHARE, _SHORTEST), _LONGEST, seconds - waited))
         finally:
             self._places.release()
+
+
+class UploadPlaces:
+    """So many uploads may be under way at once; a further one is refused. A context manager for one upload."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._places = threading.BoundedSemaphore(most)
+
+    def __enter__(self) -> None:
+        if not self._places.acquire(blocking=False):
+            raise UploadsFull(
+                f"expected fewer than {self._most} uploads under way, found {self._most}; try again later",
+                limit=self._most,
+                actual=self._most,
+            )
+
+    def __exit__(self, *_: object) -> None:
+        self._places.release()

@@ -63,6 +63,7 @@ _KINDS: Final[dict[type[Exception], Kind]] = {
     errors.NotAPicture: Kind(415, "not_a_picture", "Not a picture that is accepted"),
     errors.ParametersInvalid: Kind(422, "parameters_invalid", "Parameters were refused"),
     errors.QueueFull: Kind(503, "queue_full", "Too many jobs are waiting"),
+    errors.UploadsFull: Kind(503, "uploads_full", "Too many uploads are under way"),
     errors.VolumeFull: Kind(507, "volume_full", "The volume is full"),
     errors.NoEngine: Kind(503, "no_engine", "No engine is running"),
     StoreFull: Kind(507, "volume_full", "The volume is full"),
@@ -84,7 +85,7 @@ _HTTP: Final[dict[int, Kind]] = {
 }
 """What Flask and Werkzeug refuse by themselves."""
 
-_FAILURES: Final[dict[FailureCode, str]] = {
+_FAILURES: Final[dict[str, str]] = {
     FailureCode.PICTURE_CORRUPT: "The picture is corrupt",
     FailureCode.PICTURE_UNSUPPORTED: "The picture cannot be decoded",
     FailureCode.TOO_MANY_PIXELS: "The picture has too many pixels",
@@ -106,7 +107,7 @@ _ADVICE: Final[dict[int, str]] = {
 
 def failure_kind(failure: Failure) -> Kind:
     """The kind of problem that a failed job is: always the picture's, so always 422."""
-    return Kind(422, failure.code, _FAILURES[failure.code])
+    return Kind(422, failure.code, _FAILURES.get(failure.code, "The picture could not be processed"))
 
 
 def all_codes() -> set[str]:
@@ -178,9 +179,9 @@ def _detail(error: Exception) -> str:
         case JobDeleted():
             return "the job was deleted by a DELETE; its files are gone"
         case StoreFull():
-            return "the volume has no space left; nothing was stored, send the picture again later"
+            return "the volume has no space left; what was asked for was not done, try again later"
         case StoreUnavailable():
-            return "the volume cannot be read or written now; nothing was stored, try again later"
+            return "the volume cannot be read or written now; what was asked for was not done, try again later"
         case _:
             return str(error)
 

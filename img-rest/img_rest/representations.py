@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from img_contract.config import Config
 from img_contract.formats import Format, OutputFormat
@@ -59,7 +59,7 @@ class ResultFacts(BaseModel):
 class JobError(BaseModel):
     """Why a job failed."""
 
-    code: FailureCode
+    code: FailureCode | str
     title: str
     detail: str
     limit: int | None
@@ -72,10 +72,10 @@ class Status(BaseModel):
     id: str
     status: State
     attempt: int = Field(description="Attempts started so far; more than 1 means that one was lost and repeated.")
-    submitted_at: datetime
+    submitted_at: datetime | None = Field(description="None if the job's record is damaged.")
     started_at: datetime | None = Field(description="When the latest attempt started.")
     finished_at: datetime | None
-    source: SourceFacts
+    source: SourceFacts | None
     outputs: list[ResultFacts]
     warnings: list[ResultWarning] = Field(description="What the result had to lose, and parameters without effect.")
     error: JobError | None
@@ -111,9 +111,10 @@ def links(job_id: str) -> Links:
     return Links(status=f"/resize/status/{job_id}", result=f"/resize/{job_id}")
 
 
-def submitted(job: Job, status: JobStatus) -> Submitted:
+def submitted(job: Job, state: State, retention_seconds: float) -> Submitted:
     """A job that was just accepted, or has not ended within the wait."""
-    return Submitted(id=job.id, status=status.state, links=links(job.id), expires_at=status.expires_at)
+    expires_at = job.submitted_at + timedelta(seconds=retention_seconds)
+    return Submitted(id=job.id, status=state, links=links(job.id), expires_at=expires_at)
 
 
 def status_of(status: JobStatus) -> Status:
@@ -122,10 +123,10 @@ def status_of(status: JobStatus) -> Status:
     facts = outcome.facts if outcome else None
     failure = outcome.error if outcome else None
     return Status(
-        id=job.id,
+        id=status.id,
         status=status.state,
         attempt=status.attempt,
-        submitted_at=job.submitted_at,
+        submitted_at=job.submitted_at if job else None,
         started_at=status.started_at,
         finished_at=outcome.finished_at if outcome else None,
         source=SourceFacts(
@@ -137,14 +138,16 @@ def status_of(status: JobStatus) -> Status:
             height=facts.height if facts else None,
             frames=facts.frames if facts else None,
             orientation=facts.orientation if facts else None,
-        ),
+        )
+        if job
+        else None,
         outputs=[
-            ResultFacts(href=links(job.id).result, **output.model_dump(exclude={"file"}))
+            ResultFacts(href=links(status.id).result, **output.model_dump(exclude={"file"}))
             for output in (outcome.outputs if outcome else ())
         ],
         warnings=list(outcome.warnings) if outcome else [],
         error=JobError(title=failure_kind(failure).title, **failure.model_dump()) if failure else None,
-        links=links(job.id),
+        links=links(status.id),
         expires_at=status.expires_at,
     )
 

@@ -52,7 +52,8 @@ def _translated(schema: Any, definitions: dict[str, Any]) -> Any:
         rest = {key: value for key, value in schema.items() if key != "$ref"}
         return _translated(definitions[schema["$ref"].rpartition("/")[2]] | rest, definitions)
     if "anyOf" in schema:
-        (kind,) = (kind for kind in schema["anyOf"] if kind.get("type") != "null")
+        kind = next(kind for kind in schema["anyOf"] if kind.get("type") != "null")
         rest = {key: value for key, value in schema.items() if key not in ("anyOf", "default")}
-        return _translated(kind | rest, definitions) | {"x-nullable": True}
+        nullable = {"x-nullable": True} if {"type": "null"} in schema["anyOf"] else {}
+        return _translated(kind | rest, definitions) | nullable
     return {key: _translated(value, definitions) for key, value in schema.items()}

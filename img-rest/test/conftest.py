@@ -26,7 +26,7 @@ def config(tmp_path: Path) -> Config:
         {
             "volume": tmp_path / "volume",
             "limits": {"upload_bytes": 100_000, "queue": 20, "free_bytes": 0},
-            "http": {"wait_seconds": 20, "waiters": 2},
+            "http": {"wait_seconds": 20, "waiters": 2, "uploads": 100},
         }
     )
 

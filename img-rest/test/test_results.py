@@ -198,3 +198,39 @@ def test_a_defect_is_a_problem_too_and_tells_no_secrets(
     assert answer.status_code == 500
     assert answer.get_json()["code"] == "internal_error"
     assert b"secret" not in answer.data
+
+
+def test_a_result_that_vanishes_while_it_is_asked_for_is_410(
+    client: FlaskClient, job_id: str, finish: Callable[[str], bytes], store: VolumeStore
+) -> None:
+    finish(job_id)
+    store.open_result(job_id)[0].unlink()
+    answer = client.get(f"/resize/{job_id}")
+    assert (answer.status_code, answer.get_json()["code"]) == (410, "job_deleted")
+
+
+def test_a_job_whose_record_is_damaged_says_so(client: FlaskClient, job_id: str, store: VolumeStore) -> None:
+    (store.folder(job_id) / "job.json").write_text("{")
+    assert client.get(f"/resize/status/{job_id}").get_json()["status"] == "queued"
+    assert store.claim(job_id, "engine") is None
+    status = client.get(f"/resize/status/{job_id}").get_json()
+    assert (status["status"], status["source"], status["error"]["code"]) == ("failed", None, "job_damaged")
+    answer = client.get(f"/resize/{job_id}")
+    assert (answer.status_code, answer.get_json()["code"]) == (422, "job_damaged")
+
+
+def test_a_full_volume_can_be_freed_by_deleting(
+    client: FlaskClient, job_id: str, finish: Callable[[str], bytes], store: VolumeStore, monkeypatch: Any
+) -> None:
+    finish(job_id)
+    path, _, _ = store.open_result(job_id)
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.link", full)
+        assert client.delete(f"/resize/{job_id}").status_code == 507
+    assert not path.exists()
+    assert client.get(f"/resize/{job_id}").status_code == 410
+    assert client.delete(f"/resize/{job_id}").status_code == 204

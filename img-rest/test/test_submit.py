@@ -280,6 +280,36 @@ def when_pending(store: VolumeStore, act: Callable[[str], Any]) -> threading.Thr
     return thread
 
 
+def test_an_accepted_job_is_202_whatever_happens_to_the_answer(
+    client: FlaskClient, png: bytes, store: VolumeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The job is on disk: to tell the client to send it again would make two of it."""
+
+    def broken(_: str) -> None:
+        raise StoreUnavailable("EIO")
+
+    monkeypatch.setattr(store, "ended", broken)
+    monkeypatch.setattr(store, "status", broken)
+    assert client.post("/resize?width=5&wait=5", data=png).status_code == 202
+    assert len(store.pending()) == 1
+
+
+def test_wait_may_stand_in_the_form_too(client: FlaskClient, png: bytes) -> None:
+    body = problem(client.post("/resize", data=form(png, width="5", wait="soon")), 422, "parameters_invalid")
+    assert body["errors"][0]["parameter"] == "wait"
+    began = time.monotonic()
+    assert client.post("/resize", data=form(png, width="5", wait="0.3")).status_code == 202
+    assert time.monotonic() - began > 0.25
+
+
+def test_a_charset_that_a_part_claims_is_ignored(client: FlaskClient, png: bytes) -> None:
+    raw = (
+        b'--b\r\nContent-Disposition: form-data; name="width"\r\nContent-Type: text/plain; charset="a\0b"\r\n\r\n5\r\n'
+        b'--b\r\nContent-Disposition: form-data; name="file"\r\n\r\n' + png + b"\r\n--b--\r\n"
+    )
+    assert client.post("/resize", data=raw, content_type="multipart/form-data; boundary=b").status_code == 202
+
+
 @pytest.mark.parametrize(("query", "headers"), [("&wait=10", {}), ("", {"Prefer": "respond-async, wait=10"})])
 def test_a_job_that_is_done_within_the_wait_is_303_to_its_file(
     client: FlaskClient,

@@ -93,10 +93,8 @@ class VolumeClaim:
         """Create the claim, or None if another engine was faster."""
         claim = cls(store, folder, job, attempt, now())
         record = _ClaimRecord(engine=engine, started_at=claim._since).model_dump_json().encode()
-        if not create_exclusively(claim._file, record, durable=False):
-            return None
-        claim.workspace.mkdir(exist_ok=True)
-        return claim
+        claim.workspace.mkdir(exist_ok=True)  # before the claim: a claim whose holder has failed costs an attempt
+        return claim if create_exclusively(claim._file, record, durable=False) else None
 
     def heartbeat(self) -> bool:
         with storage_faults():

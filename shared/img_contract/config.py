@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, JsonConfigSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from .errors import ConfigError
@@ -34,7 +35,7 @@ class HttpConfig(_Section):
     host: str = Field("127.0.0.1", description="Address that img-rest listens on.")
     port: Port = Field(8080, description="Port that img-rest listens on.")
     threads: int = Field(
-        512, ge=8, le=4096, description="Requests that are served at the same time; a slow upload takes one of them."
+        640, ge=8, le=4096, description="Requests that are served at the same time; a slow upload takes one of them."
     )
     connections: int = Field(
         4096, ge=16, le=65536, description="Connections that are open at the same time, idle ones included."
@@ -46,7 +47,20 @@ class HttpConfig(_Section):
     waiters: int = Field(
         128, ge=0, description="Clients that may wait at the same time; a further one is answered at once."
     )
+    uploads: int = Field(
+        448, ge=1, description="Uploads that may be under way at the same time; a further one is answered with 503."
+    )
     stop_seconds: Seconds = Field(10.0, description="How long requests may take to end when img-rest is stopped.")
+
+    @model_validator(mode="after")
+    def _leaves_threads_for_others(self) -> Self:
+        if self.waiters + self.uploads >= self.threads:
+            raise PydanticCustomError(
+                "threads",
+                "expected more threads than waiters and uploads together, so that some are left for short requests; "
+                f"found {self.threads} threads, {self.waiters} waiters, {self.uploads} uploads",
+            )
+        return self
 
 
 class DoorbellConfig(_Section):
@@ -83,6 +97,16 @@ class EngineConfig(_Section):
         30.0, description="A claim that was not touched for this long is dead; longer than two heartbeats."
     )
     stop_seconds: Seconds = Field(20.0, description="How long jobs may take to end when an engine is stopped.")
+
+    @model_validator(mode="after")
+    def _lease_outlasts_heartbeats(self) -> Self:
+        if self.lease_seconds <= 2 * self.heartbeat_seconds:
+            raise PydanticCustomError(
+                "lease",
+                f"expected a lease_seconds of more than two heartbeats ({2 * self.heartbeat_seconds:g}), "
+                f"found {self.lease_seconds:g}",
+            )
+        return self
 
 
 class Config(BaseSettings):
@@ -125,16 +149,11 @@ def load_config(path: Path | None) -> Config:
         model_config = SettingsConfigDict(json_file=path)
 
     try:
-        config = FromFile()
+        return FromFile()
     except ValidationError as error:
         raise ConfigError(_faults(error)) from None
     except ValueError as error:  # an environment variable that should have been JSON
         raise ConfigError([str(error)]) from None
-    lease, heartbeat = config.engine.lease_seconds, config.engine.heartbeat_seconds
-    if lease <= 2 * heartbeat:
-        fault = f"engine.lease_seconds: expected more than two heartbeats ({2 * heartbeat:g}), found {lease:g}"
-        raise ConfigError([fault])
-    return config
 
 
 def _check_file(path: Path) -> None:

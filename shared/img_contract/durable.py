@@ -77,6 +77,14 @@ def read_file(path: Path) -> bytes:
         return file.read()
 
 
+def modified_ns(path: Path) -> int:
+    """When a file was last modified, in nanoseconds since the epoch; 0 if it is gone. Links are not followed."""
+    try:
+        return path.lstat().st_mtime_ns
+    except (FileNotFoundError, NotADirectoryError):
+        return 0
+
+
 def record(model: BaseModel) -> bytes:
     """A model as it is written to a file: JSON that a person can read."""
     return model.model_dump_json(indent=1).encode() + b"\n"

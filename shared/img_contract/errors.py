@@ -4,6 +4,7 @@ ContractError
 ├── ConfigError          the configuration has faults, all of them listed
 ├── UnknownJob           no job of that id is on the volume
 ├── JobDeleted           the job's owner deleted it
+├── DamagedRecord        job.json on the volume is no job
 ├── JobNotDone           a result was asked of a job that has none (carries the status)
 └── StoreError           the volume, not the job, is at fault
     ├── StoreFull        no space or quota left
@@ -46,11 +47,15 @@ class JobDeleted(ContractError):
         self.job_id = job_id
 
 
+class DamagedRecord(ContractError):
+    """job.json cannot be read as a job, or is another's."""
+
+
 class JobNotDone(ContractError):
     """A result was asked of a job that is queued, processing, failed or cancelled."""
 
     def __init__(self, status: JobStatus) -> None:
-        super().__init__(f"job {status.job.id} is {status.state}")
+        super().__init__(f"job {status.id} is {status.state}")
         self.status = status
 
 

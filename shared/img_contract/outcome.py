@@ -52,13 +52,14 @@ class WarningCode(StrEnum):
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # What a newer engine adds to an outcome is no reason for an older API not to read it.
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
 
 class Failure(_Frozen):
     """Why there is no result, in words for the person who sent the picture."""
 
-    code: FailureCode
+    code: FailureCode | str = Field(union_mode="left_to_right")
     detail: str
     limit: int | None = Field(None, description="The limit that was passed, where one was.")
     actual: int | None = Field(None, description="What was found instead of the limit.")
@@ -67,7 +68,7 @@ class Failure(_Frozen):
 class ResultWarning(_Frozen):
     """Something the result had to lose."""
 
-    code: WarningCode
+    code: WarningCode | str = Field(union_mode="left_to_right")
     detail: str
 
 
@@ -110,7 +111,9 @@ class Outcome(_Frozen):
 class JobStatus:
     """A job and where it is in its life, derived from the files on the volume at one moment."""
 
-    job: Job
+    id: str
+    job: Job | None
+    """None if job.json is damaged."""
     state: State
     attempt: int
     started_at: datetime | None

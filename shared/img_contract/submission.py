@@ -65,6 +65,8 @@ class VolumeSubmission:
                 (self._store.root / "pending" / job.id).touch()
                 fsync_directory(self._store.root / "pending")
             except OSError:
-                shutil.rmtree(folder, ignore_errors=True)  # nobody has been told of it
+                # Nobody has been told of it. An engine that has found it finds it gone.
+                os.rename(folder, self._folder)
+                (self._store.root / "pending" / job.id).unlink(missing_ok=True)
                 raise
         return job

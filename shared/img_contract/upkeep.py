@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from .durable import fsync_directory
+from .durable import fsync_directory, modified_ns
 from .job import JOB_ID
 
 LEFTOVER_SECONDS: Final = 3600.0
@@ -17,7 +18,7 @@ LEFTOVER_SECONDS: Final = 3600.0
 ADOPTION_SECONDS: Final = 60.0
 """A job that has neither outcome nor marker for this long lost its marker: img-rest died before it made it."""
 
-_SHARDS: Final = 256
+SHARDS: Final = 256
 
 
 class Upkeep:
@@ -29,50 +30,32 @@ class Upkeep:
         self._shard = 0
 
     def portion(self) -> None:
-        """Clean `incoming/` and one shard of `jobs/`."""
+        """Clean one shard of `jobs/`, and with the first of them the other folders.
+
+        What cannot be cleaned does not keep the rest from it; the first such OSError is raised at the end.
+        """
         present = time.time()
-        if self._shard == 0:
-            self._clear_incoming(present)
-            self._clear_orphaned_markers(present)
-            self._clear_engines(present)
-        self._visit_shard(self._root / "jobs" / f"{self._shard:02x}", present)
-        self._shard = (self._shard + 1) % _SHARDS
+        shard, self._shard = self._shard, (self._shard + 1) % SHARDS
+        faults = _each(_entries(self._root / "jobs" / f"{shard:02x}"), lambda job: self._visit(job, present))
+        if shard == 0:
+            faults += _each(_entries(self._root / "incoming"), lambda left: _clear_submission(left, present))
+            faults += _each(_entries(self._root / "pending"), lambda marker: self._clear_marker(marker, present))
+            faults += _each(_entries(self._root / "engines"), lambda engine: _clear_engine(engine, present))
+        if faults:
+            raise faults[0]
 
-    def round(self) -> None:
-        """The whole volume once."""
-        self._shard = 0
-        for _ in range(_SHARDS):
-            self.portion()
-
-    def _clear_incoming(self, present: float) -> None:
-        for entry in os.scandir(self._root / "incoming"):
-            touched = max(_mtime(Path(entry.path)), _mtime(Path(entry.path, "source")))
-            if present - touched > LEFTOVER_SECONDS:
-                _remove(Path(entry.path))
-
-    def _clear_orphaned_markers(self, present: float) -> None:
-        for entry in os.scandir(self._root / "pending"):
-            job = self._root / "jobs" / entry.name[:2] / entry.name
-            if not job.exists() and present - _mtime(Path(entry.path)) > LEFTOVER_SECONDS:
-                _remove(Path(entry.path))
-
-    def _clear_engines(self, present: float) -> None:
-        for entry in os.scandir(self._root / "engines"):
-            if present - _mtime(Path(entry.path)) > LEFTOVER_SECONDS:
-                _remove(Path(entry.path))
-
-    def _visit_shard(self, shard: Path, present: float) -> None:
-        try:
-            names = os.listdir(shard)
-        except FileNotFoundError:
+    def _visit(self, job: Path, present: float) -> None:
+        if not JOB_ID.fullmatch(job.name):
             return
-        for name in filter(JOB_ID.fullmatch, names):
-            ended = _mtime(shard / name / "outcome.json")
-            if ended:
-                if present - ended > self._retention:
-                    self._expire(shard / name)
-            elif present - _mtime(shard / name) > ADOPTION_SECONDS:
-                self._adopt(name)
+        ended = _mtime(job / "outcome.json")
+        if ended:
+            if present - ended > self._retention:
+                self._expire(job)
+        elif present - _mtime(job) > ADOPTION_SECONDS:
+            if (job / "job.json").exists():
+                self._adopt(job)
+            else:
+                self._expire(job)  # a submission that was taken back half way
 
     def _expire(self, job: Path) -> None:
         # Out of sight in one step: a job that lost half of its files would look like one that is queued.
@@ -83,19 +66,49 @@ class Upkeep:
             return  # another engine was faster
         _remove(leaving)
 
-    def _adopt(self, name: str) -> None:
-        marker = self._root / "pending" / name
+    def _adopt(self, job: Path) -> None:
+        marker = self._root / "pending" / job.name
         if not marker.exists():
             marker.touch()
             fsync_directory(marker.parent)
 
+    def _clear_marker(self, marker: Path, present: float) -> None:
+        job = self._root / "jobs" / marker.name[:2] / marker.name
+        if not job.exists() and present - _mtime(marker) > LEFTOVER_SECONDS:
+            _remove(marker)
+
+
+def _clear_submission(folder: Path, present: float) -> None:
+    if present - max(_mtime(folder), _mtime(folder / "source")) > LEFTOVER_SECONDS:
+        _remove(folder)
+
+
+def _clear_engine(engine: Path, present: float) -> None:
+    if present - _mtime(engine) > LEFTOVER_SECONDS:
+        _remove(engine)
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except FileNotFoundError:
+        return []
+
+
+def _each(paths: list[Path], act: Callable[[Path], None]) -> list[OSError]:
+    """Act on every path; give the faults that were met."""
+    faults = []
+    for path in paths:
+        try:
+            act(path)
+        except OSError as fault:
+            faults.append(fault)
+    return faults
+
 
 def _mtime(path: Path) -> float:
     """Seconds since the epoch; 0 if it is gone."""
-    try:
-        return path.lstat().st_mtime
-    except (FileNotFoundError, NotADirectoryError):
-        return 0.0
+    return modified_ns(path) / 1e9
 
 
 def _remove(path: Path) -> None:

@@ -21,13 +21,23 @@ import os
 import re
 import shutil
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
+from pydantic import ValidationError
+
 from .claims import LeaseWatch, VolumeClaim, claims_in, started_at
-from .durable import create_exclusively, fsync_directory, read_file, record, storage_faults, write_durably
-from .errors import JobDeleted, JobNotDone, StoreUnavailable, UnknownJob
+from .durable import (
+    create_exclusively,
+    fsync_directory,
+    modified_ns,
+    read_file,
+    record,
+    storage_faults,
+    write_durably,
+)
+from .errors import DamagedRecord, JobDeleted, JobNotDone, StoreUnavailable, UnknownJob
 from .job import JOB_ID, Job, new_job_id, now
 from .outcome import Failure, FailureCode, JobStatus, Outcome, Output, State
 from .store import Capacity
@@ -79,23 +89,25 @@ class VolumeStore:
                     raise JobDeleted(job_id)
                 outcome = _read_outcome(folder) if "outcome.json" in names else None
                 attempt = max(claims_in(names), default=0)
-                job = _read_job(folder)
+                submitted = (folder / "source").stat().st_mtime if "source" in names else folder.stat().st_mtime
                 started = outcome.started_at if outcome else started_at(folder, attempt)
+                job = _read_job(folder)
         except FileNotFoundError:
             raise UnknownJob(job_id) from None
-        except ValueError as error:
-            raise StoreUnavailable(f"a record of job {job_id} is damaged: {str(error).splitlines()[0]}") from error
+        except DamagedRecord:
+            job = None  # an engine fails it, and says so in the outcome
         if outcome:
             state, attempt = State(outcome.state), outcome.attempt
         else:
             state = State.PROCESSING if attempt else State.QUEUED
-        kept_from = outcome.finished_at if outcome else job.submitted_at
+        kept_from = outcome.finished_at if outcome else datetime.fromtimestamp(submitted, UTC)
         expires_at = kept_from + timedelta(seconds=self.retention_seconds)
-        return JobStatus(job, state, attempt, started, expires_at, outcome)
+        return JobStatus(job_id, job, state, attempt, started, expires_at, outcome)
 
     def ended(self, job_id: str) -> bool:
         folder = self.folder(job_id)
-        return (folder / "outcome.json").exists() or not folder.exists()
+        with storage_faults():
+            return (folder / "outcome.json").exists() or not folder.exists()
 
     def open_result(self, job_id: str, name: str | None = None) -> tuple[Path, Output, JobStatus]:
         status = self.status(job_id)
@@ -108,9 +120,9 @@ class VolumeStore:
 
     def cancel(self, job_id: str) -> None:
         folder = self.folder(job_id)
-        if not (folder / "job.json").exists():
-            raise UnknownJob(job_id)
-        with storage_faults(missing_passes=True):
+        with storage_faults():
+            if not (folder / "job.json").exists():
+                raise UnknownJob(job_id)
             try:
                 attempt = max(claims_in(os.listdir(folder)), default=0)
                 cancelled = Outcome(
@@ -119,19 +131,22 @@ class VolumeStore:
                     started_at=started_at(folder, attempt),
                     finished_at=now(),
                 )
-                if not self.end(folder, cancelled) and _read_outcome(folder).state is not State.CANCELLED:
+                ended = (folder / "outcome.json").exists() or not self.end(folder, cancelled)
+                # The files go first: on a full volume that makes the room for the mark. A result without its file
+                # is a deleted one already.
+                shutil.rmtree(folder / "result", ignore_errors=True)
+                (folder / "source").unlink(missing_ok=True)
+                if ended and _read_outcome(folder).state is not State.CANCELLED:
                     create_exclusively(folder / "deleted", b"", durable=True)
             except FileNotFoundError:
                 return  # it expired under our hands
-            (folder / "source").unlink(missing_ok=True)
-            shutil.rmtree(folder / "result", ignore_errors=True)
 
     # The engine's side
 
     def pending(self) -> list[str]:
         with storage_faults():
-            markers = sorted((entry.stat().st_mtime_ns, entry.name) for entry in self._markers())
-        ids = [name for _, name in markers[:PENDING_PORTION]]
+            markers = [(modified_ns(Path(entry.path)), entry.name) for entry in self._markers()]
+        ids = [name for beat, name in sorted(markers) if beat][:PENDING_PORTION]  # 0: it ended this moment
         self._watch.forget_all_but(ids)
         return [job_id for job_id in ids if self._claimable(job_id) is not None]
 
@@ -144,9 +159,8 @@ class VolumeStore:
             with storage_faults(missing_passes=True):
                 try:
                     job = _read_job(folder)
-                except ValueError as error:  # pydantic's ValidationError is one
-                    detail = f"job.json is damaged: {str(error).splitlines()[0]}"
-                    self._give_up(folder, attempts, FailureCode.JOB_DAMAGED, detail)
+                except DamagedRecord as error:
+                    self._give_up(folder, attempts, FailureCode.JOB_DAMAGED, f"job.json is damaged: {error}")
                     return None
                 if attempts >= self.attempts:
                     detail = (
@@ -176,10 +190,10 @@ class VolumeStore:
         probe = self.root / "incoming" / f".probe-{new_job_id()}"
         with storage_faults():
             write_durably(probe, b"")
-            present = probe.stat().st_mtime
+            present = modified_ns(probe)
             probe.unlink()
-            seen = {entry.name: entry.stat().st_mtime for entry in os.scandir(self.root / "engines")}
-        return [name for name, last in seen.items() if present - last < ENGINE_SILENCE_SECONDS]
+            seen = {entry.name: modified_ns(Path(entry.path)) for entry in os.scandir(self.root / "engines")}
+        return [name for name, last in seen.items() if present - last < ENGINE_SILENCE_SECONDS * 1e9]
 
     def capacity(self) -> Capacity:
         with storage_faults():
@@ -201,18 +215,19 @@ class VolumeStore:
 
     def _claimable(self, job_id: str) -> int | None:
         """How many attempts the job has had, if it can be claimed now; else None."""
-        try:
-            folder = self.folder(job_id)
-            names = os.listdir(folder)
-        except (UnknownJob, FileNotFoundError, NotADirectoryError):
+        with storage_faults():
+            try:
+                folder = self.folder(job_id)
+                names = os.listdir(folder)
+            except (UnknownJob, FileNotFoundError, NotADirectoryError):
+                return None
+            if "outcome.json" in names:  # an engine died between the outcome and the marker
+                (self.root / "pending" / job_id).unlink(missing_ok=True)
+                return None
+            attempts = max(claims_in(names), default=0)
+            if attempts == 0 or f"claim.{attempts}.ended" in names or self._watch.dead(folder / f"claim.{attempts}"):
+                return attempts
             return None
-        if "outcome.json" in names:  # an engine died between the outcome and the marker
-            (self.root / "pending" / job_id).unlink(missing_ok=True)
-            return None
-        attempts = max(claims_in(names), default=0)
-        if attempts == 0 or f"claim.{attempts}.ended" in names or self._watch.dead(folder / f"claim.{attempts}"):
-            return attempts
-        return None
 
     def _give_up(self, folder: Path, attempts: int, code: FailureCode, detail: str) -> None:
         failure = Failure(code=code, detail=detail)
@@ -227,14 +242,21 @@ class VolumeStore:
 
 
 def _read_job(folder: Path) -> Job:
-    job = Job.model_validate_json(read_file(folder / "job.json"))
+    try:
+        job = Job.model_validate_json(read_file(folder / "job.json"))
+    except ValidationError as error:
+        fault = error.errors(include_url=False)[0]
+        raise DamagedRecord(": ".join([*map(str, fault["loc"]), fault["msg"]])) from None
     if job.id != folder.name:
-        raise ValueError(f"it is of job {job.id}")
+        raise DamagedRecord(f"it is of job {job.id}")
     return job
 
 
 def _read_outcome(folder: Path) -> Outcome:
-    return Outcome.model_validate_json(read_file(folder / "outcome.json"))
+    try:
+        return Outcome.model_validate_json(read_file(folder / "outcome.json"))
+    except ValidationError as error:
+        raise StoreUnavailable(f"the outcome of job {folder.name} is damaged: {error.error_count()} faults") from error
 
 
 def _last_reason(folder: Path, attempt: int) -> str:

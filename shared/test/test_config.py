@@ -40,8 +40,8 @@ def test_the_environment_overrides_one_key_and_leaves_its_neighbours(
     write: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("IMG_HTTP__PORT", "9000")
-    config = load_config(write({"http": {"host": "0.0.0.0", "port": 8000, "threads": 64}}))
-    assert (config.http.host, config.http.port, config.http.threads) == ("0.0.0.0", 9000, 64)
+    config = load_config(write({"http": {"host": "0.0.0.0", "port": 8000, "threads": 999}}))
+    assert (config.http.host, config.http.port, config.http.threads) == ("0.0.0.0", 9000, 999)
 
 
 def test_all_faults_are_told_with_key_expectation_and_finding(write: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,5 +69,14 @@ def test_a_file_that_is_missing_is_refused_by_name(tmp_path: Path) -> None:
 
 
 def test_a_lease_must_outlast_two_heartbeats(write: Any) -> None:
-    with pytest.raises(ConfigError, match="lease_seconds: expected more than two heartbeats"):
-        load_config(write({"engine": {"lease_seconds": 4, "heartbeat_seconds": 2}}))
+    with pytest.raises(ConfigError) as raised:
+        load_config(write({"engine": {"lease_seconds": 4, "heartbeat_seconds": 2}, "http": {"port": 0}}))
+    assert raised.value.faults == [
+        "http.port: expected at least 1, found 0",
+        "engine: expected a lease_seconds of more than two heartbeats (4), found 4",
+    ]
+
+
+def test_threads_must_be_left_for_short_requests(write: Any) -> None:
+    with pytest.raises(ConfigError, match="found 16 threads, 128 waiters, 448 uploads"):
+        load_config(write({"http": {"threads": 16}}))

@@ -9,10 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from img_contract.durable import fsync_directory
 from img_contract.errors import StoreFull, StoreUnavailable, UnknownJob
 from img_contract.job import Job
 from img_contract.outcome import Facts, Failure, FailureCode, State
-from img_contract.upkeep import ADOPTION_SECONDS, LEFTOVER_SECONDS, Upkeep
+from img_contract.upkeep import ADOPTION_SECONDS, LEFTOVER_SECONDS, SHARDS, Upkeep
 from img_contract.volume import VolumeStore
 
 Submit = Callable[[], Job]
@@ -25,7 +26,10 @@ def age(path: Path, seconds: float) -> None:
 
 
 def upkeep(store: VolumeStore) -> None:
-    Upkeep(store.root, store.retention_seconds).round()
+    """The whole volume once."""
+    keeper = Upkeep(store.root, store.retention_seconds)
+    for _ in range(SHARDS):
+        keeper.portion()
 
 
 def test_the_layout_is_the_documented_one(store: VolumeStore, submit: Submit) -> None:
@@ -112,8 +116,11 @@ def test_a_damaged_record_fails_its_job_with_the_reason(store: VolumeStore, subm
     assert store.claim(job.id, "engine") is None
     assert "job_damaged" in (store.folder(job.id) / "outcome.json").read_text()
     assert store.pending() == [other.id]
-    with pytest.raises(StoreUnavailable):
-        store.status(job.id)
+    status = store.status(job.id)
+    assert (status.state, status.job) == (State.FAILED, None)
+    assert status.outcome is not None
+    assert status.outcome.error is not None
+    assert status.outcome.error.code is FailureCode.JOB_DAMAGED
 
 
 def test_a_record_that_is_a_link_is_not_followed(store: VolumeStore, submit: Submit, tmp_path: Path) -> None:
@@ -161,3 +168,79 @@ def test_facts_of_an_attempt_survive_a_restart(store: VolumeStore, submit: Submi
     assert status.outcome is not None
     assert status.outcome.facts == Facts(width=1, height=2, orientation=6)
     assert status.attempt == 1
+
+
+def test_a_claim_that_cannot_be_made_whole_is_not_made(store: VolumeStore, submit: Submit) -> None:
+    """Or a full disk would cost attempts."""
+    job = submit()
+    (store.folder(job.id) / "result").write_bytes(b"in the way of the workspace")
+    for _ in range(5):
+        with pytest.raises(StoreUnavailable):
+            store.claim(job.id, "engine")
+    (store.folder(job.id) / "result").unlink()
+    claim = store.claim(job.id, "engine")
+    assert claim is not None
+    assert claim.attempt == 1
+
+
+def test_markers_that_vanish_during_a_sweep_do_not_stop_it(
+    store: VolumeStore, submit: Submit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other engines end jobs at any moment."""
+    jobs = [submit() for _ in range(3)]
+    listed = store._markers()
+    monkeypatch.setattr(store, "_markers", lambda: listed)
+    (store.root / "pending" / jobs[1].id).unlink()
+    assert store.pending() == [jobs[0].id, jobs[2].id]
+
+
+def test_what_cannot_be_cleaned_keeps_nothing_else_from_it(
+    store: VolumeStore, submit: Submit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = submit()
+    claim = store.claim(job.id, "engine")
+    assert claim is not None
+    claim.fail(FAILURE)
+    age(store.folder(job.id) / "outcome.json", store.retention_seconds + 1)
+    stuck = store.root / "pending" / "stuck"
+    stuck.touch()
+    age(stuck, LEFTOVER_SECONDS + 1)
+    unlink = Path.unlink
+
+    def refusing(path: Path, *, missing_ok: bool = False) -> None:
+        if path.name == "stuck":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        unlink(path, missing_ok=missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", refusing)
+    keeper = Upkeep(store.root, store.retention_seconds)
+    faults = 0
+    for _ in range(SHARDS):
+        try:
+            keeper.portion()
+        except PermissionError:
+            faults += 1
+    assert faults == 1
+    with pytest.raises(UnknownJob):
+        store.status(job.id)
+
+
+def test_a_submission_that_is_taken_back_leaves_no_job(
+    store: VolumeStore, submit: Submit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk fails after the rename: nobody was told of the job, and no engine may find it."""
+    calls: list[Path] = []
+
+    def failing(path: Path) -> None:
+        calls.append(path)
+        if path.name == "pending":
+            raise OSError(errno.EIO, "Input/output error")
+        fsync_directory(path)
+
+    monkeypatch.setattr("img_contract.submission.fsync_directory", failing)
+    with pytest.raises(StoreUnavailable):
+        submit()
+    assert calls[-1].name == "pending"
+    assert store.pending() == []
+    assert list((store.root / "incoming").iterdir()) == []
+    assert [path for path in (store.root / "jobs").rglob("*") if path.is_file()] == []

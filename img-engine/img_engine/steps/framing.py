@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from img_contract.job import Resize
 from img_contract.outcome import WarningCode
 from PIL import Image
 
 from img_engine.geometry import offset
-from img_engine.picture import Picture, colour
+from img_engine.picture import OPAQUE, Picture, rgba
 
 
 def crop(picture: Picture, ask: Resize) -> Picture:
@@ -21,30 +23,31 @@ def crop(picture: Picture, ask: Resize) -> Picture:
 
 
 def pad(picture: Picture, ask: Resize) -> Picture:
-    """Put a picture that is smaller than its canvas (fit=contain) on the background."""
+    """Put a picture that is smaller than its canvas (fit=contain) on it. What shows behind is for `flatten`."""
     image, canvas = picture.image, picture.plan.canvas
     if image.size == canvas:
         return picture
-    behind = colour(ask.background, alpha=picture.encoder.alpha)
-    opaque = behind[3] == 255 and image.mode != "RGBA"  # noqa: PLR2004  fully
-    framed = Image.new("RGB" if opaque else "RGBA", canvas, behind[:3] if opaque else behind)
+    framed = Image.new("RGBA", canvas, (255, 255, 255, 0))
     framed.paste(image, offset(image.size, canvas, ask.gravity))
-    return picture.having(framed)
+    return replace(picture, image=framed, padded=True)
 
 
 def flatten(picture: Picture, ask: Resize) -> Picture:
-    """Put transparent parts on the background, if one was given or the format holds no alpha. RGBA in, RGB out."""
+    """Put transparent parts on the background, if one was given or the format holds no alpha. RGBA in, RGB(A) out."""
     image = picture.image
     if image.mode != "RGBA":
         return picture
     lowest, _ = image.getchannel("A").getextrema()
-    if lowest == 255:  # noqa: PLR2004  nothing is transparent
+    if lowest == OPAQUE:
         return picture.having(image.convert("RGB"))
     if picture.encoder.alpha and ask.background is None:
         return picture
-    behind = colour(ask.background, alpha=picture.encoder.alpha)
-    flat = Image.alpha_composite(Image.new("RGBA", image.size, behind), image)
-    if ask.background is None:
+    behind = Image.new("RGBA", image.size, rgba(ask.background or "#ffffffff"))
+    if not picture.encoder.alpha:
+        # A background may be translucent, too; behind all is white.
+        behind = Image.alpha_composite(Image.new("RGBA", image.size, "white"), behind)
+    flat = Image.alpha_composite(behind, image)
+    if ask.background is None and not picture.padded:
         picture = picture.warned(
             WarningCode.ALPHA_FLATTENED,
             f"{picture.encoder.pillow.lower()} holds no transparency; transparent parts were put on white",
