@@ -15,16 +15,17 @@ from img_engine.picture import Picture
 _BASE_BYTES: Final = 256 * 1024 * 1024
 """Address space of a child that has rendered nothing yet: Python, libraries, thread stacks. Measured: about 200 MB."""
 
-_MARGIN: Final = 2
-"""A JPEG is decoded at least this many times as large as it will be, so that the resampling filter decides its look."""
-
 
 def shrink_on_load(picture: Picture, _: Resize) -> Picture:
-    """Let libjpeg decode at 1/2, 1/4 or 1/8 where that is still larger than needed. No effect on other formats."""
+    """Let libjpeg decode at 1/2, 1/4 or 1/8 where that is still larger than needed. No effect on other formats.
+
+    Larger, not as large: where a factor would hit the size exactly, the next smaller one is taken, so that the resampling
+    filter decides the look (sharp's rule).
+    """
     width, height = picture.plan.scaled
     if picture.sideways:
         width, height = height, width
-    picture.image.draft(None, (width * _MARGIN, height * _MARGIN))
+    picture.image.draft(None, (width + 1, height + 1))
     return picture
 
 
