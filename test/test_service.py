@@ -8,16 +8,18 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 import requests
-from harness import until
+from harness import BIN, TOP, free_port, until
 from PIL import Image
 
 Make = Callable[..., Any]
@@ -167,6 +169,29 @@ def test_those_who_wait_are_answered_when_the_api_stops(make_service: Make, phot
     thread.join(20)
     assert answers == [200]
     assert time.monotonic() - began < 8
+
+
+def test_ctrl_c_stops_make_run_at_once_every_time(tmp_path: Path) -> None:
+    """Sent to the whole process group, as a terminal does, at different moments of the start and after it."""
+    for delay in (0.2, 0.8, 1.2, 1.6, 2.0, 2.5, 3.0, 4.0):
+        address = f"tcp://127.0.0.1:{free_port()}"
+        settings = {
+            "IMG_VOLUME": str(tmp_path / "volume"),
+            "IMG_HTTP__PORT": str(free_port()),
+            "IMG_DOORBELL__BIND": address,
+            "IMG_DOORBELL__CONNECT": address,
+        }
+        log = tmp_path / f"{delay}.log"
+        with log.open("wb") as output:
+            both = subprocess.Popen(
+                [TOP / "run", BIN], env=os.environ | settings, stdout=output, stderr=output, start_new_session=True
+            )
+        time.sleep(delay)  # the moment is what is tested
+        parts = psutil.Process(both.pid).children(recursive=True)
+        os.killpg(both.pid, signal.SIGINT)
+        assert both.wait(8) is not None
+        _, alive = psutil.wait_procs(parts, timeout=5)
+        assert alive == [], f"after {delay} s: {log.read_text()}"
 
 
 # Load

@@ -83,12 +83,16 @@ class Worker:
         self._running: set[Running] = set()
         self._candidates: deque[str] = deque()
         self._swept_at = float("-inf")
-        self._stopping = threading.Event()
-        self._stopped = threading.Event()
+        self._told_to_stop = False
+        self._stopping = threading.Event()  # no new job
+        self._stopped = threading.Event()  # no job runs any more; until then claims are kept alive
 
     def stop(self) -> None:
         """Ask the engine to end: no new job, and what runs may end within `stop_seconds`. Safe in a signal handler."""
-        self._stopping.set()
+        # A second signal in the middle of Event.set would find the event locked, by itself.
+        if not self._told_to_stop:
+            self._told_to_stop = True
+            self._stopping.set()
 
     def run(self) -> None:
         """Work until stopped. Faults of the volume are waited out."""
@@ -143,7 +147,7 @@ class Worker:
                 return claim
         job = self._doorbell.wait(self._patience())
         if job is None and not self._running:
-            self._swept_at = float("-inf")  # idle: what is on the volume is looked at now
+            self._swept_at = float("-inf")  # idle: the next turn sweeps, without waiting for its time
         return self._claim(job.id) if job else None
 
     def _claim(self, job_id: str) -> Claim | None:

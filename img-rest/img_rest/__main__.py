@@ -12,13 +12,14 @@ import signal
 import socket
 import sys
 import threading
+from collections.abc import Callable
 from importlib.metadata import version
 from multiprocessing.sharedctypes import RawValue
 from pathlib import Path
 from typing import Any
 
 from flask import Flask
-from granian.constants import Interfaces
+from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server.mp import MPServer
@@ -54,6 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
         http1_settings=HTTP1Settings(header_read_timeout=round(config.http.header_seconds * 1000)),
         workers_kill_timeout=max(1, round(config.http.stop_seconds)),
         websockets=False,
+        http=HTTPModes.http1,  # over HTTP/2, granian never ends a body that is shorter than its Content-Length
         log_level=LogLevels.error,
     )
     server.on_startup(functools.partial(_tell_when_stopping, stopping))
@@ -64,6 +66,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _load(config: Config, stopping: Any) -> Flask:
     """Build the application in the process that serves it; granian calls this there."""
+    os.setpgid(0, 0)  # Ctrl-C is for the main process, which ends this one; both at once ends in a muddle
     configure_logs(config.log_level, "img-rest")
     threading.Thread(target=_follow_parent, name="follow-parent", daemon=True).start()
     return create_app(config, _store(config), ZmqRinger(config.doorbell.bind), lambda: bool(stopping.value))
@@ -96,15 +99,28 @@ def _allow_files(wanted: int) -> None:
 
 
 def _tell_when_stopping(stopping: Any) -> None:
-    """Before granian's own handlers run, tell the clients that wait: else each would hold up the end for its time."""
-    for number in (signal.SIGTERM, signal.SIGINT):
-        granians = signal.getsignal(number)
+    """Before granian's own handlers run, tell the clients that wait: else each would hold up the end for its time.
 
-        def handler(received: int, frame: Any, then: Any = granians) -> None:
+    Only the first signal is passed on: granian's handler sets a threading.Event, which a second signal in the middle of
+    that would find locked, by itself. A process that was forked and has no handlers of its own yet just ends.
+    """
+    main_process = os.getpid()
+    passed_on = False
+
+    def wrapped(granians: Any) -> Callable[[int, Any], None]:
+        def handler(received: int, frame: Any) -> None:
+            nonlocal passed_on
+            if os.getpid() != main_process:
+                os._exit(0)
             stopping.value = True
-            then(received, frame)
+            if not passed_on:
+                passed_on = True
+                granians(received, frame)
 
-        signal.signal(number, handler)
+        return handler
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, wrapped(signal.getsignal(number)))
 
 
 def _follow_parent() -> None:

@@ -84,4 +84,4 @@ def check_room(parts: Parts) -> None:
 
 def json_answer(body: BaseModel, status: int = 200) -> Response:
     """A model as the answer."""
-    return Response(body.model_dump_json(), status=status, content_type="application/json")
+    return Response(body.model_dump_json() + "\n", status=status, content_type="application/json")

@@ -70,7 +70,9 @@ class Resizes(Resource):
         status = _after(found, job.id, seconds)
         if status and status.outcome:
             if not status.outcome.outputs:
-                return job_problem(status)
+                response = job_problem(status)
+                response.headers["Location"] = f"/resize/status/{job.id}"
+                return response
             return Response(status=303, headers={"Location": f"/resize/{job.id}"})
         state = status.state if status else State.QUEUED
         response = json_answer(submitted(job, state, found.config.retention_seconds), 202)
@@ -169,7 +171,7 @@ class Result(Resource):
             )
         except FileNotFoundError:
             raise JobDeleted(guid) from None  # while we looked
-        response.headers["Cache-Control"] = "private, immutable, max-age=31536000"
+        response.headers["Cache-Control"] = f"private, immutable, max-age={found.config.retention_seconds:.0f}"
         response.headers["X-Content-Type-Options"] = "nosniff"
         return response
 

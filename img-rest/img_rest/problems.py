@@ -127,7 +127,7 @@ def problem(kind: Kind, detail: str, **more: Any) -> Response:
         code=kind.code,
         **more,
     )
-    return Response(body.model_dump_json(exclude_none=True), status=kind.status, content_type=MEDIA_TYPE)
+    return Response(body.model_dump_json(exclude_none=True) + "\n", status=kind.status, content_type=MEDIA_TYPE)
 
 
 def job_problem(status: JobStatus) -> Response:
@@ -161,8 +161,10 @@ def handle_error(error: Exception) -> Response:
     elif isinstance(error, errors.Limited):
         more |= {"limit": error.limit, "actual": error.actual}
     response = problem(kind, _detail(error), **more)
-    if kind.status in (503, 507):
-        log.warning("request_refused", code=kind.code, reason=str(error))
+    if kind.status < 500:  # noqa: PLR2004  the client's fault
+        log.info("request_refused", code=kind.code, path=request.path[:256], reason=str(error)[:256])
+    else:
+        log.warning("request_refused", code=kind.code, path=request.path[:256], reason=str(error)[:256])
         response.headers["Retry-After"] = str(BUSY_RETRY_SECONDS)
     return response
 

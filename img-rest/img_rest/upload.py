@@ -120,18 +120,20 @@ def _receive_raw(request: Request, receiver: _Receiver, limits: LimitsConfig) ->
         left -= len(portion)
 
 
-def _receive_form(request: Request, receiver: _Receiver, limits: LimitsConfig) -> None:
+def _form_parser(request: Request, limits: LimitsConfig) -> PushMultipartParser:
     boundary = request.mimetype_params.get("boundary")
     if not boundary:
         raise UploadMalformed("expected a boundary in the Content-Type of a multipart form, found none")
     length = request.content_length
     if length is not None and length > limits.upload_bytes + _FORM_OVERHEAD:
         raise too_large(length, limits)
+    return PushMultipartParser(boundary, content_length=-1 if length is None else length, max_segment_count=_MAX_FIELDS)
+
+
+def _receive_form(request: Request, receiver: _Receiver, limits: LimitsConfig) -> None:
     files = 0
     try:
-        with PushMultipartParser(
-            boundary, content_length=-1 if length is None else length, max_segment_count=_MAX_FIELDS
-        ) as parser:
+        with _form_parser(request, limits) as parser:
             for segment, chunks in _segments(parser, request.environ["wsgi.input"]):
                 if segment.name == FILE_FIELD:
                     files += 1
@@ -140,6 +142,10 @@ def _receive_form(request: Request, receiver: _Receiver, limits: LimitsConfig) -
                     receiver.upload.filename = tidy_filename(segment.filename)
                     for chunk in chunks:
                         receiver.write(chunk)
+                elif segment.filename is not None:
+                    raise UploadMissing(
+                        f"expected the picture in the form field {FILE_FIELD!r}, found a file in {segment.name[:80]!r}"
+                    )
                 else:
                     receiver.upload.fields.append((segment.name or "", _field_value(chunks)))
     except ParserLimitReached as error:

@@ -94,6 +94,12 @@ def test_a_missing_file_is_400(client: FlaskClient) -> None:
     problem(client.post("/resize", data={"width": "5"}), 415, "not_a_picture")
 
 
+def test_a_file_in_another_field_is_named(client: FlaskClient, png: bytes) -> None:
+    answer = client.post("/resize", data={"image": (io.BytesIO(png), "red.png"), "width": "5"})
+    detail = problem(answer, 400, "upload_missing")["detail"]
+    assert detail == "expected the picture in the form field 'file', found a file in 'image'"
+
+
 def test_an_empty_file_is_400(client: FlaskClient) -> None:
     body = body_of(('name="file"; filename="empty.jpg"', b""), ('name="width"', b"5"))
     problem(client.post("/resize", **body), 400, "upload_missing")

@@ -19,8 +19,8 @@ _BASE_BYTES: Final = 256 * 1024 * 1024
 def shrink_on_load(picture: Picture, _: Resize) -> Picture:
     """Let libjpeg decode at 1/2, 1/4 or 1/8 where that is still larger than needed. No effect on other formats.
 
-    Larger, not as large: where a factor would hit the size exactly, the next smaller one is taken, so that the resampling
-    filter decides the look (sharp's rule).
+    Larger, not as large: where a factor would hit the size exactly, the next smaller one is taken, so that the filter
+    decides the look (sharp's rule).
     """
     width, height = picture.plan.scaled
     if picture.sideways:
