@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -71,6 +72,7 @@ def main() -> int:
     if "--print" in sys.argv:
         print(script())
         return 0
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # who starts CI in the background ignores it, and so would all below
     for name in RESULTS:
         (TOP / name).unlink(missing_ok=True)
     with tempfile.TemporaryDirectory() as home:

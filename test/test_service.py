@@ -184,7 +184,13 @@ def test_ctrl_c_stops_make_run_at_once_every_time(tmp_path: Path) -> None:
         log = tmp_path / f"{delay}.log"
         with log.open("wb") as output:
             both = subprocess.Popen(
-                [TOP / "run", BIN], env=os.environ | settings, stdout=output, stderr=output, start_new_session=True
+                [TOP / "run", BIN],
+                env=os.environ | settings,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+                # As in a terminal, also where the tests themselves run with SIGINT ignored.
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )
         time.sleep(delay)  # the moment is what is tested
         parts = psutil.Process(both.pid).children(recursive=True)

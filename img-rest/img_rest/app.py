@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from flask import Flask
+from flask import Flask, request
 from img_contract.config import Config
 from img_contract.doorbell import Ringer
 from img_contract.store import JobStore
@@ -12,6 +12,7 @@ from img_contract.store import JobStore
 from . import api, problems
 from . import jobs_api as _jobs_api  # noqa: F401  importing adds their routes to the API
 from . import service_api as _service_api  # noqa: F401
+from .conditions import drop_unreadable_dates
 from .polling import UploadPlaces, Waiters
 
 
@@ -28,6 +29,7 @@ def create_app(
     app.extensions[api.SEGMENT] = api.Parts(
         config, store, doorbell, Waiters(store, config.http.waiters, stopping), UploadPlaces(config.http.uploads)
     )
+    app.before_request(lambda: drop_unreadable_dates(request.environ))
     app.register_blueprint(api.blueprint)
     problems.register(app)
     return app

@@ -8,9 +8,11 @@ from flask_restx import Resource
 from img_contract.errors import JobDeleted, StoreError, UnknownJob
 from img_contract.job import Job
 from img_contract.outcome import JobStatus, Output, State
+from werkzeug.exceptions import PreconditionFailed
 from werkzeug.wrappers import Response as AnyResponse
 
 from .api import Parts, api, check_room, json_answer, parts, problem_model
+from .conditions import tidy_conditions
 from .errors import RestError, UploadsFull
 from .parameters import parse_resize, parse_wait
 from .problems import RETRY_SECONDS, job_problem
@@ -152,6 +154,7 @@ class Result(Resource):
     @api.response(404, "No such job.", problem_model)
     @api.response(409, "The job has not ended yet. Come again after Retry-After.", problem_model)
     @api.response(410, "The job was cancelled or deleted.", problem_model)
+    @api.response(412, "The file is not the one that If-Match names.", problem_model)
     @api.response(416, "The range lies outside the file.", problem_model)
     @api.response(422, "The job failed, and this is why; or the wait was refused.", problem_model)
     @api.response(503, "The volume cannot be used.", problem_model)
@@ -160,6 +163,7 @@ class Result(Resource):
         found = parts()
         _wait_for(found, guid)
         path, output, status = found.store.open_result(guid)
+        tidy_conditions(request.environ, output.bytes)
         try:
             response = send_file(
                 path,
@@ -171,6 +175,9 @@ class Result(Resource):
             )
         except FileNotFoundError:
             raise JobDeleted(guid) from None  # while we looked
+        if response.status_code == PreconditionFailed.code:
+            response.close()
+            raise PreconditionFailed
         response.headers["Cache-Control"] = f"private, immutable, max-age={found.config.retention_seconds:.0f}"
         response.headers["X-Content-Type-Options"] = "nosniff"
         return response

@@ -81,6 +81,7 @@ _HTTP: Final[dict[int, Kind]] = {
     404: Kind(404, "route_unknown", "No such route"),
     405: Kind(405, "method_not_allowed", "The route does not know this method"),
     406: Kind(406, "not_acceptable", "No answer of the kind that was asked for"),
+    412: Kind(412, "precondition_failed", "The file is another one"),
     416: Kind(416, "range_not_satisfiable", "The range lies outside the file"),
 }
 """What Flask and Werkzeug refuse by themselves."""
@@ -101,6 +102,7 @@ _ADVICE: Final[dict[int, str]] = {
     404: "there is nothing here; the routes are documented on /",
     405: "expected one of the methods in the Allow header",
     406: "expected an Accept header that allows application/json",
+    412: "expected the ETag of the file in If-Match, or a date in If-Unmodified-Since that it is not younger than",
     416: "expected a range within the file; its length is in the Content-Range header",
 }
 

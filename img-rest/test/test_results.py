@@ -234,3 +234,44 @@ def test_a_full_volume_can_be_freed_by_deleting(
     assert not path.exists()
     assert client.get(f"/resize/{job_id}").status_code == 410
     assert client.delete(f"/resize/{job_id}").status_code == 204
+
+
+@pytest.mark.parametrize("name", ["If-Modified-Since", "If-Unmodified-Since", "If-Range"])
+@pytest.mark.parametrize(
+    "date",
+    [
+        "Mon, 01 Jan 999999999999999999999999999999 00:00:00 GMT",
+        "Mon, 99999999999999999999 Jan 2026 00:00:00 GMT",
+        "Mon, 01 Jan 2026 00:00:00 +99999999999999999999",
+        "Mon, 01 Jan 2026 99999999999999999999:00:00 GMT",
+        "junk",
+    ],
+)
+def test_a_date_that_nobody_can_read_is_ignored(
+    client: FlaskClient, job_id: str, finish: Callable[[str], bytes], name: str, date: str
+) -> None:
+    content = finish(job_id)
+    for headers in ({name: date}, {name: date, "Range": "bytes=0-1"}):
+        answer = client.get(f"/resize/{job_id}", headers=headers)
+        assert answer.status_code in (200, 206)
+        assert content.startswith(answer.data)
+        assert client.get("/swaggerui/swagger-ui.css", headers=headers).status_code in (200, 206)
+
+
+@pytest.mark.parametrize("wanted", ["bytes=-99999", "pages=1-2", "bytes=0-1,5-6", "bytes=5-1x", "bytes"])
+def test_a_range_that_is_not_understood_gives_the_whole_file(
+    client: FlaskClient, job_id: str, finish: Callable[[str], bytes], wanted: str
+) -> None:
+    content = finish(job_id)
+    answer = client.get(f"/resize/{job_id}", headers={"Range": wanted})
+    assert (answer.status_code, answer.data) == (200, content)
+
+
+def test_if_match_is_kept(client: FlaskClient, job_id: str, finish: Callable[[str], bytes]) -> None:
+    finish(job_id)
+    etag = client.get(f"/resize/{job_id}").headers["ETag"]
+    assert client.get(f"/resize/{job_id}", headers={"If-Match": etag}).status_code == 200
+    assert client.get(f"/resize/{job_id}", headers={"If-Match": "*"}).status_code == 200
+    other = client.get(f"/resize/{job_id}", headers={"If-Match": '"other"'})
+    assert (other.status_code, other.content_type) == (412, "application/problem+json")
+    assert other.get_json()["code"] == "precondition_failed"
