@@ -8,9 +8,8 @@ import signal
 import socket
 import sys
 from importlib.metadata import version
-from pathlib import Path
 
-from img_contract.config import load_config
+from img_contract.config import add_config_option, load_config
 from img_contract.doorbell import ZmqListener
 from img_contract.errors import ConfigError, StoreError
 from img_contract.logs import configure_logs
@@ -75,14 +74,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Every key of the configuration can be overridden by an environment variable: engine.children is "
         "IMG_ENGINE__CHILDREN. docs/configuration.md lists them.",
     )
-    default = os.environ.get("IMG_CONFIG")
-    parser.add_argument(
-        "--config",
-        type=Path,
-        default=Path(default) if default else None,
-        metavar="FILE",
-        help="config.json; without it, $IMG_CONFIG, else built-in defaults (a local folder, loopback sockets)",
-    )
+    add_config_option(parser)
     parser.add_argument("--check", action="store_true", help="tell whether the engine on this host is alive, and exit")
     parser.add_argument("--version", action="version", version=version("img-engine"))
     return parser

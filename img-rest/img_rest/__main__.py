@@ -15,7 +15,6 @@ import threading
 from collections.abc import Callable
 from importlib.metadata import version
 from multiprocessing.sharedctypes import RawValue
-from pathlib import Path
 from typing import Any
 
 from flask import Flask
@@ -23,7 +22,7 @@ from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server.mp import MPServer
-from img_contract.config import Config, load_config
+from img_contract.config import Config, add_config_option, load_config
 from img_contract.doorbell import ZmqRinger
 from img_contract.errors import ConfigError, StoreError
 from img_contract.logs import configure_logs
@@ -138,14 +137,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Every key of the configuration can be overridden by an environment variable: http.port is "
         "IMG_HTTP__PORT. docs/configuration.md lists them.",
     )
-    default = os.environ.get("IMG_CONFIG")
-    parser.add_argument(
-        "--config",
-        type=Path,
-        default=Path(default) if default else None,
-        metavar="FILE",
-        help="config.json; without it, $IMG_CONFIG, else built-in defaults (a local folder, loopback sockets)",
-    )
+    add_config_option(parser)
     parser.add_argument("--version", action="version", version=version("img-rest"))
     return parser
 

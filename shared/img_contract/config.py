@@ -6,7 +6,9 @@ local folder and loopback sockets. All faults are reported together. docs/config
 
 from __future__ import annotations
 
+import argparse
 import json
+import os
 from pathlib import Path
 from typing import Annotated, Final, Self
 
@@ -138,6 +140,18 @@ class Config(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return init_settings, env_settings, JsonConfigSettingsSource(settings_cls)
+
+
+def add_config_option(parser: argparse.ArgumentParser) -> None:
+    """Give a command the option --config: the file that `load_config` is to read, or None."""
+    default = os.environ.get("IMG_CONFIG")
+    parser.add_argument(
+        "--config",
+        type=Path,
+        default=Path(default) if default else None,
+        metavar="FILE",
+        help="config.json; without it, $IMG_CONFIG, else built-in defaults (a local folder, loopback sockets)",
+    )
 
 
 def load_config(path: Path | None) -> Config:
