@@ -22,9 +22,11 @@ CORPUS = TOP.parent / "shared" / "corpus"
 pytestmark = pytest.mark.skipif(not (CORPUS / "INDEX.tsv").exists(), reason="the corpus is not beside the repository")
 
 
-def accepted(expectation: str) -> set[int]:
+def accepted(row: dict[str, str]) -> set[int]:
     """The statuses that the index's words allow; 200 is a picture, 422 a failed job with its reason."""
-    if expectation == "COMPLETED":
+    expectation = row["service_expectation"]
+    # The index is older than the engine's reading of icons, and says 415 for the sound ones.
+    if expectation == "COMPLETED" or (row["path"].endswith(".ico") and row["expected"] == "valid"):
         return {200}
     if expectation == "415":
         return {415}
@@ -59,7 +61,7 @@ def test_every_file_ends_as_the_index_says(service: Any) -> None:
     wrong = [
         f"{row['path']}: {row['service_expectation']} → {status} {detail}"
         for row, (status, detail) in zip(rows, ends, strict=True)
-        if status not in accepted(row["service_expectation"])
+        if status not in accepted(row)
     ]
-    assert wrong == []
+    assert wrong == [], "\n".join(wrong)
     assert all(detail for _, detail in ends)

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from img_contract.choices import Fit, Gravity, Metadata, Placeholder, Profile, Subsampling, Turn
 from img_contract.config import Config
 from img_contract.doorbell import MemoryDoorbell
-from img_contract.formats import Format, OutputFormat
-from img_contract.job import Fit, Gravity, Metadata, Resize
+from img_contract.formats import OutputFormat
 from img_contract.outcome import State, WarningCode
+from img_contract.resize import Resize
 from img_contract.volume import VolumeStore
-from img_engine.pipeline import STEPS
+from img_engine.pipeline import LOADING, STEPS
 from img_rest.app import create_app
 from img_rest.problems import all_codes
 from pydantic import BaseModel
@@ -72,10 +73,11 @@ def test_every_configuration_key_is_in_its_table_with_its_default() -> None:
         assert f"`{variable}`" in row, f"{key}: the row does not name {variable}"
 
 
-def test_every_parameter_and_each_of_its_values_is_in_the_readme() -> None:
-    readme = page("README.md")
-    values = [*Fit, *Gravity, *Metadata, *OutputFormat, *Format]
-    assert [name for name in [*Resize.model_fields, "wait", *values] if f"`{name}`" not in readme] == []
+def test_every_parameter_and_each_of_its_values_is_explained() -> None:
+    told = page("docs/parameters.md")
+    values = [*Fit, *Gravity, *Metadata, *Profile, *Placeholder, *Subsampling, *map(str, Turn), *OutputFormat]
+    names = [*Resize.model_fields, "wait", "watermark", *values]
+    assert [name for name in names if f"`{name}`" not in told] == []
 
 
 def test_every_code_of_an_error_and_of_a_warning_is_explained() -> None:
@@ -88,7 +90,7 @@ def test_every_code_of_an_error_and_of_a_warning_is_explained() -> None:
 
 def test_every_state_and_every_step_is_explained() -> None:
     assert [state for state in State if f"`{state}`" not in page("README.md")] == []
-    assert [step.__name__ for step in STEPS if f"`{step.__name__}`" not in page("docs/design.md")] == []
+    assert [step.__name__ for step in (*LOADING, *STEPS) if f"`{step.__name__}`" not in page("docs/design.md")] == []
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(TOP)))

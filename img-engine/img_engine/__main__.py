@@ -16,7 +16,7 @@ from img_contract.logs import configure_logs
 from img_contract.volume import VolumeStore
 
 from .errors import ChildrenBroken
-from .opening import PictureLimits
+from .picture import PictureLimits
 from .pool import Children, children_for_this_machine
 from .worker import Worker
 
@@ -52,7 +52,12 @@ def main(arguments: list[str] | None = None) -> int:
         children,
         count,
         config.engine,
-        PictureLimits(config.limits.pixels, config.limits.frames, config.engine.child_bytes),
+        PictureLimits(
+            pixels=config.limits.pixels,
+            frames=config.limits.frames,
+            memory=config.engine.child_bytes,
+            animation_pixels=config.limits.animation_pixels,
+        ),
     )
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: worker.stop())

@@ -1,6 +1,6 @@
-"""What runs in a child process: one picture, under limits, from the upload to a flushed file.
+"""What runs in a child process: one upload, under limits, from its file to flushed results.
 
-A child may be killed at any moment. It owns nothing but the file it writes; the parent publishes that.
+A child may be killed at any moment. It owns nothing but the files it writes; the parent publishes those.
 """
 
 from __future__ import annotations
@@ -11,38 +11,54 @@ import os
 import resource
 import threading
 import warnings
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from img_contract.formats import Format
-from img_contract.job import Resize
+from img_contract.formats import Format, OutputFormat
 from img_contract.outcome import Facts, Failure, ResultWarning
+from img_contract.resize import Resize
 from img_contract.store import Rendered
 
-from .encoding import encode, read_metadata
+from .encoding import Encoding
 from .errors import PictureRefused
-from .opening import PictureLimits, configure_decoders, open_picture, picture_faults
-from .pipeline import process
+from .facts import with_look
+from .metadata import read_metadata
+from .opening import configure_decoders, open_picture, picture_faults
+from .picture import PictureLimits, Upload
+from .pipeline import load, process
+from .stamp import read_stamp
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """A second upload, to be put on the results. The path is on the volume."""
+
+    source: Path
+    format: Format
 
 
 @dataclass(frozen=True)
 class Task:
-    """One picture to render. Paths are on the volume."""
+    """One upload to render. Paths are on the volume."""
 
     source: Path
     format: Format
     ask: Resize
     target: Path
-    """Where the result is written: a name that nobody else uses, next to its final one."""
+    """Where results are written, each with its number added: names that nobody else uses, next to the final ones."""
     limits: PictureLimits
     cpu_seconds: int
+    watermark: Stamp | None = None
+    accept: tuple[OutputFormat, ...] = ()
 
 
 @dataclass(frozen=True)
 class Render:
-    """What became of a task that ended well."""
+    """What became of a task that ended well: at least one result."""
 
-    rendered: Rendered
+    rendered: tuple[Rendered, ...]
     facts: Facts
     warnings: tuple[ResultWarning, ...]
 
@@ -67,32 +83,62 @@ def start_child(address_space_bytes: int) -> None:
 
 
 def render(task: Task) -> Render | Refusal:
-    """Render one picture. A picture that is at fault gives a Refusal; OSError is the disk's or the volume's."""
+    """Render one upload. A picture that is at fault gives a Refusal; OSError is the disk's or the volume's."""
     _limit_cpu(task.cpu_seconds)
     try:
         with open(task.source, "rb") as file:
-            opened = open_picture(file, task.format, task.ask, task.limits)
-            kept = read_metadata(opened, task.ask)
-            with picture_faults("decoded"):
-                picture = process(opened, task.ask)
-            with picture_faults("encoded"):
-                data, picture = encode(picture, task.ask, kept)
+            upload = open_picture(file, task.format, task.limits)
+            with _facts_told(upload.facts):
+                return _rendered(replace(upload, accept=task.accept), task)
     except PictureRefused as refused:
         return Refusal(refused.failure, refused.facts)
-    with open(task.target, "wb") as target:
-        target.write(data)
-        target.flush()
-        os.fsync(target.fileno())
-    rendered = Rendered(
-        path=task.target,
-        name=f"image.{picture.encoder.extension}",
-        media_type=picture.encoder.media_type,
-        width=picture.image.width,
-        height=picture.image.height,
+
+
+def _rendered(upload: Upload, task: Task) -> Render:
+    kept = read_metadata(upload.image, task.ask)
+    with picture_faults("decoded"):
+        upload = load(upload, task.ask)
+    stamp = read_stamp(task.watermark.source, task.watermark.format, upload) if task.watermark else None
+    with picture_faults("decoded"):
+        made = process(upload, stamp)
+    facts = with_look(upload.facts, made[0].frames[0], task.ask)
+    remarks = list(upload.warnings)
+    rendered = []
+    for number, one in enumerate(made):
+        with picture_faults("encoded"):
+            encoding = Encoding(one, upload, kept)
+            data = encoding.data()
+        remarks += encoding.warnings
+        rendered.append(_written(data, encoding, task.target.with_name(f"{task.target.name}{number}")))
+    return Render(tuple(rendered), facts, tuple(dict.fromkeys(remarks)))
+
+
+def _written(data: bytes, encoding: Encoding, target: Path) -> Rendered:
+    with open(target, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    width, height = encoding.frames[0].size
+    return Rendered(
+        path=target,
+        name=encoding.name,
+        media_type=encoding.media_type,
+        width=width,
+        height=height,
+        frames=len(encoding.frames),
         bytes=len(data),
         sha256=hashlib.sha256(data).hexdigest(),
     )
-    return Render(rendered, picture.facts, picture.warnings)
+
+
+@contextmanager
+def _facts_told(facts: Facts) -> Iterator[None]:
+    """Let a refusal carry what the header said."""
+    try:
+        yield
+    except PictureRefused as refused:
+        refused.facts = facts
+        raise
 
 
 def _limit_cpu(seconds: int) -> None:

@@ -1,106 +1,120 @@
-"""From a finished picture to the bytes of a file, with the metadata that is to be kept."""
+"""From finished frames to the bytes of a file."""
 
 from __future__ import annotations
 
 import io
-import re
-from dataclasses import dataclass
 from typing import Any, Final
 
-from img_contract.job import Metadata, Resize
-from img_contract.outcome import WarningCode
-from PIL import ExifTags, Image
-from PIL.PngImagePlugin import PngInfo
+from img_contract.formats import SUFFIXES, OutputFormat
+from img_contract.outcome import ResultWarning, WarningCode
+from PIL import Image
 
-from .formats import Encoder, to_palette
-from .picture import OPAQUE, Picture
+from .animation import animation_options, plays
+from .metadata import KeptMetadata, metadata_options
+from .palette import to_palette, to_translucent_palette, translucent
+from .picture import Upload
+from .pipeline import Made
+from .png import compression
 
-_SEGMENT_BYTES: Final = 65_533 - len(b"http://ns.adobe.com/xap/1.0/\0")
-"""What a JPEG's segment holds beside its longest name; longer EXIF or XMP cannot be written."""
-
-_OF_THE_FILE: Final = (
-    *range(0x00FE, 0x0107),  # sizes, bits, compression and photometric interpretation of the pixels
-    *range(0x0111, 0x011A),  # strips, and the orientation, which is applied
-    0x011C,  # planar configuration
-    *range(0x0140, 0x0160),  # palettes, tiles, sub-files, inks, extra samples
-    0x0200,
-    0x0201,  # JPEG tables and the thumbnail
-    0x0202,
-    0x02BC,  # XMP, which is kept beside EXIF
-    0x8773,  # the ICC profile, which is applied
-)
-"""TIFF tags that describe how the old file was stored; they would be false in the new one."""
-
-_XMP_ORIENTATION: Final = re.compile(rb'(tiff:Orientation(?:="|>))[0-9]')
+_BEST: Final = 100
 
 
-@dataclass(frozen=True)
-class KeptMetadata:
-    """What was read from the upload, to be written to the result."""
+class Encoding:
+    """One result on its way into a file. `warnings` has what was lost up to then."""
 
-    exif: bytes = b""
-    xmp: bytes = b""
+    def __init__(self, made: Made, upload: Upload, kept: KeptMetadata) -> None:
+        self._made = made
+        self._ask = made.result.ask
+        self._encoder = made.result.encoder
+        self.warnings = list(made.warnings.values())
+        self.frames = self._in_its_modes()
+        self._options = self._all_but_quality(upload, kept)
+
+    @property
+    def name(self) -> str:
+        """What the result is offered under: its variant's name, or image with the format's suffix."""
+        return self._made.result.name or f"image.{SUFFIXES[self._encoder.format]}"
+
+    @property
+    def media_type(self) -> str:
+        """The media type of the file."""
+        return self._encoder.media_type
+
+    def data(self) -> bytes:
+        """The file; with `max_bytes`, the one of the best quality that fits."""
+        most = self._ask.max_bytes
+        if most is None:
+            return self._saved(self._ask.quality)
+        lossless = self._encoder.quality is None or self._ask.lossless
+        data = self._saved(None) if lossless else self._best_that_fits(most, self._ask.quality or _BEST)
+        if len(data) > most:
+            self._warn(
+                WarningCode.MAX_BYTES_EXCEEDED,
+                f"expected at most {most} bytes; the smallest {self._encoder.format} that was found has {len(data)}",
+            )
+        return data
+
+    def _best_that_fits(self, most: int, highest: int) -> bytes:
+        """The file of the highest quality that fits, by bisection; the smallest that was found if none does."""
+        data = self._saved(highest)
+        fits, too_high = (highest, highest) if len(data) <= most else (0, highest)
+        while too_high - fits > 1:
+            middle = (fits + too_high) // 2
+            tried = self._saved(middle)
+            if len(tried) <= most:
+                fits, data = middle, tried
+            else:
+                too_high = middle
+                data = tried if not fits else data
+        return data
+
+    def _saved(self, quality: int | None) -> bytes:
+        buffer = io.BytesIO()
+        options = dict(self._options)
+        if quality or self._encoder.quality:
+            options["quality"] = quality or self._encoder.quality
+        self.frames[0].save(buffer, self._encoder.pillow, **options)
+        return buffer.getvalue()
+
+    def _in_its_modes(self) -> list[Image.Image]:
+        """The frames, all in one mode that the format takes."""
+        frames, encoder = self._made.frames, self._encoder
+        if encoder.format is OutputFormat.GIF:
+            if any(translucent(frame) for frame in frames):
+                self._warn(
+                    WarningCode.ALPHA_FLATTENED,
+                    "gif holds no partial transparency; each pixel was made opaque or transparent",
+                )
+            return [_bare(to_palette(frame)) for frame in frames]
+        if encoder.format is OutputFormat.PNG and self._ask.palette and len(frames) == 1:
+            return [_bare(to_translucent_palette(frames[0]))]
+        modes = {frame.mode for frame in frames}
+        if len(modes) == 1 and modes <= set(encoder.modes):
+            return [_bare(frame) for frame in frames]
+        mode = "RGBA" if "RGBA" in modes else "RGB"
+        return [_bare(frame.convert(mode)) for frame in frames]
+
+    def _all_but_quality(self, upload: Upload, kept: KeptMetadata) -> dict[str, Any]:
+        options = self._encoder.options(self._ask)
+        if self._encoder.format is OutputFormat.PNG:
+            options |= compression(self.frames[0], self._ask)
+        metadata, lost = metadata_options(self._encoder, kept)
+        if lost:
+            self._warn(
+                WarningCode.METADATA_DROPPED, f"{self._encoder.format} cannot hold the upload's {' and '.join(lost)}"
+            )
+        options |= metadata
+        if self._made.first and self._made.first.profile:
+            options["icc_profile"] = self._made.first.profile
+        if len(self.frames) > 1:
+            options |= animation_options(self.frames, self._made.milliseconds, plays(upload), self._encoder.format)
+        return options
+
+    def _warn(self, code: WarningCode, detail: str) -> None:
+        self.warnings.append(ResultWarning(code=code, detail=detail))
 
 
-def read_metadata(picture: Picture, ask: Resize) -> KeptMetadata:
-    """The upload's EXIF and XMP, upright now; nothing unless it is to be kept, or if it cannot be read."""
-    if ask.metadata is not Metadata.KEEP:
-        return KeptMetadata()
-    xmp = picture.image.info.get("xmp", b"")
-    xmp = xmp.encode() if isinstance(xmp, str) else bytes(xmp)
-    try:
-        exif = picture.image.getexif()
-        for tag in _OF_THE_FILE:
-            exif.pop(tag, None)
-        if ExifTags.IFD.Exif in exif:
-            details = exif.get_ifd(ExifTags.IFD.Exif)
-            for tag in (ExifTags.Base.ExifImageWidth, ExifTags.Base.ExifImageHeight):
-                details.pop(tag, None)
-        written = exif.tobytes() if len(exif) else b""
-    except Exception:  # noqa: BLE001  EXIF that cannot be read cannot be kept; the picture itself may be whole
-        written = b""
-    return KeptMetadata(written, _XMP_ORIENTATION.sub(rb"\g<1>1", xmp))
-
-
-def encode(picture: Picture, ask: Resize, kept: KeptMetadata) -> tuple[bytes, Picture]:
-    """The file's bytes, and the picture with a warning of what the format could not hold."""
-    image = picture.image
-    if picture.encoder.pillow == "GIF":
-        image, picture = _for_gif(image, picture)
-    elif image.mode not in picture.encoder.modes:
-        image = image.convert("RGBA" if image.has_transparency_data else "RGB")
-    image.info = {}  # Pillow would carry some of it over by itself: a comment, a resolution
-    options, lost = _metadata_options(picture.encoder, kept)
-    if lost:
-        detail = f"{picture.encoder.pillow.lower()} cannot hold the upload's {' and '.join(lost)}"
-        picture = picture.warned(WarningCode.METADATA_DROPPED, detail)
-    buffer = io.BytesIO()
-    image.save(buffer, picture.encoder.pillow, **picture.encoder.options(ask), **options)
-    return buffer.getvalue(), picture
-
-
-def _for_gif(image: Image.Image, picture: Picture) -> tuple[Image.Image, Picture]:
-    if image.mode == "RGBA" and any(image.getchannel("A").histogram()[1:OPAQUE]):
-        picture = picture.warned(
-            WarningCode.ALPHA_FLATTENED, "gif holds no partial transparency; each pixel was made opaque or transparent"
-        )
-    return to_palette(image), picture
-
-
-def _metadata_options(encoder: Encoder, kept: KeptMetadata) -> tuple[dict[str, Any], list[str]]:
-    """Save options that write the metadata, and the names of what the format cannot hold."""
-    options: dict[str, Any] = {}
-    lost = []
-    most = {"JPEG": _SEGMENT_BYTES, "GIF": 0}.get(encoder.pillow, len(kept.exif) + len(kept.xmp))
-    if len(kept.exif) > most:
-        lost.append("EXIF")
-    elif kept.exif:
-        options["exif"] = kept.exif
-    if len(kept.xmp) > most:
-        lost.append("XMP")
-    elif kept.xmp and encoder.pillow == "PNG":
-        options["pnginfo"] = PngInfo()
-        options["pnginfo"].add_itxt("XML:com.adobe.xmp", kept.xmp.decode(errors="replace"))
-    elif kept.xmp:
-        options["xmp"] = kept.xmp
-    return options, lost
+def _bare(image: Image.Image) -> Image.Image:
+    """Without what Pillow would carry over by itself: a comment, a resolution, a duration."""
+    image.info = {key: value for key, value in image.info.items() if key == "transparency" and image.mode == "P"}
+    return image

@@ -1,23 +1,21 @@
-"""From a file to a `Picture` whose header has been judged and whose pixels have not been touched."""
+"""From a file to an `Upload` whose header has been judged and whose pixels have not been touched."""
 
 from __future__ import annotations
 
 import errno
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from typing import BinaryIO, Final
 
 import pillow_heif
 from img_contract.formats import Format
-from img_contract.job import MAX_SIDE, Resize
-from img_contract.outcome import Facts, FailureCode, WarningCode
+from img_contract.outcome import Facts, FailureCode
 from PIL import AvifImagePlugin, ExifTags, Image, UnidentifiedImageError
 
 from .errors import PictureRefused
-from .formats import DECODERS, ENCODERS, output_format
-from .geometry import Plan, plan
-from .picture import UPRIGHT, Picture
+from .formats import DECODERS
+from .orientation import UPRIGHT, as_seen
+from .picture import PictureLimits, Upload
 
 _MEGA: Final = 1_000_000
 
@@ -28,16 +26,6 @@ _OF_THE_DISK: Final = frozenset(
 
 _TURNED_BY_DECODER: Final = frozenset({Format.TIFF, Format.HEIC})
 """Formats whose decoders apply the orientation: Pillow's for TIFF, libheif for HEIC."""
-
-
-@dataclass(frozen=True)
-class PictureLimits:
-    """How large a picture may be."""
-
-    pixels: int
-    frames: int
-    memory: int
-    """Address space of the child that renders it, in bytes."""
 
 
 @contextmanager
@@ -51,7 +39,7 @@ def picture_faults(verb: str) -> Iterator[None]:
     """
     try:
         yield
-    except PictureRefused:
+    except (PictureRefused, NameError):  # the latter is a defect of ours, never a picture's
         raise
     except MemoryError:
         raise PictureRefused(
@@ -69,41 +57,30 @@ def picture_faults(verb: str) -> Iterator[None]:
         raise PictureRefused(FailureCode.PICTURE_CORRUPT, f"the picture cannot be {verb}: {reason}") from error
 
 
-def open_picture(file: BinaryIO, source: Format, ask: Resize, limits: PictureLimits) -> Picture:
-    """Read the header, check every limit, and plan. Raises PictureRefused; OSError if the file cannot be read."""
+def open_picture(file: BinaryIO, source: Format, limits: PictureLimits) -> Upload:
+    """Read the header and check every limit. Raises PictureRefused; OSError if the file cannot be read."""
     with picture_faults("decoded"):
         if source is Format.WEBP:
-            _check_pixels(_webp_canvas(file), limits, "the picture")  # libwebp allocates it when it is opened
+            check_pixels(_webp_canvas(file), limits, "the picture")  # libwebp allocates it when it is opened
         image = Image.open(file, formats=DECODERS[source])
         stored = image.size
-        _check_pixels(stored, limits, "the picture")
-        frames = _count_frames(image, source, limits.frames)
+        check_pixels(stored, limits, "the picture")
+        frames, first = _count_frames(image, source, limits.frames)
         found = _orientation(image)
-    orientation = UPRIGHT if source in _TURNED_BY_DECODER else found  # what is left to do
-    upright = stored if orientation < 5 else (stored[1], stored[0])  # noqa: PLR2004  EXIF: 5 to 8 lie on a side
-    facts = Facts(width=upright[0], height=upright[1], frames=frames, orientation=found)
-    sizes = plan(upright, ask)
-    with _facts_told(facts):
-        return _planned(image, facts, sizes, orientation, ask, source, limits)
-
-
-def _planned(
-    image: Image.Image, facts: Facts, sizes: Plan, orientation: int, ask: Resize, source: Format, limits: PictureLimits
-) -> Picture:
-    encoder = ENCODERS[output_format(source, ask)]
-    largest = min(MAX_SIDE, encoder.largest_side)
-    if max(sizes.canvas) > largest:
-        raise PictureRefused(
-            FailureCode.RESULT_TOO_LARGE,
-            f"expected a result of at most {largest} pixels a side, found {sizes.canvas[0]} × {sizes.canvas[1]}",
-            limit=largest,
-            actual=max(sizes.canvas),
-        )
-    _check_pixels(sizes.scaled, limits, "the scaled picture", FailureCode.RESULT_TOO_LARGE)
-    _check_pixels(sizes.canvas, limits, "the result", FailureCode.RESULT_TOO_LARGE)
-    profile = image.info.get("icc_profile")
-    picture = Picture(image, facts, sizes, encoder, profile, orientation, memory=limits.memory)
-    return _warned_of_the_ask(picture, ask)
+    todo = UPRIGHT if source in _TURNED_BY_DECODER else found
+    width, height = as_seen(stored, todo)
+    facts = Facts(width=width, height=height, frames=frames, orientation=found)
+    return Upload(
+        image=image,
+        format=source,
+        facts=facts,
+        limits=limits,
+        profile=image.info.get("icc_profile") or None,
+        exif_orientation=todo,
+        orientation=todo,
+        region=(0, 0, *stored),
+        first_frame=first,
+    )
 
 
 def configure_decoders() -> None:
@@ -113,12 +90,13 @@ def configure_decoders() -> None:
     pillow_heif.register_heif_opener(thumbnails=False, decode_threads=1)
 
 
-def _check_pixels(
+def check_pixels(
     size: tuple[int, int],
     limits: PictureLimits,
     what: str,
     code: FailureCode = FailureCode.TOO_MANY_PIXELS,
 ) -> None:
+    """Refuse what has more pixels than allowed. Raises PictureRefused with that code."""
     pixels = size[0] * size[1]
     if pixels > limits.pixels:
         raise PictureRefused(
@@ -128,16 +106,6 @@ def _check_pixels(
             limit=limits.pixels,
             actual=pixels,
         )
-
-
-@contextmanager
-def _facts_told(facts: Facts) -> Iterator[None]:
-    """Let a refusal carry what the header said."""
-    try:
-        yield
-    except PictureRefused as refused:
-        refused.facts = facts
-        raise
 
 
 def _webp_canvas(file: BinaryIO) -> tuple[int, int]:
@@ -152,10 +120,13 @@ def _webp_canvas(file: BinaryIO) -> tuple[int, int]:
     return 1 + int.from_bytes(head[24:27], "little"), 1 + int.from_bytes(head[27:30], "little")
 
 
-def _count_frames(image: Image.Image, source: Format, most: int) -> int:
-    """How many frames or pages there are. Raises PictureRefused past `most`."""
+def _count_frames(image: Image.Image, source: Format, most: int) -> tuple[int, int]:
+    """How many frames or pages there are, and which is the first. Raises PictureRefused past `most`."""
     # Pillow's n_frames of a TIFF would walk all pages, however many.
     frames = _count_pages(image, most) if source is Format.TIFF else int(getattr(image, "n_frames", 1))
+    # An animated PNG's default picture need not be a frame of it; Pillow counts it all the same.
+    first = 1 if source is Format.PNG and frames > 1 and getattr(image, "default_image", False) else 0
+    frames -= first
     if frames > most:
         raise PictureRefused(
             FailureCode.TOO_MANY_FRAMES,
@@ -163,7 +134,7 @@ def _count_frames(image: Image.Image, source: Format, most: int) -> int:
             limit=most,
             actual=frames,
         )
-    return frames
+    return frames, first
 
 
 def _count_pages(image: Image.Image, most: int) -> int:
@@ -182,23 +153,3 @@ def _orientation(image: Image.Image) -> int:
     except Exception:  # noqa: BLE001  EXIF that cannot be read says nothing; the picture itself may be whole
         return UPRIGHT
     return found if isinstance(found, int) and 1 <= found <= 8 else UPRIGHT  # noqa: PLR2004  EXIF's eight
-
-
-def _warned_of_the_ask(picture: Picture, ask: Resize) -> Picture:
-    facts = picture.facts
-    wished = plan((facts.width, facts.height), ask.model_copy(update={"enlarge": True}))
-    if facts.frames > 1:
-        picture = picture.warned(
-            WarningCode.FRAMES_DROPPED, f"the upload has {facts.frames} frames; the result has the first one"
-        )
-    if wished != picture.plan:
-        picture = picture.warned(
-            WarningCode.NOT_ENLARGED,
-            f"the upload is {facts.width} × {facts.height}, smaller than asked; enlarge=true enlarges it",
-        )
-    if ask.quality is not None and not picture.encoder.lossy:
-        picture = picture.warned(
-            WarningCode.PARAMETER_UNUSED,
-            f"quality has no effect on {picture.encoder.pillow.lower()}, which is lossless",
-        )
-    return picture

@@ -1,50 +1,118 @@
-"""A picture on its way through the pipeline, and the colours and modes that the steps work in."""
+"""What the pipeline works on: an upload that is read once, and pictures on their way to a result."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from typing import Final
 
+from img_contract.formats import Format, OutputFormat
 from img_contract.outcome import Facts, ResultWarning, WarningCode
+from img_contract.resize import Resize
 from PIL import Image
 
 from .formats import Encoder
 from .geometry import Plan
+from .orientation import UPRIGHT, Box, as_seen
+
+Region = tuple[float, float, float, float]
+"""Left, top, right, bottom in pixels, perhaps within one: an edge of a picture that was decoded smaller."""
 
 OPAQUE: Final = 255
 """Alpha of a pixel that hides what is behind it."""
 
-UPRIGHT: Final = 1
-"""EXIF orientation of a picture that is stored as it is seen."""
+
+@dataclass(frozen=True)
+class PictureLimits:
+    """How large a picture may be."""
+
+    pixels: int
+    frames: int
+    memory: int
+    """Address space of the child that renders it, in bytes."""
+    animation_pixels: int
+    """Of all frames together."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """One result that is wanted of an upload."""
+
+    name: str | None
+    """A variant's name; None for the result that has none."""
+    ask: Resize
+    plan: Plan
+    encoder: Encoder
+    keeps_frames: bool
+    """Whether an animation stays one."""
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A picture file whose header was read and judged. Steps that load it return it changed, and decode it last."""
+
+    image: Image.Image
+    """As Pillow opened it: not decoded, unless a step had to look at its pixels."""
+    format: Format
+    facts: Facts
+    limits: PictureLimits
+    profile: bytes | None
+    """The embedded ICC profile."""
+    exif_orientation: int
+    """What is still to be done by EXIF; some decoders do it themselves."""
+    orientation: int
+    """The same with the turns and mirrors that were asked for."""
+    region: Box
+    """The part that is used, in pixels as stored."""
+    first_frame: int = 0
+    """An animated PNG may have a picture in front that is not part of the animation."""
+    accept: tuple[OutputFormat, ...] = ()
+    """Formats that the client takes; empty if it did not say."""
+    results: tuple[Result, ...] = ()
+    warnings: tuple[ResultWarning, ...] = ()
+
+    @property
+    def animated(self) -> bool:
+        """Whether it moves; pages of a TIFF and pictures beside a HEIC's first do not."""
+        return self.facts.frames > 1 and self.format in (Format.GIF, Format.PNG, Format.WEBP, Format.AVIF)
+
+    @property
+    def stored(self) -> tuple[int, int]:
+        """Its size as stored, which `image` may be decoded smaller than."""
+        return as_seen((self.facts.width, self.facts.height), self.exif_orientation)
+
+    def warned(self, code: WarningCode, detail: str) -> Upload:
+        """The same with one more warning."""
+        return replace(self, warnings=(*self.warnings, ResultWarning(code=code, detail=detail)))
 
 
 @dataclass(frozen=True)
 class Picture:
-    """What a step takes and returns; a step never changes the one it was given, nor the image in it.
+    """One frame on its way to one result. A step never changes the one it was given, nor the image in it.
 
-    `image` is lazy (not decoded) up to the step `decode`, then of mode L, RGB, RGBA or CMYK with 8 bits a channel, and
-    from `to_srgb` on L, RGB or RGBA in sRGB. It is as stored up to `turn_upright`.
+    `image` is of mode L, RGB, RGBA or CMYK with 8 bits a channel, and from `to_srgb` on L, RGB or RGBA. It is as stored
+    up to `turn_upright`.
     """
 
     image: Image.Image
-    facts: Facts
+    region: Region
+    """The part of `image` that is used; `scale` makes it the whole."""
     plan: Plan
     """In upright pixels."""
     encoder: Encoder
     profile: bytes | None
-    """The embedded ICC profile."""
     orientation: int = UPRIGHT
-    """The EXIF orientation that is still to be applied; some decoders apply it themselves."""
     warnings: tuple[ResultWarning, ...] = ()
     padded: bool = False
     """Whether its transparent parts may be ours: what lies around a contained picture."""
-    memory: int = 0
-    """Address space that may be used for it, in bytes."""
+    cut: tuple[int, int] | None = None
+    """Where the first frame was cut; the others are cut there, too."""
+    stamp: Image.Image | None = None
+    """The watermark, RGBA in sRGB."""
 
     @property
-    def sideways(self) -> bool:
-        """Whether width and height change places when it is turned upright (EXIF orientations 5 to 8)."""
-        return self.orientation >= 5  # noqa: PLR2004  the EXIF standard's numbering
+    def stored_size(self) -> tuple[int, int]:
+        """The planned size as stored: width and height change places if it lies on its side."""
+        return as_seen(self.plan.scaled, self.orientation)
 
     def having(self, image: Image.Image) -> Picture:
         """The same with another image."""

@@ -21,9 +21,9 @@ from img_contract.errors import StoreError
 from img_contract.outcome import Failure, FailureCode
 from img_contract.store import Claim, JobStore
 
-from .child import Refusal, Task
+from .child import Refusal, Stamp, Task
 from .errors import AttemptSpent, ChildrenBroken
-from .opening import PictureLimits
+from .picture import PictureLimits
 from .pool import Children, Rendering
 
 SWEEP_SECONDS: Final = 1.0
@@ -184,7 +184,7 @@ class Worker:
                 stands = claim.fail(result.failure, result.facts)
                 log.info("job_failed", code=result.failure.code, reason=result.failure.detail, stands=stands)
             else:
-                stands = claim.publish([result.rendered], result.facts, result.warnings)
+                stands = claim.publish(result.rendered, result.facts, result.warnings)
                 log.info("job_done", seconds=round(time.monotonic() - began, 3), stands=stands)
         except AttemptSpent as spent:
             reason = str(spent)
@@ -216,13 +216,16 @@ class Worker:
             return
 
     def _task(self, claim: Claim) -> Task:
+        job = claim.job
         return Task(
             source=claim.source,
-            format=claim.job.source.format,
-            ask=claim.job.resize,
+            format=job.source.format,
+            ask=job.resize,
             target=claim.workspace / f".{claim.attempt}.{self._name}.part",
             limits=self._limits,
             cpu_seconds=int(self._config.job_seconds) + 1,
+            watermark=Stamp(claim.watermark, job.watermark.format) if job.watermark else None,
+            accept=job.accept,
         )
 
     # Staying alive, and ending

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from img_contract.formats import SIGNATURE_BYTES, sniff
-from img_contract.job import Resize
-from img_engine.child import Refusal, Render, Task, render
-from img_engine.opening import PictureLimits, configure_decoders
+from img_contract.formats import SIGNATURE_BYTES, Format, OutputFormat, sniff
+from img_contract.resize import Resize
+from img_engine.child import Refusal, Render, Stamp, Task, render
+from img_engine.opening import configure_decoders
+from img_engine.picture import PictureLimits
 from PIL import Image
 
-LIMITS = PictureLimits(pixels=4_000_000, frames=20, memory=2**30)
+LIMITS = PictureLimits(pixels=4_000_000, frames=20, memory=2**30, animation_pixels=8_000_000)
 
 Renders = Callable[..., tuple[Image.Image, Render]]
 
@@ -27,13 +29,30 @@ def _decoders() -> None:
 def attempt(tmp_path: Path) -> Callable[..., Render | Refusal]:
     """Render some bytes; give what the child gives."""
 
-    def attempted(data: bytes, **parameters: Any) -> Render | Refusal:
-        source = tmp_path / "source"
-        source.write_bytes(data)
+    def attempted(
+        data: bytes,
+        *,
+        limits: dict[str, int] | None = None,
+        watermark: bytes | None = None,
+        accept: tuple[OutputFormat, ...] = (),
+        **parameters: Any,
+    ) -> Render | Refusal:
+        task = Task(
+            *written("source", data),
+            Resize.model_validate(parameters),
+            tmp_path / "result",
+            replace(LIMITS, **(limits or {})),
+            cpu_seconds=3600,
+            watermark=Stamp(*written("watermark", watermark)) if watermark else None,
+            accept=accept,
+        )
+        return render(task)
+
+    def written(name: str, data: bytes) -> tuple[Path, Format]:
+        (tmp_path / name).write_bytes(data)
         kind = sniff(data[:SIGNATURE_BYTES])
         assert kind is not None, "the picture's format is not one that would be accepted"
-        ask = Resize.model_validate(parameters)
-        return render(Task(source, kind, ask, tmp_path / "result", LIMITS, cpu_seconds=3600))
+        return tmp_path / name, kind
 
     return attempted
 
@@ -45,10 +64,11 @@ def rendered(attempt: Callable[..., Render | Refusal]) -> Renders:
     def successfully(data: bytes, **parameters: Any) -> tuple[Image.Image, Render]:
         result = attempt(data, **parameters)
         assert isinstance(result, Render), f"failed: {result}"
-        with Image.open(result.rendered.path) as image:
+        first = result.rendered[0]
+        with Image.open(first.path) as image:
             image.load()
-            assert image.size == (result.rendered.width, result.rendered.height)
-            assert Image.MIME[image.format or ""] == result.rendered.media_type
+            assert image.size == (first.width, first.height)
+            assert Image.MIME[image.format or ""] == first.media_type
             return image, result
 
     return successfully

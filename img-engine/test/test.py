@@ -26,16 +26,16 @@ def sample(kind: str) -> bytes:
     if kind == "HEIF":
         pillow_heif.from_pillow(image).save(buffer, quality=95)
     else:
-        image.save(buffer, kind)
+        image.save(buffer, kind, **({"sizes": [(30, 20), (60, 40)]} if kind == "ICO" else {}))
     return buffer.getvalue()
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "AVIF", "HEIF", "TIFF", "BMP"])
-@pytest.mark.parametrize("output", ["jpeg", "png", "webp", "gif", "avif"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "AVIF", "HEIF", "TIFF", "BMP", "ICO"])
+@pytest.mark.parametrize("output", ["jpeg", "png", "webp", "gif", "avif", "tiff"])
 def test_every_format_becomes_every_format(kind: str, output: str, rendered: Callable[..., Any]) -> None:
     image, result = rendered(sample(kind), width=30, format=output)
     assert image.size == (30, 20)
-    assert image.format == {"jpeg": "JPEG", "png": "PNG", "webp": "WEBP", "gif": "GIF", "avif": "AVIF"}[output]
+    assert image.format == output.upper()
     assert (result.facts.width, result.facts.height) == (60, 40)
     with Image.open(io.BytesIO(sample("PNG"))) as original:
         expected = original.resize((30, 20), Image.Resampling.LANCZOS)
@@ -52,8 +52,9 @@ def test_every_format_becomes_every_format(kind: str, output: str, rendered: Cal
         ("GIF", "GIF"),
         ("AVIF", "AVIF"),
         ("HEIF", "JPEG"),
-        ("TIFF", "PNG"),
+        ("TIFF", "TIFF"),
         ("BMP", "PNG"),
+        ("ICO", "PNG"),
     ],
 )
 def test_without_a_format_the_result_has_the_sources_or_the_nearest(
@@ -63,7 +64,7 @@ def test_without_a_format_the_result_has_the_sources_or_the_nearest(
     assert image.format == expected
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "AVIF", "HEIF", "TIFF", "BMP"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "AVIF", "HEIF", "TIFF", "BMP", "ICO"])
 def test_a_picture_that_breaks_off_is_refused_with_a_reason(kind: str, attempt: Callable[..., Any]) -> None:
     whole = sample(kind)
     result = attempt(whole[: len(whole) * 6 // 10], width=10)

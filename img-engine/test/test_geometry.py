@@ -7,7 +7,8 @@ from fractions import Fraction
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from img_contract.job import Fit, Gravity, Resize
+from img_contract.choices import Fit, Gravity
+from img_contract.resize import Resize
 from img_engine.geometry import Plan, offset, plan
 
 sides = st.integers(1, 16384)

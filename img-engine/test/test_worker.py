@@ -17,15 +17,16 @@ import img_engine.worker
 import pytest
 from img_contract.config import EngineConfig
 from img_contract.doorbell import MemoryDoorbell
-from img_contract.job import Job, Resize
+from img_contract.job import Job
 from img_contract.outcome import FailureCode, JobStatus, State
+from img_contract.resize import Resize
 from img_contract.volume import VolumeStore
 from img_engine.opening import PictureLimits
 from img_engine.pool import Children
 from img_engine.worker import Worker
 from PIL import Image
 
-LIMITS = PictureLimits(pixels=64_000_000, frames=100, memory=2**30)
+LIMITS = PictureLimits(pixels=64_000_000, frames=100, memory=2**30, animation_pixels=500_000_000)
 
 
 @pytest.fixture
@@ -52,9 +53,9 @@ def slow_picture(tmp_path: Path) -> bytes:
 
 def submit(store: VolumeStore, data: bytes, **ask: Any) -> Job:
     with store.begin() as submission:
-        submission.write(data)
+        submission.picture.write(data)
         resize = Resize.model_validate({"width": 16} | ask)
-        return submission.commit(filename="picture.png", head=data[:32], resize=resize)
+        return submission.commit(filename="picture.png", resize=resize)
 
 
 def until(what: Callable[[], Any], seconds: float = 30) -> Any:

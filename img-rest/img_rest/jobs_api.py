@@ -6,6 +6,7 @@ import structlog
 from flask import Response, request, send_file
 from flask_restx import Resource
 from img_contract.errors import JobDeleted, StoreError, UnknownJob
+from img_contract.formats import MEDIA_TYPES, SUFFIXES, Format
 from img_contract.job import Job
 from img_contract.outcome import JobStatus, Output, State
 from werkzeug.exceptions import PreconditionFailed
@@ -14,7 +15,7 @@ from werkzeug.wrappers import Response as AnyResponse
 from .api import Parts, api, check_room, json_answer, parts, problem_model
 from .conditions import tidy_conditions
 from .errors import RestError, UploadsFull
-from .parameters import parse_resize, parse_wait
+from .parameters import check_watermark, parse_accept, parse_resize, parse_wait
 from .problems import RETRY_SECONDS, job_problem
 from .representations import Status, Submitted, status_of, submitted
 from .swagger import register_model, resize_parameters
@@ -33,6 +34,8 @@ _wait = {
     "description": "Seconds to wait for the job to end, at most `wait_seconds` of GET /limits. "
     "The header `Prefer: wait=N` does the same.",
 }
+_SUFFIXES = {MEDIA_TYPES[Format(name.value)]: suffix for name, suffix in SUFFIXES.items()}
+_PICTURES = list(_SUFFIXES)
 _guid = {"in": "path", "type": "string", "description": "The guid that POST /resize gave."}
 
 
@@ -49,6 +52,11 @@ class Resizes(Resource):
                 "type": "file",
                 "required": True,
                 "description": "The picture. Its format is told by its first bytes, never by its name.",
+            },
+            "watermark": {
+                "in": "formData",
+                "type": "file",
+                "description": "A second picture, to be put on the result. PNG or WebP keep what is transparent.",
             },
             **resize_parameters("formData"),
             "wait": _wait,
@@ -94,7 +102,9 @@ def _submit(found: Parts) -> tuple[Job, float]:
             parameters = [*query, *upload.fields]
             seconds = parse_wait(parameters, request.headers, found.config.http.wait_seconds)
             resize = parse_resize(parameters)
-            job = submission.commit(filename=upload.filename, head=upload.head, resize=resize)
+            check_watermark(parameters, given=upload.watermarked)
+            accept = parse_accept(request.headers.get("Accept"))
+            job = submission.commit(filename=upload.filename, resize=resize, accept=accept)
     except UploadsFull:
         raise  # to read the rest would take what there is too little of
     except RestError:
@@ -146,7 +156,7 @@ class Result(Resource):
     @api.doc(
         id="result",
         params={"wait": _wait},
-        produces=["image/jpeg", "image/png", "image/webp", "image/gif", "image/avif", "application/problem+json"],
+        produces=[*_PICTURES, "application/problem+json"],
     )
     @api.response(200, "The processed file. Ranges and conditional requests are understood.")
     @api.response(206, "The part of the file that Range asked for.")
@@ -159,28 +169,8 @@ class Result(Resource):
     @api.response(422, "The job failed, and this is why; or the wait was refused.", problem_model)
     @api.response(503, "The volume cannot be used.", problem_model)
     def get(self, guid: str) -> AnyResponse:
-        """Fetch the processed file."""
-        found = parts()
-        _wait_for(found, guid)
-        path, output, status = found.store.open_result(guid)
-        tidy_conditions(request.environ, output.bytes)
-        try:
-            response = send_file(
-                path,
-                mimetype=output.media_type,
-                download_name=_download_name(status, output),
-                etag=output.sha256,
-                last_modified=status.outcome.finished_at if status.outcome else None,
-                conditional=True,
-            )
-        except FileNotFoundError:
-            raise JobDeleted(guid) from None  # while we looked
-        if response.status_code == PreconditionFailed.code:
-            response.close()
-            raise PreconditionFailed
-        response.headers["Cache-Control"] = f"private, immutable, max-age={found.config.retention_seconds:.0f}"
-        response.headers["X-Content-Type-Options"] = "nosniff"
-        return response
+        """Fetch the processed file; of several, the first."""
+        return _file(guid)
 
     @api.doc(id="cancel")
     @api.response(204, "Cancelled or deleted, now or before.")
@@ -193,11 +183,57 @@ class Result(Resource):
         return Response(status=204)
 
 
+@api.route("/resize/<guid>/<name>")
+@api.doc(params={"guid": _guid, "name": {"in": "path", "type": "string", "description": "The name of a variant."}})
+class NamedResult(Resource):
+    """One of several processed files."""
+
+    @api.doc(id="named_result", params={"wait": _wait}, produces=[*_PICTURES, "application/problem+json"])
+    @api.response(200, "The processed file. Ranges and conditional requests are understood.")
+    @api.response(206, "The part of the file that Range asked for.")
+    @api.response(304, "The file is the one that If-None-Match names.")
+    @api.response(404, "No such job, or no result of that name.", problem_model)
+    @api.response(409, "The job has not ended yet. Come again after Retry-After.", problem_model)
+    @api.response(410, "The job was cancelled or deleted.", problem_model)
+    @api.response(412, "The file is not the one that If-Match names.", problem_model)
+    @api.response(416, "The range lies outside the file.", problem_model)
+    @api.response(422, "The job failed, and this is why; or the wait was refused.", problem_model)
+    @api.response(503, "The volume cannot be used.", problem_model)
+    def get(self, guid: str, name: str) -> AnyResponse:
+        """Fetch the processed file of that name: a variant's, or one that the status lists."""
+        return _file(guid, name)
+
+
+def _file(guid: str, name: str | None = None) -> AnyResponse:
+    """A result, after the wait that was asked for."""
+    found = parts()
+    _wait_for(found, guid)
+    path, output, status = found.store.open_result(guid, name)
+    tidy_conditions(request.environ, output.bytes)
+    try:
+        response = send_file(
+            path,
+            mimetype=output.media_type,
+            download_name=_download_name(status, output),
+            etag=output.sha256,
+            last_modified=status.outcome.finished_at if status.outcome else None,
+            conditional=True,
+        )
+    except FileNotFoundError:
+        raise JobDeleted(guid) from None  # while we looked
+    if response.status_code == PreconditionFailed.code:
+        response.close()
+        raise PreconditionFailed
+    response.headers["Cache-Control"] = f"private, immutable, max-age={found.config.retention_seconds:.0f}"
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    return response
+
+
 def _download_name(status: JobStatus, output: Output) -> str:
     """The name that a browser saves the file under: the upload's, with the new size."""
     filename = status.job.source.filename if status.job else None
     stem = (filename or "").rpartition(".")[0] or "image"
-    return f"{stem[:100]}-{output.width}x{output.height}.{output.name.rpartition('.')[2]}"
+    return f"{stem[:100]}-{output.width}x{output.height}.{_SUFFIXES[output.media_type]}"
 
 
 def _wait_for(found: Parts, guid: str) -> None:

@@ -7,9 +7,11 @@ from collections.abc import Iterable
 from typing import Final
 
 from img_contract.faults import describe_fault
-from img_contract.job import Resize
+from img_contract.formats import OutputFormat
+from img_contract.resize import Resize
 from pydantic import ValidationError
-from werkzeug.datastructures import Headers
+from werkzeug.datastructures import Headers, MIMEAccept
+from werkzeug.http import parse_accept_header
 
 from .errors import ParameterFault, ParametersInvalid
 
@@ -17,6 +19,29 @@ Pairs = Iterable[tuple[str, str]]
 
 WAIT: Final = "wait"
 """The parameter that concerns the request, not the picture."""
+
+
+_OF_THE_WHOLE: Final = {"size_missing": "width", "dpr_side": "dpr"}
+"""Which parameter to name for a fault that several have together."""
+
+
+def parse_accept(header: str | None) -> tuple[OutputFormat, ...]:
+    """The formats that an Accept header (RFC 9110, 12.5.1) names as image/…, unless with q=0; wildcards say nothing."""
+    taken = []
+    for item, quality in parse_accept_header(header, MIMEAccept):
+        kind, _, name = item.partition("/")
+        if kind == "image" and quality > 0 and name in set(OutputFormat) - {OutputFormat.AUTO}:
+            taken.append(OutputFormat(name))
+    return tuple(dict.fromkeys(taken))
+
+
+def check_watermark(pairs: Pairs, *, given: bool) -> None:
+    """Refuse parameters of a watermark that was not sent. Raises ParametersInvalid."""
+    for name, value in pairs:
+        if name.startswith("watermark_") and value.strip() and not given:
+            raise ParametersInvalid(
+                [ParameterFault(name, "expected a picture in the form field 'watermark', found none")]
+            )
 
 
 def parse_resize(pairs: Pairs) -> Resize:
@@ -40,8 +65,8 @@ def parse_resize(pairs: Pairs) -> Resize:
         resize = Resize.model_validate(values)
     except ValidationError as error:
         for details in error.errors():
-            names = [str(details["loc"][0])] if details["loc"] else ["width", "height"]
-            faults += [ParameterFault(name, describe_fault(details)) for name in names]
+            name = str(details["loc"][0]) if details["loc"] else _OF_THE_WHOLE.get(details["type"], "width")
+            faults.append(ParameterFault(name, describe_fault(details)))
     if faults:
         raise ParametersInvalid(faults)
     return resize

@@ -92,6 +92,7 @@ _FAILURES: Final[dict[str, str]] = {
     FailureCode.TOO_MANY_PIXELS: "The picture has too many pixels",
     FailureCode.TOO_MANY_FRAMES: "The picture has too many frames",
     FailureCode.RESULT_TOO_LARGE: "The result would be too large",
+    FailureCode.CROP_OUTSIDE: "The crop lies outside the picture",
     FailureCode.TOO_MUCH_MEMORY: "The picture needs too much memory",
     FailureCode.ATTEMPTS_EXHAUSTED: "The picture could not be processed",
     FailureCode.JOB_DAMAGED: "The job's record is damaged",

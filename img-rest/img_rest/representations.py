@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Final
 
 from img_contract.config import Config
-from img_contract.formats import Format, OutputFormat
-from img_contract.job import MAX_SIDE, Job
-from img_contract.outcome import FailureCode, JobStatus, ResultWarning, State
+from img_contract.formats import MEDIA_TYPES, Format, OutputFormat
+from img_contract.job import Job
+from img_contract.outcome import FailureCode, JobStatus, Output, ResultWarning, State
+from img_contract.values import MAX_SIDE
 from pydantic import BaseModel, Field
 
 from .problems import failure_kind
@@ -52,8 +55,17 @@ class ResultFacts(BaseModel):
     media_type: str
     width: int = Field(description="Pixels.")
     height: int = Field(description="Pixels.")
+    frames: int = Field(description="More than 1: an animation.")
     bytes: int
+    saved_bytes: int | None = Field(description="How much smaller it is than the upload; negative if it is larger.")
     sha256: str
+
+
+class SourceSet(BaseModel):
+    """Results of one media type, for a <source> within <picture>."""
+
+    media_type: str = Field(description="For the attribute type.")
+    srcset: str = Field(description="For the attribute srcset.")
 
 
 class JobError(BaseModel):
@@ -77,6 +89,12 @@ class Status(BaseModel):
     finished_at: datetime | None
     source: SourceFacts | None
     outputs: list[ResultFacts]
+    srcset: str | None = Field(
+        description="For the attribute srcset of <img>: every result of the first one's shape, one for each width."
+    )
+    sources: list[SourceSet] = Field(description="The same by media type, for <picture>.")
+    dominant_color: str | None = Field(description="The colour that most of the first result has, #rrggbb.")
+    placeholder: str | None = Field(description="The ThumbHash of the first result in base64, if it was asked for.")
     warnings: list[ResultWarning] = Field(description="What the result had to lose, and parameters without effect.")
     error: JobError | None
     links: Links
@@ -91,6 +109,7 @@ class Limits(BaseModel):
     upload_bytes: int = Field(description="Largest upload; a larger one is 413.")
     pixels: int = Field(description="Most pixels, width × height, of a picture or a result; more is 422.")
     frames: int = Field(description="Most frames of an animation; more is 422.")
+    animation_pixels: int = Field(description="Most pixels of all frames of an animation together; more is 422.")
     side: int = Field(description="Longest side of a result in pixels; more is 422.")
     wait_seconds: float = Field(description="The longest wait.")
     queue: int = Field(description="Jobs that may wait; past it an upload is 503.")
@@ -104,6 +123,12 @@ class Health(BaseModel):
 
     status: str = "ok"
     engines: int | None = Field(None, description="Engines that are alive (readiness only).")
+
+
+_NEWEST_FIRST: Final = [
+    MEDIA_TYPES[name] for name in (Format.AVIF, Format.WEBP, Format.JPEG, Format.PNG, Format.GIF, Format.TIFF)
+]
+"""In <picture> the first that a browser knows is taken."""
 
 
 def links(job_id: str) -> Links:
@@ -122,6 +147,7 @@ def status_of(status: JobStatus) -> Status:
     job, outcome = status.job, status.outcome
     facts = outcome.facts if outcome else None
     failure = outcome.error if outcome else None
+    outputs = outcome.outputs if outcome else ()
     return Status(
         id=status.id,
         status=status.state,
@@ -141,14 +167,51 @@ def status_of(status: JobStatus) -> Status:
         )
         if job
         else None,
-        outputs=[
-            ResultFacts(href=links(status.id).result, **output.model_dump(exclude={"file"}))
-            for output in (outcome.outputs if outcome else ())
-        ],
+        outputs=[_result_facts(status, output) for output in outputs],
+        srcset=_srcset(status.id, outputs),
+        sources=_sources(status.id, outputs),
+        dominant_color=facts.dominant_color if facts else None,
+        placeholder=facts.placeholder if facts else None,
         warnings=list(outcome.warnings) if outcome else [],
         error=JobError(title=failure_kind(failure).title, **failure.model_dump()) if failure else None,
         links=links(status.id),
         expires_at=status.expires_at,
+    )
+
+
+def _result_facts(status: JobStatus, output: Output) -> ResultFacts:
+    return ResultFacts(
+        href=f"{links(status.id).result}/{output.name}",
+        saved_bytes=status.job.source.bytes - output.bytes if status.job else None,
+        **output.model_dump(exclude={"file"}),
+    )
+
+
+def _srcset(job_id: str, outputs: Sequence[Output]) -> str | None:
+    """`href width` of each result that shows the same as the first, once for each width; None if there is only one."""
+    by_width: dict[int, Output] = {}
+    for output in outputs:
+        if _same_shape(output, outputs[0]):
+            by_width.setdefault(output.width, output)
+    if len(by_width) < 2:  # noqa: PLR2004  a choice
+        return None
+    return ", ".join(f"{links(job_id).result}/{one.name} {width}w" for width, one in sorted(by_width.items()))
+
+
+def _sources(job_id: str, outputs: Sequence[Output]) -> list[SourceSet]:
+    kinds = dict.fromkeys(output.media_type for output in outputs)
+    sets = [
+        (kind, _srcset(job_id, [output for output in outputs if output.media_type == kind]))
+        for kind in sorted(kinds, key=_NEWEST_FIRST.index)
+    ]
+    return [SourceSet(media_type=kind, srcset=srcset) for kind, srcset in sets if srcset]
+
+
+def _same_shape(one: Output, other: Output) -> bool:
+    """Whether two sizes can be one picture scaled: each side is off by its rounding at most."""
+    return (
+        abs(one.width * other.height - other.width * one.height)
+        <= (one.width + other.width + one.height + other.height) / 2
     )
 
 
@@ -160,6 +223,7 @@ def limits_of(config: Config) -> Limits:
         upload_bytes=config.limits.upload_bytes,
         pixels=config.limits.pixels,
         frames=config.limits.frames,
+        animation_pixels=config.limits.animation_pixels,
         side=MAX_SIDE,
         wait_seconds=config.http.wait_seconds,
         queue=config.limits.queue,

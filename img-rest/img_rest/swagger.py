@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from flask_restx import Api
-from img_contract.job import Resize
+from img_contract.resize import Resize
 from pydantic import BaseModel
 
 _OF_A_PARAMETER = ("type", "description", "enum", "default", "minimum", "maximum", "maxLength")
@@ -24,6 +24,8 @@ def resize_parameters(place: str) -> dict[str, dict[str, Any]]:
     parameters = {}
     for name, declared in schema["properties"].items():
         flat = _flattened(declared, schema.get("$defs", {}))
+        if flat.get("type") not in ("integer", "number", "boolean"):
+            flat["type"] = "string"  # lists and objects are written as text, as the description says
         if "minimum" in flat:  # Swagger UI does not show a range by itself
             flat["description"] += f" From {flat['minimum']} to {flat['maximum']}."
         parameters[name] = {"in": place, **{key: flat[key] for key in _OF_A_PARAMETER if flat.get(key) is not None}}
@@ -31,15 +33,28 @@ def resize_parameters(place: str) -> dict[str, dict[str, Any]]:
 
 
 def _flattened(declared: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
-    """A property without references and without `null`, which a parameter cannot be."""
+    """A property without references and without `null`, which a parameter cannot be; of several types, a string."""
     flat = {key: value for key, value in declared.items() if key not in ("anyOf", "$ref", "allOf")}
-    for part in [declared, *declared.get("anyOf", []), *declared.get("allOf", [])]:
-        if "$ref" in part:
-            definition = definitions[part["$ref"].rpartition("/")[2]]
-            flat |= {key: value for key, value in definition.items() if key not in ("title", "description")}
-        elif part is not declared and part.get("type") != "null":
-            flat |= part
+    parts = [part for part in _alternatives(declared, definitions) if part.get("type") != "null"]
+    kinds = {part["type"] for part in parts if "type" in part}
+    for part in parts:
+        flat |= {key: value for key, value in part.items() if key not in ("title", "description", "default")}
+    if len(kinds) > 1:
+        return {key: value for key, value in flat.items() if key not in ("minimum", "maximum")} | {"type": "string"}
     return flat
+
+
+def _alternatives(declared: dict[str, Any], definitions: dict[str, Any]) -> list[dict[str, Any]]:
+    """The schemas that a property may have, with references followed."""
+    found = []
+    for part in [*declared.get("anyOf", []), *declared.get("allOf", []), {"$ref": declared.get("$ref")}]:
+        if "anyOf" in part:
+            found += _alternatives(part, definitions)
+        elif part.get("$ref"):
+            found.append(definitions[part["$ref"].rpartition("/")[2]])
+        elif "$ref" not in part:
+            found.append(part)
+    return found
 
 
 def _translated(schema: Any, definitions: dict[str, Any]) -> Any:

@@ -1,7 +1,7 @@
 """From the body of a request to a submission on the volume, in portions, whatever its size.
 
-Two kinds of body: multipart/form-data with the picture in the field `file` and the parameters beside it, or the
-picture itself with the parameters in the query.
+Two kinds of body: multipart/form-data with the picture in the field `file`, perhaps a watermark in the field
+`watermark`, and the parameters beside them; or the picture itself with the parameters in the query.
 """
 
 from __future__ import annotations
@@ -9,17 +9,19 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import BinaryIO, Final
 
 from flask import Request
 from img_contract.config import LimitsConfig
 from img_contract.formats import SIGNATURE_BYTES, sniff
-from img_contract.store import Submission
+from img_contract.store import Part, Submission
 from multipart import MultipartError, MultipartSegment, ParserLimitReached, PushMultipartParser
 
 from .errors import LengthRequired, NotAPicture, UploadMalformed, UploadMissing, UploadTooLarge
 
 FILE_FIELD: Final = "file"
+WATERMARK_FIELD: Final = "watermark"
 _PORTION: Final = 256 * 1024
 _MAX_FIELDS: Final = 64
 _MAX_FIELD_BYTES: Final = 4096
@@ -29,23 +31,19 @@ _FORM_OVERHEAD: Final = 1024 * 1024
 
 @dataclass
 class Upload:
-    """What came with a request, the picture itself excepted: that is in the submission."""
+    """What came with a request beside its files: those are in the submission."""
 
     filename: str | None = None
-    head: bytes = b""
-    """The picture's first bytes."""
     fields: list[tuple[str, str]] = field(default_factory=list)
+    watermarked: bool = False
 
 
 def receive(request: Request, submission: Submission, limits: LimitsConfig) -> Upload:
-    """Stream the request's picture into the submission. Raises RestError; StoreError if it cannot be written."""
-    receiver = _Receiver(submission, limits)
+    """Stream the request's files into the submission. Raises RestError; StoreError if they cannot be written."""
     if request.mimetype == "multipart/form-data":
-        _receive_form(request, receiver, limits)
-    else:
-        _receive_raw(request, receiver, limits)
-    receiver.finish()
-    return receiver.upload
+        return _receive_form(request, submission, limits)
+    _receive_raw(request, submission, limits)
+    return Upload()
 
 
 def drain(request: Request, limits: LimitsConfig) -> None:
@@ -59,35 +57,39 @@ def drain(request: Request, limits: LimitsConfig) -> None:
 
 
 class _Receiver:
-    """Where the picture's bytes go: judged by the first, counted, and written."""
+    """Where a picture's bytes go: judged by the first, counted, and written."""
 
-    def __init__(self, submission: Submission, limits: LimitsConfig) -> None:
-        self.upload = Upload()
-        self._submission = submission
+    def __init__(self, part: Part, field: str, limits: LimitsConfig, before: int = 0) -> None:
+        self._part = part
+        self._field = field
         self._limits = limits
+        self._before = before
+        """Bytes of the request's other files."""
+        self._head = b""
 
     def write(self, chunk: bytes) -> None:
-        actual = self._submission.received + len(chunk)
+        actual = self._before + self._part.received + len(chunk)
         if actual > self._limits.upload_bytes:
             raise too_large(actual, self._limits)
-        if len(self.upload.head) < SIGNATURE_BYTES:
-            self.upload.head += chunk[: SIGNATURE_BYTES - len(self.upload.head)]
-            if len(self.upload.head) == SIGNATURE_BYTES:
+        if len(self._head) < SIGNATURE_BYTES:
+            self._head += chunk[: SIGNATURE_BYTES - len(self._head)]
+            if len(self._head) == SIGNATURE_BYTES:
                 self._judge()
-        self._submission.write(chunk)
+        self._part.write(chunk)
 
     def finish(self) -> None:
-        if not self._submission.received:
+        if not self._part.received:
             raise UploadMissing(
-                f"expected a picture in the form field {FILE_FIELD!r} or as the body of the request; found an empty one"
+                f"expected a picture in the form field {self._field!r} or as the request's body; found an empty one"
             )
         self._judge()
 
     def _judge(self) -> None:
-        found = sniff(self.upload.head)
+        found = sniff(self._head)
         if found not in self._limits.accept:
-            what = f"a {found} picture" if found else _describe(self.upload.head)
-            raise NotAPicture(f"expected one of {', '.join(self._limits.accept)}; found {what}")
+            what = f"a {found} picture" if found else _describe(self._head)
+            where = "" if self._field == FILE_FIELD else f" in the form field {self._field!r}"
+            raise NotAPicture(f"expected one of {', '.join(self._limits.accept)}{where}; found {what}")
 
 
 def too_large(actual: int, limits: LimitsConfig) -> UploadTooLarge:
@@ -99,7 +101,7 @@ def too_large(actual: int, limits: LimitsConfig) -> UploadTooLarge:
     )
 
 
-def _receive_raw(request: Request, receiver: _Receiver, limits: LimitsConfig) -> None:
+def _receive_raw(request: Request, submission: Submission, limits: LimitsConfig) -> None:
     length = request.content_length
     if length is None:
         if request.environ.get("HTTP_TRANSFER_ENCODING"):
@@ -111,6 +113,7 @@ def _receive_raw(request: Request, receiver: _Receiver, limits: LimitsConfig) ->
     if length > limits.upload_bytes:
         raise too_large(length, limits)
     stream: BinaryIO = request.environ["wsgi.input"]
+    receiver = _Receiver(submission.picture, FILE_FIELD, limits)
     left = length
     while left > 0:
         portion = stream.read(min(_PORTION, left))
@@ -118,6 +121,7 @@ def _receive_raw(request: Request, receiver: _Receiver, limits: LimitsConfig) ->
             raise UploadMalformed(f"expected a body of {length} bytes as Content-Length says, found {length - left}")
         receiver.write(portion)
         left -= len(portion)
+    receiver.finish()
 
 
 def _form_parser(request: Request, limits: LimitsConfig) -> PushMultipartParser:
@@ -130,30 +134,48 @@ def _form_parser(request: Request, limits: LimitsConfig) -> PushMultipartParser:
     return PushMultipartParser(boundary, content_length=-1 if length is None else length, max_segment_count=_MAX_FIELDS)
 
 
-def _receive_form(request: Request, receiver: _Receiver, limits: LimitsConfig) -> None:
-    files = 0
+def _receive_form(request: Request, submission: Submission, limits: LimitsConfig) -> Upload:
+    upload = Upload()
+    received: dict[str, int] = {}
     try:
         with _form_parser(request, limits) as parser:
             for segment, chunks in _segments(parser, request.environ["wsgi.input"]):
-                if segment.name == FILE_FIELD:
-                    files += 1
-                    if files > 1:
-                        raise UploadMalformed(f"expected one field {FILE_FIELD!r}, found several")
-                    receiver.upload.filename = tidy_filename(segment.filename)
-                    for chunk in chunks:
-                        receiver.write(chunk)
+                name = segment.name or ""
+                if name in received:
+                    raise UploadMalformed(f"expected one field {name!r}, found several")
+                if name == FILE_FIELD:
+                    upload.filename = tidy_filename(segment.filename)
+                    received[name] = _receive_file(submission.picture, name, chunks, limits, received)
+                elif name == WATERMARK_FIELD:
+                    first = next(chunks, b"")
+                    if first:  # a browser sends an empty one where no file was chosen
+                        whole = chain([first], chunks)
+                        received[name] = _receive_file(submission.watermark(), name, whole, limits, received)
                 elif segment.filename is not None:
                     raise UploadMissing(
-                        f"expected the picture in the form field {FILE_FIELD!r}, found a file in {segment.name[:80]!r}"
+                        f"expected the picture in the form field {FILE_FIELD!r}, found a file in {name[:80]!r}"
                     )
                 else:
-                    receiver.upload.fields.append((segment.name or "", _field_value(chunks)))
+                    upload.fields.append((name, _field_value(chunks)))
     except ParserLimitReached as error:
         raise UploadMalformed(f"expected at most {_MAX_FIELDS} fields with short headers: {error}") from None
     except (MultipartError, UnicodeError) as error:
         raise UploadMalformed(f"the multipart form is broken: {error}") from None
-    if not files:
+    if FILE_FIELD not in received:
         raise UploadMissing(f"expected a picture in the form field {FILE_FIELD!r}, found no such field")
+    upload.watermarked = WATERMARK_FIELD in received
+    return upload
+
+
+def _receive_file(
+    part: Part, name: str, chunks: Iterator[bytes], limits: LimitsConfig, received: dict[str, int]
+) -> int:
+    """Stream one file; give its size in bytes. Raises RestError, StoreError."""
+    receiver = _Receiver(part, name, limits, before=sum(received.values()))
+    for chunk in chunks:
+        receiver.write(chunk)
+    receiver.finish()
+    return part.received
 
 
 def _segments(parser: PushMultipartParser, stream: BinaryIO) -> Iterator[tuple[MultipartSegment, Iterator[bytes]]]:

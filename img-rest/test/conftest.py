@@ -95,7 +95,7 @@ def finish(claimed: Callable[[str], Claim]) -> Callable[..., bytes]:
         path.write_bytes(content)
         digest = hashlib.sha256(content).hexdigest()
         claim.publish(
-            [Rendered(path, "image.png", "image/png", 2, 1, len(content), digest)], Facts(width=4, height=3), ()
+            [Rendered(path, "image.png", "image/png", 2, 1, 1, len(content), digest)], Facts(width=4, height=3), ()
         )
         return content
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
-from img_contract.job import Resize
+from img_contract.resize import Resize
 from jsonschema import Draft4Validator
 
 
@@ -18,20 +18,24 @@ def document(client: FlaskClient) -> Any:
 def test_every_parameter_has_type_range_default_and_meaning(document: Any) -> None:
     operation = document["paths"]["/resize"]["post"]
     parameters = {parameter["name"]: parameter for parameter in operation["parameters"]}
-    assert set(parameters) == {"file", "wait", *Resize.model_fields}
+    assert set(parameters) == {"file", "watermark", "wait", *Resize.model_fields}
     assert operation["consumes"] == ["multipart/form-data"]
     for parameter in parameters.values():
         assert parameter["description"]
         assert parameter["type"] in ("file", "integer", "number", "string", "boolean")
     assert parameters["file"]["required"] is True
-    assert (parameters["width"]["minimum"], parameters["width"]["maximum"]) == (1, 16384)
-    assert parameters["width"]["type"] == "integer"
-    assert parameters["width"]["description"].endswith("From 1 to 16384.")
+    assert parameters["width"]["type"] == "string"  # a number, or a percentage
+    assert "1 to 16384" in parameters["width"]["description"]
+    assert parameters["trim"]["type"] == "integer"
+    assert parameters["trim"]["description"].endswith("From 0 to 255.")
     assert parameters["fit"]["enum"] == ["inside", "outside", "cover", "contain", "fill"]
     assert parameters["fit"]["default"] == "inside"
-    assert len(parameters["gravity"]["enum"]) == 9
+    assert len(parameters["gravity"]["enum"]) == 10
+    assert len(parameters["watermark_gravity"]["enum"]) == 9
+    assert parameters["rotate"]["enum"] == [0, 90, 180, 270]
+    assert parameters["variants"]["type"] == parameters["crop"]["type"] == "string"
     assert parameters["enlarge"]["default"] is False
-    assert parameters["format"]["enum"] == ["jpeg", "png", "webp", "gif", "avif"]
+    assert parameters["format"]["enum"] == ["jpeg", "png", "webp", "gif", "avif", "tiff", "auto"]
     assert (parameters["quality"]["minimum"], parameters["quality"]["maximum"]) == (1, 100)
     assert parameters["wait"]["in"] == "query"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
@@ -82,6 +82,7 @@ class VolumeClaim:
         self.job = job
         self.attempt = attempt
         self.source = folder / "source"
+        self.watermark = folder / "watermark"
         self.workspace = folder / "result"
         self._store = store
         self._folder = folder
@@ -105,7 +106,7 @@ class VolumeClaim:
                 return False
         return "outcome.json" not in names and max(claims_in(names), default=0) == self.attempt
 
-    def publish(self, rendered: list[Rendered], facts: Facts, warnings: tuple[ResultWarning, ...]) -> bool:
+    def publish(self, rendered: Sequence[Rendered], facts: Facts, warnings: tuple[ResultWarning, ...]) -> bool:
         outputs = tuple(
             Output(
                 name=result.name,
@@ -113,6 +114,7 @@ class VolumeClaim:
                 media_type=result.media_type,
                 width=result.width,
                 height=result.height,
+                frames=result.frames,
                 bytes=result.bytes,
                 sha256=result.sha256,
             )

@@ -81,6 +81,9 @@ class LimitsConfig(_Section):
         64_000_000, ge=1, description="Most pixels of an uploaded picture, and of a result: width × height."
     )
     frames: int = Field(1000, ge=1, description="Most frames of an uploaded animation.")
+    animation_pixels: int = Field(
+        500_000_000, ge=1, description="Most pixels of an animation that stays one: width × height × frames."
+    )
     queue: int = Field(10_000, ge=1, description="Most jobs that may wait; a further upload is answered with 503.")
     free_bytes: int = Field(
         256 * MIB, ge=0, description="Free space to keep on the volume; below it an upload is answered with 507."

@@ -21,16 +21,27 @@ class Format(StrEnum):
     HEIC = "heic"
     TIFF = "tiff"
     BMP = "bmp"
+    ICO = "ico"
 
 
 class OutputFormat(StrEnum):
-    """A picture format that can be written."""
+    """A picture format that can be asked for."""
 
     JPEG = "jpeg"
     PNG = "png"
     WEBP = "webp"
     GIF = "gif"
     AVIF = "avif"
+    TIFF = "tiff"
+    AUTO = "auto"
+    """No format of its own: the engine picks one."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> OutputFormat | None:
+        """Also as a file's suffix: jpg, tif, in any case."""
+        short = {"jpg": "jpeg", "tif": "tiff"}
+        name = str(value).lower()
+        return next((member for member in cls if member.value == short.get(name, name)), None)
 
 
 MEDIA_TYPES: Final[dict[Format, str]] = {
@@ -42,13 +53,25 @@ MEDIA_TYPES: Final[dict[Format, str]] = {
     Format.HEIC: "image/heic",
     Format.TIFF: "image/tiff",
     Format.BMP: "image/bmp",
+    Format.ICO: "image/vnd.microsoft.icon",
 }
+
+SUFFIXES: Final[dict[OutputFormat, str]] = {
+    OutputFormat.JPEG: "jpg",
+    OutputFormat.PNG: "png",
+    OutputFormat.WEBP: "webp",
+    OutputFormat.GIF: "gif",
+    OutputFormat.AVIF: "avif",
+    OutputFormat.TIFF: "tif",
+}
+"""What file names of a format end in."""
 
 SIGNATURE_BYTES: Final = 32
 """How many of the first bytes `sniff` wants to see."""
 
 # An ISO base media file (ISO/IEC 14496-12) starts with an `ftyp` box: length, "ftyp", major brand, minor version,
-# compatible brands. AVIF is told before HEIC, since both may carry the generic brand mif1. A TIFF's `+` is BigTIFF.
+# compatible brands. AVIF is told before HEIC, since both may carry the generic brand mif1. A TIFF's `+` is BigTIFF. An
+# icon's directory: reserved 0, type 1, count, then entries whose fourth byte is reserved, too.
 _SIGNATURES: Final[tuple[tuple[Format, re.Pattern[bytes]], ...]] = (
     (Format.JPEG, re.compile(rb"\xff\xd8\xff")),
     (Format.PNG, re.compile(rb"\x89PNG\r\n\x1a\n")),
@@ -57,6 +80,7 @@ _SIGNATURES: Final[tuple[tuple[Format, re.Pattern[bytes]], ...]] = (
     (Format.AVIF, re.compile(rb".{4}ftyp(?:avif|avis|(?:mif1|msf1|miaf).{4}(?:.{4}){0,3}avi[fs])", re.DOTALL)),
     (Format.HEIC, re.compile(rb".{4}ftyp(?:hei[cxms]|hev[cxms]|mif1|msf1)", re.DOTALL)),
     (Format.TIFF, re.compile(rb"II[*+]\0|MM\0[*+]")),
+    (Format.ICO, re.compile(rb"\x00\x00\x01\x00[^\0]\x00.{3}\0", re.DOTALL)),
     (Format.BMP, re.compile(rb"BM.{4}.{4}.{4}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0", re.DOTALL)),
 )
 

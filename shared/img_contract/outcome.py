@@ -35,6 +35,7 @@ class FailureCode(StrEnum):
     TOO_MANY_PIXELS = "too_many_pixels"
     TOO_MANY_FRAMES = "too_many_frames"
     RESULT_TOO_LARGE = "result_too_large"
+    CROP_OUTSIDE = "crop_outside"
     TOO_MUCH_MEMORY = "too_much_memory"
     ATTEMPTS_EXHAUSTED = "attempts_exhausted"
     JOB_DAMAGED = "job_damaged"
@@ -49,6 +50,9 @@ class WarningCode(StrEnum):
     PROFILE_UNUSABLE = "profile_unusable"
     PARAMETER_UNUSED = "parameter_unused"
     NOT_ENLARGED = "not_enlarged"
+    CROP_CLIPPED = "crop_clipped"
+    PROFILE_DROPPED = "profile_dropped"
+    MAX_BYTES_EXCEEDED = "max_bytes_exceeded"
 
 
 class _Frozen(BaseModel):
@@ -80,17 +84,20 @@ class Output(_Frozen):
     media_type: str
     width: int = Field(ge=1, description="Pixels.")
     height: int = Field(ge=1, description="Pixels.")
+    frames: int = Field(1, ge=1)
     bytes: int = Field(ge=1)
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
 
 
 class Facts(_Frozen):
-    """What the decoder found in the upload."""
+    """What was found in the upload."""
 
     width: int = Field(description="Pixels, upright: after the EXIF orientation is applied.")
     height: int = Field(description="Pixels, upright.")
     frames: int = 1
     orientation: int = Field(1, ge=1, le=8, description="EXIF orientation of the upload; 1 is upright.")
+    dominant_color: str | None = Field(None, description="The colour that most of the result has: #rrggbb.")
+    placeholder: str | None = Field(None, description="The placeholder that was asked for: a ThumbHash in base64.")
 
 
 class Outcome(_Frozen):

@@ -2,7 +2,7 @@
 
 A job's life, and who calls what:
 
-    img-rest    begin() → Submission.write(), … → Submission.commit()       the job exists from here on
+    img-rest    begin() → Part.write(), … → Submission.commit()       the job exists from here on
     img-engine  pending() → claim() → Claim.heartbeat(), …
                     → Claim.publish()     done
                     → Claim.fail()        failed: the picture's fault, at once
@@ -22,13 +22,16 @@ What every implementation promises:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from .job import Job, Resize
+from .formats import OutputFormat
+from .job import Job
 from .outcome import Facts, Failure, JobStatus, Output, ResultWarning
+from .resize import Resize
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,7 @@ class Rendered:
     media_type: str
     width: int
     height: int
+    frames: int
     bytes: int
     sha256: str
 
@@ -53,18 +57,29 @@ class Capacity:
     """Jobs that have not ended."""
 
 
-class Submission(AbstractContextManager["Submission"], Protocol):
-    """An upload on its way in. Leaving the context without `commit` leaves nothing behind."""
+class Part(Protocol):
+    """One file of an upload, on its way in."""
 
     @property
     def received(self) -> int:
         """Bytes written so far."""
 
     def write(self, chunk: bytes) -> None:
-        """Append to the upload. Raises StoreError."""
+        """Append to the file. Raises StoreError."""
 
-    def commit(self, *, filename: str | None, head: bytes, resize: Resize) -> Job:
-        """Make it a job, durably. `head`: its first bytes, by which its format is told. Raises StoreError."""
+
+class Submission(AbstractContextManager["Submission"], Protocol):
+    """An upload on its way in. Leaving the context without `commit` leaves nothing behind."""
+
+    @property
+    def picture(self) -> Part:
+        """The picture that is to be resized."""
+
+    def watermark(self) -> Part:
+        """The picture that is to be put on it: with this call there is one. Raises StoreError."""
+
+    def commit(self, *, filename: str | None, resize: Resize, accept: tuple[OutputFormat, ...] = ()) -> Job:
+        """Make it a job, durably. Raises ValueError if a file's first bytes are no picture's; StoreError."""
 
 
 class Claim(Protocol):
@@ -83,13 +98,17 @@ class Claim(Protocol):
         """The upload, to be read only."""
 
     @property
+    def watermark(self) -> Path:
+        """The watermark, if the job has one; to be read only."""
+
+    @property
     def workspace(self) -> Path:
         """A folder for results that are being written. It exists."""
 
     def heartbeat(self) -> bool:
         """Say that the holder lives. False: the claim is void (job ended, or another engine took over)."""
 
-    def publish(self, rendered: list[Rendered], facts: Facts, warnings: tuple[ResultWarning, ...]) -> bool:
+    def publish(self, rendered: Sequence[Rendered], facts: Facts, warnings: tuple[ResultWarning, ...]) -> bool:
         """Make the results the job's, and the job done. False: another outcome stands. Raises StoreError."""
 
     def fail(self, failure: Failure, facts: Facts | None = None) -> bool:

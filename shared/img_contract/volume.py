@@ -4,6 +4,7 @@
     jobs/<xx>/<guid>/        xx: the guid's first two characters
         job.json             the message; immutable
         source               the upload; immutable
+        watermark            a second upload, if there was one; immutable
         claim.1, claim.2 …   one per attempt, created exclusively; its mtime is the heartbeat
         claim.1.ended        that attempt was given up by its holder, with the reason
         result/<n>-<name>    outputs of attempt n, published by rename
@@ -135,7 +136,8 @@ class VolumeStore:
                 # The files go first: on a full volume that makes the room for the mark. A result without its file
                 # is a deleted one already.
                 shutil.rmtree(folder / "result", ignore_errors=True)
-                (folder / "source").unlink(missing_ok=True)
+                for name in ("source", "watermark"):
+                    (folder / name).unlink(missing_ok=True)
                 if ended and _read_outcome(folder).state is not State.CANCELLED:
                     create_exclusively(folder / "deleted", b"", durable=True)
             except FileNotFoundError:

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from img_contract.job import Job, Resize
+from img_contract.job import Job
+from img_contract.resize import Resize
 from img_contract.volume import VolumeStore
 
 JPEG_HEAD = b"\xff\xd8\xff\xe0" + bytes(60)
@@ -26,7 +27,7 @@ def submit(store: VolumeStore) -> Callable[[], Job]:
 
     def submitted() -> Job:
         with store.begin() as submission:
-            submission.write(JPEG_HEAD)
-            return submission.commit(filename="photo.jpg", head=JPEG_HEAD, resize=Resize(width=8))
+            submission.picture.write(JPEG_HEAD)
+            return submission.commit(filename="photo.jpg", resize=Resize(width=8))
 
     return submitted

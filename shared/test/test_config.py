@@ -53,7 +53,7 @@ def test_all_faults_are_told_with_key_expectation_and_finding(write: Any, monkey
         "colour: expected no such key, found 'red'",
         "engine.children: expected a whole number, found 'many'",
         "http.port: expected at least 1, found 0",
-        "limits.accept.0: expected 'jpeg', 'png', 'webp', 'gif', 'avif', 'heic', 'tiff' or 'bmp', found 'jpg'",
+        "limits.accept.0: expected 'jpeg', 'png', 'webp', 'gif', 'avif', 'heic', 'tiff', 'bmp' or 'ico', found 'jpg'",
     ]
 
 

@@ -10,7 +10,8 @@ import pytest
 import zmq
 from img_contract.doorbell import Listener, MemoryDoorbell, Ringer, ZmqListener, ZmqRinger
 from img_contract.formats import Format
-from img_contract.job import Job, Resize, Source, new_job_id, now
+from img_contract.job import Job, Source, new_job_id, now
+from img_contract.resize import Resize
 
 
 def job() -> Job:

@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 from img_contract.faults import describe_fault
 from img_contract.formats import Format, sniff
-from img_contract.job import MAX_SIDE, Job, Resize
+from img_contract.job import Job
+from img_contract.resize import Resize
 from img_contract.schema import job_schema
+from img_contract.values import MAX_SIDE
 from pydantic import ValidationError
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -34,13 +36,23 @@ def test_every_way_to_write_a_colour_becomes_one(given: str, expected: str) -> N
 @pytest.mark.parametrize(
     ("parameters", "fault"),
     [
-        ({}, "expected width, height or both; found neither"),
+        ({}, "expected width, height or variants; found none of them"),
         ({"width": "0"}, "expected at least 1, found '0'"),
         ({"width": str(MAX_SIDE + 1)}, "expected at most 16384, found '16385'"),
         ({"width": "-5"}, "expected at least 1, found '-5'"),
-        ({"width": "wide"}, "expected a whole number, found 'wide'"),
-        ({"width": "1.5"}, "expected a whole number, found '1.5'"),
-        ({"width": "9" * 5000}, "expected a whole number of fewer digits"),
+        ({"width": "wide"}, "expected pixels as a whole number, or a percentage like 50%; found 'wide'"),
+        ({"width": "1.5"}, "expected pixels as a whole number, or a percentage like 50%; found '1.5'"),
+        ({"width": "1_0"}, "expected pixels as a whole number, or a percentage like 50%; found '1_0'"),
+        ({"height": "0%"}, "expected a percentage over 0% and up to 1000%, found '0%'"),
+        ({"height": "1001%"}, "expected a percentage over 0% and up to 1000%, found '1001%'"),
+        ({"width": "9000", "dpr": "2"}, "expected sides of at most 16384 pixels after they are multiplied by dpr"),
+        ({"width": "1", "dpr": "nan"}, "expected a finite number, found 'nan'"),
+        ({"width": "1", "crop": "1,2,3"}, "expected x,y,width,height in whole pixels, such as 100,50,640,480"),
+        ({"width": "1", "crop": "1,2,0,3"}, "expected a crop of at least 1 × 1, found 0 × 3"),
+        ({"width": "1", "rotate": "45"}, "expected 0, 90, 180 or 270, found 45"),
+        ({"width": "1", "format": "exe"}, "expected 'jpeg', 'png', 'webp', 'gif', 'avif', 'tiff' or 'auto', found"),
+        ({"width": "9" * 5000}, "expected pixels as a whole number, or a percentage like 50%; found '999"),
+        ({"quality": "9" * 5000, "width": "1"}, "expected a whole number of fewer digits"),
         (
             {"width": "1", "fit": "stretch"},
             "expected 'inside', 'outside', 'cover', 'contain' or 'fill', found 'stretch'",
@@ -55,6 +67,66 @@ def test_a_refused_parameter_says_what_was_expected_and_found(parameters: dict[s
     with pytest.raises(ValidationError) as raised:
         Resize.model_validate(parameters)
     assert describe_fault(dict(raised.value.errors()[0])).startswith(fault)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("320w", {"320w": {"width": 320}}),
+        ("200h", {"200h": {"height": 200}}),
+        ("320w, 640w", {"320w": {"width": 320}, "640w": {"width": 640}}),
+        ("1280w.webp", {"1280w.webp": {"width": 1280, "format": "webp"}}),
+        ("320w.jpg", {"320w.jpg": {"width": 320, "format": "jpeg"}}),
+        ("thumb:200x100:cover", {"thumb": {"width": 200, "height": 100, "fit": "cover"}}),
+        (
+            "Hero_1-a:20x10:cover:smart.avif",
+            {"Hero_1-a": {"width": 20, "height": 10, "fit": "cover", "gravity": "smart", "format": "avif"}},
+        ),
+    ],
+)
+def test_variants_are_read_by_their_grammar(text: str, expected: dict[str, Any]) -> None:
+    variants = Resize.model_validate({"variants": text}).variants
+    assert variants is not None
+    assert {one.name: one.model_dump(exclude_none=True, exclude={"name"}) for one in variants} == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        (",", "expected variants such as 320w, 1280w.webp or thumb:200x200:cover; found ''"),
+        ("320", "expected variants such as"),
+        ("../etc:320w", "expected variants such as"),
+        ("a/b:320w", "expected variants such as"),
+        ("1st:320w", "expected variants such as"),
+        ("0w", "expected sides from 1 to 16384 in a variant, found '0w'"),
+        ("16385w", "expected sides from 1 to 16384 in a variant"),
+        ("t:2x2:stretch", "expected one of inside, outside, cover, contain, fill as the fit of a variant"),
+        ("2x2:cover:up", "expected one of center, north"),
+        ("2w.exe", "expected one of jpeg, png"),
+        ("2w,2w", "expected each variant once, found several named 2w"),
+        ("a:2w,a:3w", "expected each variant once, found several named a"),
+        (",".join(f"{side}w" for side in range(1, 18)), "expected at most 16 variants, found 17"),
+        ("9" * 5000, "expected variants such as"),
+    ],
+)
+def test_a_refused_variant_says_why(text: str, fault: str) -> None:
+    with pytest.raises(ValidationError) as raised:
+        Resize.model_validate({"variants": text})
+    assert [error["loc"] for error in raised.value.errors()] == [("variants",)]
+    assert describe_fault(dict(raised.value.errors()[0])).startswith(fault)
+
+
+def test_what_is_parsed_from_text_comes_through_the_message_unchanged() -> None:
+    ask = Resize.model_validate({"width": "33.3%", "crop": "1,2,3,4", "variants": "a:5w.webp,20x10:cover:smart"})
+    assert Resize.model_validate_json(ask.model_dump_json()) == ask
+
+
+def test_a_format_may_be_written_as_a_suffix() -> None:
+    assert [Resize.model_validate({"width": 1, "format": name}).format for name in ("jpg", "JPEG", "tif")] == [
+        "jpeg",
+        "jpeg",
+        "tiff",
+    ]
 
 
 def test_the_published_schema_is_the_models() -> None:
@@ -82,6 +154,8 @@ def test_the_message_in_the_docs_is_a_job() -> None:
         (b"MM\0*\0\0\0\x08", Format.TIFF),
         (b"II+\0\x08\0\0\0", Format.TIFF),
         (b"BM\x36\0\0\0\0\0\0\0\x36\0\0\0\x28\0\0\0", Format.BMP),
+        (b"\0\0\1\0\2\0\x10\x10\0\0\1\0\x20\0", Format.ICO),
+        (b"\0\0\2\0\2\0\x10\x10\0\0\1\0\x20\0", None),
         (b"", None),
         (b"\xff\xd8", None),
         (b"RIFF\x24\0\0\0WAVEfmt ", None),

@@ -9,8 +9,9 @@ from collections.abc import Callable
 
 import pytest
 from img_contract.errors import JobDeleted, JobNotDone, UnknownJob
-from img_contract.job import Job, Resize, new_job_id
+from img_contract.job import Job, new_job_id
 from img_contract.outcome import Facts, Failure, FailureCode, State
+from img_contract.resize import Resize
 from img_contract.store import Claim, JobStore, Rendered
 
 Submit = Callable[[], Job]
@@ -22,7 +23,7 @@ def publish(claim: Claim, content: bytes = b"pixels") -> bool:
     path = claim.workspace / f".{claim.attempt}.part"
     path.write_bytes(content)
     sha256 = hashlib.sha256(content).hexdigest()
-    rendered = Rendered(path, "image.jpg", "image/jpeg", 8, 6, len(content), sha256)
+    rendered = Rendered(path, "image.jpg", "image/jpeg", 8, 6, 1, len(content), sha256)
     return claim.publish([rendered], Facts(width=80, height=60), ())
 
 
@@ -53,7 +54,7 @@ def test_a_submitted_job_is_queued_and_pending_with_all_that_was_asked(store: Jo
 
 def test_an_upload_that_is_not_committed_leaves_nothing(store: JobStore) -> None:
     with store.begin() as submission:
-        submission.write(b"half of it")
+        submission.picture.write(b"half of it")
     assert store.pending() == []
     assert store.capacity().pending == 0
 
@@ -250,7 +251,7 @@ def test_engines_that_announce_themselves_are_alive_until_they_withdraw(store: J
 def test_resize_is_read_back_as_it_was_asked(store: JobStore) -> None:
     ask = Resize.model_validate({"width": "20", "fit": "cover", "background": "f80", "enlarge": "true"})
     with store.begin() as submission:
-        submission.write(b"\x89PNG\r\n\x1a\n")
-        job = submission.commit(filename=None, head=b"\x89PNG\r\n\x1a\n", resize=ask)
+        submission.picture.write(b"\x89PNG\r\n\x1a\n")
+        job = submission.commit(filename=None, resize=ask)
     assert store.status(job.id).job.resize == ask
     assert ask.background == "#ff8800ff"

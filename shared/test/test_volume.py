@@ -66,10 +66,10 @@ def test_an_ended_job_expires_whole(store: VolumeStore, submit: Submit) -> None:
 def test_a_broken_submission_is_cleared_after_an_hour_but_a_slow_one_is_not(store: VolumeStore) -> None:
     broken, slow = store.begin(), store.begin()
     for submission in (broken, slow):
-        submission.write(b"half")
+        submission.picture.write(b"half")
         age(submission._folder / "source", LEFTOVER_SECONDS + 1)
         age(submission._folder, LEFTOVER_SECONDS + 1)
-    slow.write(b"another byte")
+    slow.picture.write(b"another byte")
     upkeep(store)
     assert [path.name for path in (store.root / "incoming").iterdir()] == [slow._folder.name]
     for submission in (broken, slow):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import io
-from typing import Final
+from dataclasses import replace
+from functools import lru_cache
+from typing import Final, cast
 
-from img_contract.job import Resize
+from img_contract.choices import Profile
 from img_contract.outcome import WarningCode
-from PIL import Image, ImageCms
+from img_contract.resize import Resize
+from PIL import Image, ImageChops, ImageCms
 
 from img_engine.picture import Picture
 
@@ -16,41 +19,95 @@ _SRGB: Final = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
 _MODE_OF_SPACE: Final = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}
 """The Pillow mode of pixels that an ICC profile of this colour space describes."""
 
+_UNSEEN: Final = 1
+"""A profile that changes no colour by more than this is sRGB in other words."""
 
-def to_srgb(picture: Picture, _: Resize) -> Picture:
+
+def to_srgb(picture: Picture, ask: Resize) -> Picture:
     """Convert by the embedded ICC profile (perceptual, black point compensation). CMYK may come in, never goes out."""
-    image = picture.image
-    if picture.profile:
-        try:
-            return picture.having(_converted(image, picture.profile))
-        except (ImageCms.PyCMSError, OSError, ValueError) as error:
+    image, icc = picture.image, picture.profile
+    if icc is None:
+        return picture.having(image.convert("RGB")) if image.mode == "CMYK" else picture
+    try:
+        if ask.profile is Profile.KEEP:
+            if _can_keep(picture, ask):
+                return picture
             picture = picture.warned(
-                WarningCode.PROFILE_UNUSABLE, f"the embedded colour profile cannot be used, sRGB is assumed: {error}"
+                WarningCode.PROFILE_DROPPED,
+                f"{picture.encoder.format} cannot hold the picture's colours as they are; they were converted to sRGB",
             )
-    return picture.having(image.convert("RGB")) if image.mode == "CMYK" else picture
+        return replace(picture, image=_converted(image, icc), profile=None)
+    except (ImageCms.PyCMSError, OSError, ValueError) as error:
+        picture = picture.warned(
+            WarningCode.PROFILE_UNUSABLE, f"the embedded colour profile cannot be used, sRGB is assumed: {error}"
+        )
+    return replace(picture, image=image.convert("RGB") if image.mode == "CMYK" else image, profile=None)
+
+
+def _can_keep(picture: Picture, ask: Resize) -> bool:
+    """Whether the result's pixels will be of the kind that the profile is for, in a format that can hold it."""
+    if picture.profile is None or not picture.encoder.profile:
+        return False
+    mode = picture.image.mode.removesuffix("A")
+    coloured_later = picture.plan.scaled != picture.plan.canvas or picture.stamp is not None
+    return (
+        _space(picture.profile) == mode
+        and mode in picture.encoder.modes
+        and not (mode == "L" and coloured_later)
+        and not (mode == "RGB" and ask.grayscale)
+    )
 
 
 def _converted(image: Image.Image, icc: bytes) -> Image.Image:
-    profile = ImageCms.ImageCmsProfile(io.BytesIO(icc))
-    space = str(profile.profile.xcolor_space).strip()
-    mode = _MODE_OF_SPACE.get(space)
-    coloured = image.convert("RGB") if image.mode == "RGBA" else image
-    if mode == "RGB" and coloured.mode == "L":
-        coloured = coloured.convert("RGB")
-    if mode == "L" and coloured.mode == "RGB":
-        coloured = coloured.convert("L")
-    if coloured.mode != mode:
-        raise ValueError(f"it is for {space or 'an unknown colour space'}, the picture is {image.mode}")
-    converted = ImageCms.profileToProfile(
-        coloured,
-        profile,
-        _SRGB,
-        renderingIntent=ImageCms.Intent.PERCEPTUAL,
-        outputMode="RGB",
-        flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
-    )
-    if converted is None:
-        raise ValueError("the transformation gave no picture")
-    if image.mode == "RGBA":
+    """L, RGB, RGBA or CMYK to the same in sRGB, CMYK to RGB."""
+    mode = _space(icc)
+    coloured = image
+    if mode == "RGB" and image.mode == "L":
+        coloured = image.convert("RGB")
+    if mode == "L" and image.mode in ("RGB", "RGBA"):
+        coloured = image.convert("L")
+    if coloured.mode.removesuffix("A") != mode:
+        raise ValueError(f"it is for {mode} pictures, this one is {image.mode}")
+    transform = _transform(icc, coloured.mode)
+    if transform is None:
+        return image
+    converted = transform.apply(coloured)
+    if image.mode == "RGBA" and converted.mode != "RGBA":
         converted.putalpha(image.getchannel("A"))
     return converted.convert("L") if image.mode == "L" else converted
+
+
+@lru_cache(maxsize=8)
+def _space(icc: bytes) -> str:
+    """The Pillow mode that a profile is for."""
+    space = str(ImageCms.ImageCmsProfile(io.BytesIO(icc)).profile.xcolor_space).strip()
+    if space not in _MODE_OF_SPACE:
+        raise ValueError(f"it is for {space or 'an unknown colour space'}")
+    return _MODE_OF_SPACE[space]
+
+
+@lru_cache(maxsize=8)
+def _transform(icc: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
+    """The way from a profile to sRGB for pixels of that mode; None if there is no difference to be seen."""
+    transform = ImageCms.buildTransform(
+        ImageCms.ImageCmsProfile(io.BytesIO(icc)),
+        _SRGB,
+        mode,
+        "RGBA" if mode == "RGBA" else "RGB",
+        renderingIntent=ImageCms.Intent.PERCEPTUAL,
+        flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
+    )
+    if mode == "CMYK":
+        return transform
+    swatches = _swatches().convert(mode)
+    changes = ImageChops.difference(transform.apply(swatches).convert("RGB"), swatches.convert("RGB")).convert("HSV")
+    _, largest = cast("tuple[int, int]", changes.getchannel("V").getextrema())
+    return transform if largest > _UNSEEN else None
+
+
+@lru_cache(maxsize=1)
+def _swatches() -> Image.Image:
+    """16 × 16 × 16 colours from all over the cube."""
+    levels = [17 * level for level in range(16)]
+    colours = bytes(channel for red in levels for green in levels for blue in levels for channel in (red, green, blue))
+    return Image.frombytes("RGB", (64, 64), colours)

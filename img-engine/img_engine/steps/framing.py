@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from img_contract.job import Resize
+from img_contract.choices import Gravity
 from img_contract.outcome import WarningCode
+from img_contract.resize import Resize
 from PIL import Image
 
+from img_engine.attention import most_interesting
 from img_engine.geometry import offset
 from img_engine.picture import OPAQUE, Picture, rgba
 
@@ -18,8 +20,15 @@ def crop(picture: Picture, ask: Resize) -> Picture:
     canvas = min(width, picture.plan.canvas[0]), min(height, picture.plan.canvas[1])
     if canvas == (width, height):
         return picture
-    left, top = offset(canvas, (width, height), ask.gravity)
-    return picture.having(picture.image.crop((left, top, left + canvas[0], top + canvas[1])))
+    left, top = picture.cut or _place(picture.image, canvas, ask.gravity)
+    cut = picture.image.crop((left, top, left + canvas[0], top + canvas[1]))
+    return replace(picture, image=cut, cut=(left, top))
+
+
+def _place(image: Image.Image, canvas: tuple[int, int], gravity: Gravity) -> tuple[int, int]:
+    if gravity is Gravity.SMART:
+        return most_interesting(image, canvas)
+    return offset(canvas, image.size, gravity)
 
 
 def pad(picture: Picture, ask: Resize) -> Picture:
@@ -50,6 +59,6 @@ def flatten(picture: Picture, ask: Resize) -> Picture:
     if ask.background is None and not picture.padded:
         picture = picture.warned(
             WarningCode.ALPHA_FLATTENED,
-            f"{picture.encoder.pillow.lower()} holds no transparency; transparent parts were put on white",
+            f"{picture.encoder.format} holds no transparency; transparent parts were put on white",
         )
     return picture.having(flat if picture.encoder.alpha else flat.convert("RGB"))

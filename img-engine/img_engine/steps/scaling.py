@@ -2,41 +2,37 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
-from cykooz_resizer import FilterType, ResizeAlg, ResizeOptions, Resizer
-from img_contract.job import Resize
+from cykooz_resizer import CropBox, FilterType, ResizeAlg, ResizeOptions, Resizer
+from img_contract.resize import Resize
 from PIL import Image
 
+from img_engine.orientation import TRANSPOSES, UPRIGHT
 from img_engine.picture import Picture
 
-_LANCZOS: Final = ResizeOptions(resize_alg=ResizeAlg.convolution(FilterType.lanczos3))
+_LANCZOS: Final = ResizeAlg.convolution(FilterType.lanczos3)
 _RESIZER: Final = Resizer()
-
-_TURNS: Final = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-"""What turns a picture of that EXIF orientation upright (EXIF 2.32, tag 0x0112)."""
+"""One for all pictures of a child: it keeps its buffers."""
 
 
 def scale(picture: Picture, _: Resize) -> Picture:
-    """Resample with Lanczos, alpha premultiplied, to the planned size. L, RGB, RGBA or CMYK in, the same out."""
-    width, height = picture.plan.scaled
-    size = (height, width) if picture.sideways else (width, height)
-    if picture.image.size == size:
-        return picture
-    scaled = Image.new(picture.image.mode, size)
-    _RESIZER.resize_pil(picture.image, scaled, _LANCZOS)
-    return picture.having(scaled)
+    """Resample the region with Lanczos, alpha premultiplied, to the planned size. L, RGB, RGBA or CMYK, as it came."""
+    image, size, region = picture.image, picture.stored_size, picture.region
+    left, top, right, bottom = region
+    if int(right - left) == size[0] and int(bottom - top) == size[1] and not any(side % 1 for side in region):
+        scaled = image if size == image.size else image.crop((int(left), int(top), int(right), int(bottom)))
+    else:
+        box = CropBox(left, top, right - left, bottom - top)
+        scaled = Image.new(image.mode, size)
+        _RESIZER.resize_pil(image, scaled, ResizeOptions(resize_alg=_LANCZOS, crop_box=box))
+    return replace(picture, image=scaled, region=(0, 0, *size))
 
 
 def turn_upright(picture: Picture, _: Resize) -> Picture:
-    """Apply the EXIF orientation; the tag itself is not written to the result."""
-    turn = _TURNS.get(picture.orientation)
-    return picture if turn is None else picture.having(picture.image.transpose(turn))
+    """Apply the EXIF orientation and the turns that were asked for; no tag is written to the result."""
+    operation = TRANSPOSES.get(picture.orientation)
+    if operation is None:
+        return picture
+    return replace(picture, image=picture.image.transpose(operation), orientation=UPRIGHT)

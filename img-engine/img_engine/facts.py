@@ -1,0 +1,52 @@
+"""What a status tells of a picture beside its file: its dominant colour, and a placeholder to show meanwhile."""
+
+from __future__ import annotations
+
+import base64
+from typing import Final
+
+from img_contract.choices import Placeholder
+from img_contract.outcome import Facts
+from img_contract.resize import Resize
+from PIL import Image
+from thash import rgba_to_thumb_hash
+
+_THUMBHASH_SIDE: Final = 100
+"""Pixels of the longer side that ThumbHash is made of, at most (https://evanw.github.io/thumbhash/)."""
+
+_LOOK_AT: Final = 24
+"""Pixels of the sides of what the dominant colour is counted in."""
+
+_COLOURS: Final = 6
+_HALF: Final = 128
+
+
+def with_look(facts: Facts, image: Image.Image, ask: Resize) -> Facts:
+    """The facts with what a picture (L, RGB or RGBA in sRGB) looks like."""
+    more = {"dominant_color": dominant_colour(image)}
+    if ask.placeholder is Placeholder.THUMBHASH:
+        more["placeholder"] = thumbhash(image)
+    return facts.model_copy(update=more)
+
+
+def dominant_colour(image: Image.Image) -> str | None:
+    """The colour that most of what is visible has, as #rrggbb; None if nothing is visible."""
+    small = image.resize((_LOOK_AT, _LOOK_AT), Image.Resampling.NEAREST)
+    if small.mode == "RGBA":
+        pixels = small.tobytes()
+        seen = b"".join(pixels[at : at + 3] for at in range(0, len(pixels), 4) if pixels[at + 3] >= _HALF)
+        if not seen:
+            return None
+        small = Image.frombytes("RGB", (len(seen) // 3, 1), seen)
+    few = small.convert("RGB").quantize(_COLOURS, Image.Quantize.MEDIANCUT)
+    counts = few.histogram()
+    index = counts.index(max(counts))
+    red, green, blue = (few.getpalette() or [])[3 * index : 3 * index + 3]
+    return f"#{red:02x}{green:02x}{blue:02x}"
+
+
+def thumbhash(image: Image.Image) -> str:
+    """The picture's ThumbHash in base64: 25 bytes or so that give a blurred picture with its shape and transparency."""
+    small = image.convert("RGBA")
+    small.thumbnail((_THUMBHASH_SIDE, _THUMBHASH_SIDE))
+    return base64.b64encode(bytes(rgba_to_thumb_hash(*small.size, small.tobytes()))).decode()

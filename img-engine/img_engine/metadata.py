@@ -1,0 +1,95 @@
+"""What is kept of the upload's EXIF and XMP, and how each format is told to write it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any, Final
+
+from img_contract.choices import Metadata
+from img_contract.formats import OutputFormat
+from img_contract.resize import Resize
+from PIL import ExifTags, Image
+from PIL.PngImagePlugin import PngInfo
+
+from .formats import Encoder
+
+_SEGMENT_BYTES: Final = 65_533 - len(b"http://ns.adobe.com/xap/1.0/\0")
+"""What a JPEG's segment holds beside its longest name; longer EXIF or XMP cannot be written."""
+
+_OF_THE_FILE: Final = (
+    *range(0x00FE, 0x0107),  # sizes, bits, compression and photometric interpretation of the pixels
+    *range(0x0111, 0x011A),  # strips, and the orientation, which is applied
+    0x011C,  # planar configuration
+    0x013D,  # predictor
+    *range(0x0140, 0x0160),  # palettes, tiles, sub-files, inks, extra samples
+    0x0200,
+    0x0201,  # JPEG tables and the thumbnail
+    0x0202,
+    0x02BC,  # XMP, which is kept beside EXIF
+    0x8773,  # the ICC profile, which is applied
+)
+"""TIFF tags that describe how the old file was stored; they would be false in the new one."""
+
+_OF_THE_AUTHOR: Final = (ExifTags.Base.Artist, ExifTags.Base.Copyright)
+
+_XMP_ORIENTATION: Final = re.compile(rb'(tiff:Orientation(?:="|>))[0-9]')
+
+
+@dataclass(frozen=True)
+class KeptMetadata:
+    """What was read from the upload, to be written to the results."""
+
+    exif: bytes = b""
+    xmp: bytes = b""
+
+
+def read_metadata(image: Image.Image, ask: Resize) -> KeptMetadata:
+    """The upload's EXIF and XMP, upright now; nothing unless it is to be kept, or if it cannot be read."""
+    if ask.metadata is Metadata.STRIP:
+        return KeptMetadata()
+    try:
+        exif = image.getexif()
+        if ask.metadata is Metadata.COPYRIGHT:
+            return KeptMetadata(_only(exif, _OF_THE_AUTHOR))
+        for tag in _OF_THE_FILE:
+            exif.pop(tag, None)
+        if ExifTags.IFD.Exif in exif:
+            details = exif.get_ifd(ExifTags.IFD.Exif)
+            for tag in (ExifTags.Base.ExifImageWidth, ExifTags.Base.ExifImageHeight):
+                details.pop(tag, None)
+        written = exif.tobytes() if len(exif) else b""
+    except Exception:  # noqa: BLE001  EXIF that cannot be read cannot be kept; the picture itself may be whole
+        written = b""
+    if ask.metadata is Metadata.COPYRIGHT:
+        return KeptMetadata()
+    xmp = image.info.get("xmp", b"")
+    xmp = xmp.encode() if isinstance(xmp, str) else bytes(xmp)
+    return KeptMetadata(written, _XMP_ORIENTATION.sub(rb"\g<1>1", xmp))
+
+
+def metadata_options(encoder: Encoder, kept: KeptMetadata) -> tuple[dict[str, Any], list[str]]:
+    """Save options that write the metadata, and the names of what the format cannot hold."""
+    options: dict[str, Any] = {}
+    lost = []
+    most = {OutputFormat.JPEG: _SEGMENT_BYTES, OutputFormat.GIF: 0}.get(encoder.format, len(kept.exif) + len(kept.xmp))
+    if len(kept.exif) > most:
+        lost.append("EXIF")
+    elif kept.exif:
+        options["exif"] = kept.exif
+    if len(kept.xmp) > most:
+        lost.append("XMP")
+    elif kept.xmp and encoder.format is OutputFormat.PNG:
+        options["pnginfo"] = PngInfo()
+        options["pnginfo"].add_itxt("XML:com.adobe.xmp", kept.xmp.decode(errors="replace"))
+    elif kept.xmp:
+        options["xmp"] = kept.xmp
+    return options, lost
+
+
+def _only(exif: Image.Exif, tags: tuple[int, ...]) -> bytes:
+    chosen = Image.Exif()
+    for tag in tags:
+        if exif.get(tag):
+            chosen[tag] = exif[tag]
+    return chosen.tobytes() if len(chosen) else b""

@@ -1,0 +1,36 @@
+"""The watermark: a second upload, read as small as the results need it."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from img_contract.formats import Format, OutputFormat
+from img_contract.outcome import Failure
+from img_contract.resize import Resize
+from PIL import Image
+
+from .errors import PictureRefused
+from .opening import open_picture, picture_faults
+from .picture import Upload
+from .pipeline import load, process
+
+
+def read_stamp(path: Path, kind: Format, upload: Upload) -> Image.Image:
+    """RGBA in sRGB, upright, no larger than the largest result needs it. Raises PictureRefused with words for it."""
+    needed = [
+        math.ceil(max(result.plan.canvas[axis] * result.ask.watermark_scale for result in upload.results))
+        for axis in (0, 1)
+    ]
+    ask = Resize(width=needed[0], height=needed[1], format=OutputFormat.PNG)
+    try:
+        with open(path, "rb") as file:
+            mark = open_picture(file, kind, upload.limits)
+            with picture_faults("decoded"):
+                return process(load(mark, ask))[0].frames[0].convert("RGBA")
+    except PictureRefused as refused:
+        failure = refused.failure
+        refused.failure = Failure(
+            code=failure.code, detail=f"the watermark: {failure.detail}", limit=failure.limit, actual=failure.actual
+        )
+        raise

@@ -1,0 +1,83 @@
+"""The choices that parameters offer, in the field's own words."""
+
+from __future__ import annotations
+
+from enum import IntEnum, StrEnum
+
+
+class Fit(StrEnum):
+    """How a picture is brought to `width` × `height`. The names are sharp's."""
+
+    INSIDE = "inside"
+    OUTSIDE = "outside"
+    COVER = "cover"
+    CONTAIN = "contain"
+    FILL = "fill"
+
+
+class Gravity(StrEnum):
+    """Which part of the picture `cover` keeps, and where `contain` puts the picture."""
+
+    CENTER = "center"
+    NORTH = "north"
+    NORTHEAST = "northeast"
+    EAST = "east"
+    SOUTHEAST = "southeast"
+    SOUTH = "south"
+    SOUTHWEST = "southwest"
+    WEST = "west"
+    NORTHWEST = "northwest"
+    SMART = "smart"
+    """The part that draws the eye; the center where nothing is cut."""
+
+
+class Position(StrEnum):
+    """Where a watermark lies: gravity's nine."""
+
+    CENTER = "center"
+    NORTH = "north"
+    NORTHEAST = "northeast"
+    EAST = "east"
+    SOUTHEAST = "southeast"
+    SOUTH = "south"
+    SOUTHWEST = "southwest"
+    WEST = "west"
+    NORTHWEST = "northwest"
+
+
+class Turn(IntEnum):
+    """A rotation, clockwise in degrees: those that lose nothing."""
+
+    NONE = 0
+    QUARTER = 90
+    HALF = 180
+    THREE_QUARTERS = 270
+
+
+class Subsampling(StrEnum):
+    """How far a lossy result reduces colour against brightness."""
+
+    FULL = "4:4:4"
+    HALF = "4:2:2"
+    QUARTER = "4:2:0"
+
+
+class Metadata(StrEnum):
+    """What becomes of EXIF (GPS and all) and XMP."""
+
+    STRIP = "strip"
+    COPYRIGHT = "copyright"
+    KEEP = "keep"
+
+
+class Profile(StrEnum):
+    """What becomes of an embedded colour profile."""
+
+    SRGB = "srgb"
+    KEEP = "keep"
+
+
+class Placeholder(StrEnum):
+    """What to show until the picture is there."""
+
+    THUMBHASH = "thumbhash"
