@@ -3,6 +3,7 @@
 # make lint    style, types, who may import whom
 # make e2e     the whole over containers, and in a browser (needs Docker, docker-compose and Chromium)
 # make load    1,000 uploads from 16 clients, with what they cost
+# make bench   speed and fidelity against sharp and pyvips, written to docs/benchmarks.md (needs npm; ROUNDS=n for longer)
 # make schema  write docs/job.schema.json anew
 
 SHELL := /bin/bash
@@ -12,7 +13,9 @@ BIN := $(VENV)/bin
 PACKAGES := shared img-rest img-engine
 SOURCES := $(addsuffix /pyproject.toml,$(PACKAGES)) constraints.txt
 
-.PHONY: run test lint e2e load schema clean
+.PHONY: run test lint e2e load bench schema clean
+
+ROUNDS ?= 9
 
 run: $(VENV)/product
 	@./run $(BIN)
@@ -23,7 +26,7 @@ test: $(VENV)/tools
 lint: $(VENV)/tools
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy $(addsuffix /img_*,$(PACKAGES)) test
+	$(BIN)/mypy $(addsuffix /img_*,$(PACKAGES)) test bench
 	$(BIN)/lint-imports
 
 e2e: $(VENV)/tools
@@ -32,11 +35,21 @@ e2e: $(VENV)/tools
 load: $(VENV)/tools
 	$(BIN)/python test/load.py
 
+bench: $(VENV)/tools bench/.venv/ready bench/node_modules/ready
+	$(BIN)/python bench/bench.py --rounds $(ROUNDS)
+
+# What only the benchmark needs; without it, those contenders are left out of the report.
+bench/.venv/ready: bench/requirements.txt
+	-$(PYTHON) -m venv bench/.venv && bench/.venv/bin/pip install --quiet --disable-pip-version-check -r $< && touch $@
+
+bench/node_modules/ready: bench/package.json
+	-npm install --prefix bench --no-audit --no-fund --loglevel error && touch $@
+
 schema: $(VENV)/product
 	$(BIN)/python -m img_contract.schema > docs/job.schema.json
 
 clean:
-	rm -rf $(VENV) var
+	rm -rf $(VENV) var bench/.venv bench/.work bench/node_modules
 
 $(VENV)/product: $(SOURCES)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -14,7 +14,7 @@ from .metadata import KeptMetadata, metadata_options
 from .palette import to_palette, to_translucent_palette, translucent
 from .picture import Upload
 from .pipeline import Made
-from .png import compression
+from .png_writing import compression
 
 _BEST: Final = 100
 

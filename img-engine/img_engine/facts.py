@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from typing import Final
 
+import numpy as np
 from img_contract.choices import Placeholder
 from img_contract.outcome import Facts
 from img_contract.resize import Resize
@@ -14,10 +15,9 @@ from thash import rgba_to_thumb_hash
 _THUMBHASH_SIDE: Final = 100
 """Pixels of the longer side that ThumbHash is made of, at most (https://evanw.github.io/thumbhash/)."""
 
-_LOOK_AT: Final = 24
+_LOOK_AT: Final = 16
 """Pixels of the sides of what the dominant colour is counted in."""
 
-_COLOURS: Final = 6
 _HALF: Final = 128
 
 
@@ -30,18 +30,17 @@ def with_look(facts: Facts, image: Image.Image, ask: Resize) -> Facts:
 
 
 def dominant_colour(image: Image.Image) -> str | None:
-    """The colour that most of what is visible has, as #rrggbb; None if nothing is visible."""
-    small = image.resize((_LOOK_AT, _LOOK_AT), Image.Resampling.NEAREST)
-    if small.mode == "RGBA":
-        pixels = small.tobytes()
-        seen = b"".join(pixels[at : at + 3] for at in range(0, len(pixels), 4) if pixels[at + 3] >= _HALF)
-        if not seen:
-            return None
-        small = Image.frombytes("RGB", (len(seen) // 3, 1), seen)
-    few = small.convert("RGB").quantize(_COLOURS, Image.Quantize.MEDIANCUT)
-    counts = few.histogram()
-    index = counts.index(max(counts))
-    red, green, blue = (few.getpalette() or [])[3 * index : 3 * index + 3]
+    """The colour that most of what is visible has, as #rrggbb; None if nothing is visible.
+
+    Counted in eight levels a channel; the mean of what is on the most frequent one.
+    """
+    small = image.resize((_LOOK_AT, _LOOK_AT), Image.Resampling.NEAREST).convert("RGBA")
+    pixels = np.asarray(small).reshape(-1, 4)
+    pixels = pixels[pixels[:, 3] >= _HALF, :3].astype(np.uint16)
+    if not len(pixels):
+        return None
+    levels = (pixels >> 5) @ np.array([64, 8, 1], dtype=np.uint16)
+    red, green, blue = pixels[levels == np.bincount(levels).argmax()].mean(axis=0).astype(int)
     return f"#{red:02x}{green:02x}{blue:02x}"
 
 

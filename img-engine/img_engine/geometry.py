@@ -77,6 +77,8 @@ def _wished(side: int | str | None, own: int, dpr: float) -> int | None:
     """A side in whole pixels, rounded half up, at least 1."""
     if side is None:
         return None
+    if isinstance(side, int) and dpr == 1:
+        return side
     exact = side_in_pixels(side, own) * Fraction(repr(dpr))
     return max(1, int(exact + Fraction(1, 2)))
 

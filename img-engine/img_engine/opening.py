@@ -16,6 +16,7 @@ from .errors import PictureRefused
 from .formats import DECODERS
 from .orientation import UPRIGHT, as_seen
 from .picture import PictureLimits, Upload
+from .png_reading import metadata_comes_late
 
 _MEGA: Final = 1_000_000
 
@@ -62,7 +63,10 @@ def open_picture(file: BinaryIO, source: Format, limits: PictureLimits) -> Uploa
     with picture_faults("decoded"):
         if source is Format.WEBP:
             check_pixels(_webp_canvas(file), limits, "the picture")  # libwebp allocates it when it is opened
+        late = source is Format.PNG and metadata_comes_late(file)
         image = Image.open(file, formats=DECODERS[source])
+        if source is Format.PNG and not late:
+            image.info.setdefault("exif", b"")  # or Pillow would decode the whole picture to look behind it
         stored = image.size
         check_pixels(stored, limits, "the picture")
         frames, first = _count_frames(image, source, limits.frames)
@@ -71,6 +75,7 @@ def open_picture(file: BinaryIO, source: Format, limits: PictureLimits) -> Uploa
     width, height = as_seen(stored, todo)
     facts = Facts(width=width, height=height, frames=frames, orientation=found)
     return Upload(
+        file=file,
         image=image,
         format=source,
         facts=facts,

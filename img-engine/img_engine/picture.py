@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import BinaryIO, Final
 
 from img_contract.formats import Format, OutputFormat
 from img_contract.outcome import Facts, ResultWarning, WarningCode
@@ -50,6 +50,7 @@ class Result:
 class Upload:
     """A picture file whose header was read and judged. Steps that load it return it changed, and decode it last."""
 
+    file: BinaryIO
     image: Image.Image
     """As Pillow opened it: not decoded, unless a step had to look at its pixels."""
     format: Format

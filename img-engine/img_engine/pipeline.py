@@ -138,9 +138,10 @@ def _begin(one: Made, upload: Upload, sources: list[tuple[Image.Image, Region]],
 
 
 def _region(upload: Upload, decoded: tuple[int, int]) -> Region:
-    """Where the region lies in a picture that was perhaps decoded smaller than it is stored (JPEG: 1/2, 1/4, 1/8)."""
-    if upload.region == (0, 0, *upload.stored):
-        return (0, 0, *decoded)
+    """Where the region lies in a picture that was perhaps decoded smaller than it is stored (JPEG: 1/2, 1/4, 1/8).
+
+    To a fraction of a pixel: a side of 2725 decoded at 1/2 has 1363 pixels, of which 1362.5 are picture.
+    """
     by = next(by for by in (1, 2, 4, 8) if tuple(-(-side // by) for side in upload.stored) == decoded)
     left, top, right, bottom = (side / by for side in upload.region)
     return left, top, min(right, decoded[0]), min(bottom, decoded[1])

@@ -35,17 +35,19 @@ def plan_results(upload: Upload, ask: Resize) -> Upload:
 
 
 def shrink_on_load(upload: Upload, _: Resize) -> Upload:
-    """Let libjpeg decode at 1/2, 1/4 or 1/8 where that is still larger than needed. No effect on other formats.
+    """Let libjpeg decode at 1/2, 1/4 or 1/8 where the filter still has enough to do. No effect on other formats.
 
-    Larger, not as large: where a factor would hit the size exactly, the next smaller one is taken, so that the filter
-    decides the look (sharp's rule).
+    sharp's rule: the largest factor, halved if it is the whole part of what is to be shrunk by: else next to nothing
+    would be left to the filter.
     """
     left, top, right, bottom = upload.region
     sizes = [as_seen(result.plan.scaled, upload.orientation) for result in upload.results]
-    # The whole picture at the scale that the region is needed in, rounded up.
-    width = max(-(-upload.stored[0] * width // (right - left)) for width, _ in sizes)
-    height = max(-(-upload.stored[1] * height // (bottom - top)) for _, height in sizes)
-    upload.image.draft(None, (width + 1, height + 1))
+    shrink = min(min((right - left) / width, (bottom - top) / height) for width, height in sizes)
+    factor = next((by for by in (8, 4, 2) if by <= shrink), 1)
+    if factor == int(shrink):
+        factor = max(1, factor // 2)
+    width, height = upload.stored
+    upload.image.draft(None, (width // factor, height // factor))
     return upload
 
 

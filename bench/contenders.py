@@ -1,0 +1,97 @@
+"""The contenders' processes: started once, told what to do line by line, pinned to a core where that is asked."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+import ours
+
+HERE: Final = Path(__file__).resolve().parent
+EXTRA_PYTHON: Final = HERE / ".venv" / "bin" / "python"
+"""The Python that has what only the benchmark needs."""
+
+NAMES: Final = ("ours", "sharp", "pyvips")
+
+
+class WorkerFailedError(Exception):
+    """A contender cannot do what it was told; the text says why."""
+
+
+class Worker:
+    """One process of a contender."""
+
+    def __init__(self, name: str, work: Path, core: int | None, *, all_cores: bool = False) -> None:
+        self.name = name
+        environment = os.environ | (ours.child_environment() if name == "ours" else {})
+        if not all_cores:
+            environment |= {"VIPS_CONCURRENCY": "1"}
+        self._process = subprocess.Popen(
+            _command(name, work, all_cores=all_cores),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=environment,
+            text=True,
+        )
+        if core is not None:
+            os.sched_setaffinity(self._process.pid, {core})
+
+    def tell(self, do: str, **what: Any) -> None:
+        """Send a line, and do not wait."""
+        assert self._process.stdin
+        self._process.stdin.write(json.dumps({"do": do, **what}) + "\n")
+        self._process.stdin.flush()
+
+    def answer(self) -> dict[str, Any]:
+        """Wait for a line. Raises WorkerFailedError."""
+        assert self._process.stdout
+        line = self._process.stdout.readline()
+        if not line:
+            raise WorkerFailedError(f"{self.name} ended with status {self._process.wait()}")
+        answer: dict[str, Any] = json.loads(line)
+        if "error" in answer:
+            raise WorkerFailedError(answer["error"])
+        return answer
+
+    def ask(self, do: str, **what: Any) -> dict[str, Any]:
+        """Send a line and wait for the answer. Raises WorkerFailedError."""
+        self.tell(do, **what)
+        return self.answer()
+
+    def stop(self) -> None:
+        """Let it end: its input ends."""
+        assert self._process.stdin
+        self._process.stdin.close()
+        self._process.wait(30)
+
+
+def absent(name: str) -> str | None:
+    """Why a contender cannot take part; None if it can."""
+    if name == "sharp" and not (shutil.which("node") and (HERE / "node_modules" / "sharp").exists()):
+        return "sharp is not installed"
+    if name == "pyvips" and not extra_has("pyvips"):
+        return "pyvips is not installed"
+    return None
+
+
+def extra_has(module: str) -> bool:
+    """Whether the benchmark's own environment is there and has this module."""
+    if not EXTRA_PYTHON.exists():
+        return False
+    return subprocess.run([EXTRA_PYTHON, "-c", f"import {module}"], capture_output=True, check=False).returncode == 0
+
+
+def _command(name: str, work: Path, *, all_cores: bool) -> list[str | Path]:
+    speed = str(ours.avif_speed())
+    match name:
+        case "ours":
+            return [sys.executable, HERE / "worker_ours.py", work]
+        case "sharp":
+            return ["node", HERE / "worker_sharp.js", speed, "all-cores" if all_cores else "one-core"]
+        case _:
+            return [EXTRA_PYTHON, HERE / "worker_pyvips.py", speed]

@@ -1,0 +1,31 @@
+"""What the figures were measured on."""
+
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+
+from contenders import Worker
+
+
+def machine() -> str:
+    """The processor, its cores and the operating system, in a line."""
+    cpu = _line("/proc/cpuinfo", "model name") or platform.machine()
+    cores = len(os.sched_getaffinity(0))
+    memory = int((_line("/proc/meminfo", "MemTotal") or "0").split()[0]) / 2**20
+    return f"{cpu}, {cores} cores, {memory:.0f} GiB, {platform.system()} {platform.release()}"
+
+
+def versions(workers: list[Worker]) -> dict[str, dict[str, str]]:
+    """By contender, of everything that it told."""
+    told = {worker.name: worker.ask("versions")["versions"] for worker in workers}
+    return {name: {part: version for part, version in parts.items() if version} for name, parts in told.items()}
+
+
+def _line(path: str, key: str) -> str | None:
+    for line in Path(path).read_text().splitlines():
+        name, _, value = line.partition(":")
+        if name.strip() == key:
+            return value.strip()
+    return None
