@@ -50,7 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
         store,
         doorbell,
         children,
-        count,
+        count + 1 + count // 4,  # while one's result is being published, its child is at the next
         config.engine,
         PictureLimits(
             pixels=config.limits.pixels,

@@ -20,14 +20,16 @@ from img_contract.formats import Format, OutputFormat
 from img_contract.outcome import Facts, Failure, ResultWarning
 from img_contract.resize import Resize
 from img_contract.store import Rendered
+from PIL import Image
 
-from .encoding import Encoding
+from .encoding import Finished, encode, finished
 from .errors import PictureRefused
-from .facts import with_look
-from .metadata import read_metadata
+from .facts import LOOK_AT, with_look
+from .metadata import KeptMetadata, read_metadata
 from .opening import configure_decoders, open_picture, picture_faults
 from .picture import PictureLimits, Upload
 from .pipeline import load, process
+from .planes import render_planes
 from .stamp import read_stamp
 
 
@@ -98,36 +100,48 @@ def _rendered(upload: Upload, task: Task) -> Render:
     kept = read_metadata(upload.image, task.ask)
     with picture_faults("decoded"):
         upload = load(upload, task.ask)
+    look, results = _from_planes(upload, task) or _from_pixels(upload, task, kept)
+    rendered = [
+        _written(one, task.target.with_name(f"{task.target.name}{number}")) for number, one in enumerate(results)
+    ]
+    remarks = [*upload.warnings, *(remark for one in results for remark in one.warnings)]
+    return Render(tuple(rendered), with_look(upload.facts, look, task.ask), tuple(dict.fromkeys(remarks)))
+
+
+def _from_planes(upload: Upload, task: Task) -> tuple[Image.Image, list[Finished]] | None:
+    """The short way; None if it does not lead there."""
+    if task.watermark:
+        return None
+    with picture_faults("encoded"):
+        planar = render_planes(upload)
+    if planar is None:
+        return None
+    results = [finished(one.result, one.result.plan.canvas, 1, one.data, []) for one in planar]
+    return planar[0].look((LOOK_AT, LOOK_AT)), results
+
+
+def _from_pixels(upload: Upload, task: Task, kept: KeptMetadata) -> tuple[Image.Image, list[Finished]]:
     stamp = read_stamp(task.watermark.source, task.watermark.format, upload) if task.watermark else None
     with picture_faults("decoded"):
         made = process(upload, stamp)
-    facts = with_look(upload.facts, made[0].frames[0], task.ask)
-    remarks = list(upload.warnings)
-    rendered = []
-    for number, one in enumerate(made):
-        with picture_faults("encoded"):
-            encoding = Encoding(one, upload, kept)
-            data = encoding.data()
-        remarks += encoding.warnings
-        rendered.append(_written(data, encoding, task.target.with_name(f"{task.target.name}{number}")))
-    return Render(tuple(rendered), facts, tuple(dict.fromkeys(remarks)))
+    with picture_faults("encoded"):
+        return made[0].frames[0], [encode(one, upload, kept) for one in made]
 
 
-def _written(data: bytes, encoding: Encoding, target: Path) -> Rendered:
+def _written(result: Finished, target: Path) -> Rendered:
     with open(target, "wb") as file:
-        file.write(data)
+        file.write(result.data)
         file.flush()
         os.fsync(file.fileno())
-    width, height = encoding.frames[0].size
     return Rendered(
         path=target,
-        name=encoding.name,
-        media_type=encoding.media_type,
-        width=width,
-        height=height,
-        frames=len(encoding.frames),
-        bytes=len(data),
-        sha256=hashlib.sha256(data).hexdigest(),
+        name=result.name,
+        media_type=result.media_type,
+        width=result.size[0],
+        height=result.size[1],
+        frames=result.frames,
+        bytes=len(result.data),
+        sha256=hashlib.sha256(result.data).hexdigest(),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import dataclass
 from typing import Any, Final
 
 from img_contract.formats import SUFFIXES, OutputFormat
@@ -12,14 +13,42 @@ from PIL import Image
 from .animation import animation_options, plays
 from .metadata import KeptMetadata, metadata_options
 from .palette import to_palette, to_translucent_palette, translucent
-from .picture import Upload
+from .picture import Result, Upload
 from .pipeline import Made
 from .png_writing import compression
 
 _BEST: Final = 100
 
 
-class Encoding:
+@dataclass(frozen=True)
+class Finished:
+    """A result's file, and what is to be said of it."""
+
+    name: str
+    media_type: str
+    size: tuple[int, int]
+    """Pixels."""
+    frames: int
+    data: bytes
+    warnings: tuple[ResultWarning, ...] = ()
+
+
+def finished(
+    result: Result, size: tuple[int, int], frames: int, data: bytes, warnings: list[ResultWarning]
+) -> Finished:
+    """A result under its variant's name, or image with the format's suffix."""
+    name = result.name or f"image.{SUFFIXES[result.encoder.format]}"
+    return Finished(name, result.encoder.media_type, size, frames, data, tuple(warnings))
+
+
+def encode(made: Made, upload: Upload, kept: KeptMetadata) -> Finished:
+    """Encode a result that the pipeline has made."""
+    encoding = _Encoding(made, upload, kept)
+    data = encoding.data()
+    return finished(made.result, encoding.frames[0].size, len(encoding.frames), data, encoding.warnings)
+
+
+class _Encoding:
     """One result on its way into a file. `warnings` has what was lost up to then."""
 
     def __init__(self, made: Made, upload: Upload, kept: KeptMetadata) -> None:
@@ -29,16 +58,6 @@ class Encoding:
         self.warnings = list(made.warnings.values())
         self.frames = self._in_its_modes()
         self._options = self._all_but_quality(upload, kept)
-
-    @property
-    def name(self) -> str:
-        """What the result is offered under: its variant's name, or image with the format's suffix."""
-        return self._made.result.name or f"image.{SUFFIXES[self._encoder.format]}"
-
-    @property
-    def media_type(self) -> str:
-        """The media type of the file."""
-        return self._encoder.media_type
 
     def data(self) -> bytes:
         """The file; with `max_bytes`, the one of the best quality that fits."""

@@ -15,7 +15,7 @@ from thash import rgba_to_thumb_hash
 _THUMBHASH_SIDE: Final = 100
 """Pixels of the longer side that ThumbHash is made of, at most (https://evanw.github.io/thumbhash/)."""
 
-_LOOK_AT: Final = 16
+LOOK_AT: Final = 16
 """Pixels of the sides of what the dominant colour is counted in."""
 
 _HALF: Final = 128
@@ -34,7 +34,7 @@ def dominant_colour(image: Image.Image) -> str | None:
 
     Counted in eight levels a channel; the mean of what is on the most frequent one.
     """
-    small = image.resize((_LOOK_AT, _LOOK_AT), Image.Resampling.NEAREST).convert("RGBA")
+    small = image.resize((LOOK_AT, LOOK_AT), Image.Resampling.NEAREST).convert("RGBA")
     pixels = np.asarray(small).reshape(-1, 4)
     pixels = pixels[pixels[:, 3] >= _HALF, :3].astype(np.uint16)
     if not len(pixels):
@@ -48,4 +48,4 @@ def thumbhash(image: Image.Image) -> str:
     """The picture's ThumbHash in base64: 25 bytes or so that give a blurred picture with its shape and transparency."""
     small = image.convert("RGBA")
     small.thumbnail((_THUMBHASH_SIDE, _THUMBHASH_SIDE))
-    return base64.b64encode(bytes(rgba_to_thumb_hash(*small.size, small.tobytes()))).decode()
+    return base64.b64encode(bytes(rgba_to_thumb_hash(*small.size, list(small.tobytes())))).decode()

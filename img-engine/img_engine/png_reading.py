@@ -20,8 +20,8 @@ _SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 _MOST_BYTES: Final = 96 * 1024 * 1024
 """Of unfiltered pixels: three copies of them are held at a time."""
 
-_CHANNELS: Final = {0: "L", 2: "RGB", 4: "LA", 6: "RGBA"}
-"""Pillow's mode by PNG's colour type; a palette (3) is quick to read anyway."""
+_CHANNELS: Final = {0: "L", 2: "RGB", 6: "RGBA"}
+"""Pillow's mode by PNG's colour type. A palette (3) is quick to read anyway; grey with alpha (4) is not pyspng's."""
 
 _STORED: Final = 65_535
 """Bytes of an uncompressed Deflate block, at most (RFC 1951, 3.2.4)."""
@@ -48,7 +48,7 @@ class _Header:
 
 
 def read_png(data: bytes) -> Image.Image | None:
-    """The picture as L, LA, RGB or RGBA of 8 bits; None for what is not usual or not sound."""
+    """The picture as L, RGB or RGBA of 8 bits; None for what is not usual or not sound."""
     try:
         chunks = list(_chunks(data))
         header = _Header(*struct.unpack(">IIBB2x?", chunks[0][1]))

@@ -84,7 +84,7 @@ class ZmqRinger:
             self._bind()
 
     def ring(self, job: Job) -> bool:
-        message = job.model_dump_json().encode()
+        message = job.message()
         with self._lock:
             if not self._bound and not self._bind():
                 return False

@@ -35,7 +35,7 @@ class Source(_Frozen):
 class Job(_Frozen):
     """One picture to resize: the message on the doorbell, and `job.json` on the volume."""
 
-    version: Literal[1] = 1
+    version: Literal[1]
     id: str = Field(pattern=f"^{JOB_ID.pattern}$", description="Random UUID (version 4), lower case.")
     submitted_at: AwareDatetime = Field(description="When the upload was complete, UTC.")
     source: Source
@@ -44,6 +44,10 @@ class Job(_Frozen):
         (), description="Formats that the client said it takes; empty if it said nothing. For format=auto."
     )
     resize: Resize
+
+    def message(self) -> bytes:
+        """The job as JSON, one line; what has its default is left out, and need not be read again."""
+        return self.model_dump_json(exclude_defaults=True).encode()
 
 
 def new_job_id() -> str:

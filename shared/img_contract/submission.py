@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from .durable import fsync_directory, record, storage_faults, write_durably
+from .durable import fsync_directory, storage_faults, write_durably
 from .formats import MEDIA_TYPES, SIGNATURE_BYTES, OutputFormat, sniff
 from .job import Job, Source, new_job_id, now
 from .resize import Resize
@@ -75,6 +75,7 @@ class VolumeSubmission:
 
     def commit(self, *, filename: str | None, resize: Resize, accept: tuple[OutputFormat, ...] = ()) -> Job:
         job = Job(
+            version=1,
             id=self._id,
             submitted_at=now(),
             source=self.picture.described(filename),
@@ -86,7 +87,7 @@ class VolumeSubmission:
         with storage_faults():
             for part in self._parts():
                 part.flush()
-            write_durably(self._folder / "job.json", record(job))
+            write_durably(self._folder / "job.json", job.message())
             fsync_directory(self._folder)
             try:
                 folder.parent.mkdir()
@@ -96,8 +97,8 @@ class VolumeSubmission:
             os.rename(self._folder, folder)  # from here on the job exists
             try:
                 fsync_directory(folder.parent)
+                # Not flushed: after a power cut, upkeep gives a job that has no marker its marker back.
                 (self._store.root / "pending" / job.id).touch()
-                fsync_directory(self._store.root / "pending")
             except OSError:
                 # Nobody has been told of it. An engine that has found it finds it gone.
                 os.rename(folder, self._folder)

@@ -106,9 +106,9 @@ class VolumeStore:
         return JobStatus(job_id, job, state, attempt, started, expires_at, outcome)
 
     def ended(self, job_id: str) -> bool:
-        folder = self.folder(job_id)
+        folder = str(self.folder(job_id))
         with storage_faults():
-            return (folder / "outcome.json").exists() or not folder.exists()
+            return os.path.exists(f"{folder}/outcome.json") or not os.path.exists(folder)
 
     def open_result(self, job_id: str, name: str | None = None) -> tuple[Path, Output, JobStatus]:
         status = self.status(job_id)
@@ -207,7 +207,7 @@ class VolumeStore:
         """The job's folder, whether it exists or not. Raises UnknownJob for anything but a guid."""
         if not JOB_ID.fullmatch(job_id):
             raise UnknownJob(job_id)
-        return self.root / "jobs" / job_id[:2] / job_id
+        return Path(f"{self.root}/jobs/{job_id[:2]}/{job_id}")
 
     def end(self, folder: Path, outcome: Outcome) -> bool:
         """The exclusive last step: the first outcome stands. Either way nothing is pending afterwards."""

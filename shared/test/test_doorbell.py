@@ -16,7 +16,7 @@ from img_contract.resize import Resize
 
 def job() -> Job:
     source = Source(filename=None, media_type="image/png", format=Format.PNG, bytes=1)
-    return Job(id=new_job_id(), submitted_at=now(), source=source, resize=Resize(width=1))
+    return Job(version=1, id=new_job_id(), submitted_at=now(), source=source, resize=Resize(width=1))
 
 
 def free_address() -> str:

@@ -77,6 +77,14 @@ def _converted(image: Image.Image, icc: bytes) -> Image.Image:
     return converted.convert("L") if image.mode == "L" else converted
 
 
+def is_srgb(icc: bytes) -> bool:
+    """Whether an RGB picture with that profile has the same colours without it."""
+    try:
+        return _space(icc) == "RGB" and _transform(icc, "RGB") is None
+    except (ImageCms.PyCMSError, OSError, ValueError):
+        return False
+
+
 @lru_cache(maxsize=8)
 def _space(icc: bytes) -> str:
     """The Pillow mode that a profile is for."""

@@ -40,15 +40,19 @@ def shrink_on_load(upload: Upload, _: Resize) -> Upload:
     sharp's rule: the largest factor, halved if it is the whole part of what is to be shrunk by: else next to nothing
     would be left to the filter.
     """
+    width, height = upload.stored
+    by = shrink_factor(upload)
+    upload.image.draft(None, (width // by, height // by))
+    return upload
+
+
+def shrink_factor(upload: Upload) -> int:
+    """By how much libjpeg is to shrink the picture while it decodes it: 1, 2, 4 or 8."""
     left, top, right, bottom = upload.region
     sizes = [as_seen(result.plan.scaled, upload.orientation) for result in upload.results]
     shrink = min(min((right - left) / width, (bottom - top) / height) for width, height in sizes)
     factor = next((by for by in (8, 4, 2) if by <= shrink), 1)
-    if factor == int(shrink):
-        factor = max(1, factor // 2)
-    width, height = upload.stored
-    upload.image.draft(None, (width // factor, height // factor))
-    return upload
+    return max(1, factor // 2) if factor == int(shrink) else factor
 
 
 def check_memory(upload: Upload, _: Resize) -> Upload:

@@ -10,7 +10,7 @@ from img_contract.resize import Resize
 from PIL import Image
 
 from img_engine.orientation import TRANSPOSES, UPRIGHT
-from img_engine.picture import Picture
+from img_engine.picture import Picture, Region
 
 _LANCZOS: Final = ResizeAlg.convolution(FilterType.lanczos3)
 _RESIZER: Final = Resizer()
@@ -19,15 +19,19 @@ _RESIZER: Final = Resizer()
 
 def scale(picture: Picture, _: Resize) -> Picture:
     """Resample the region with Lanczos, alpha premultiplied, to the planned size. L, RGB, RGBA or CMYK, as it came."""
-    image, size, region = picture.image, picture.stored_size, picture.region
+    size = picture.stored_size
+    return replace(picture, image=resample(picture.image, size, picture.region), region=(0, 0, *size))
+
+
+def resample(image: Image.Image, size: tuple[int, int], region: Region) -> Image.Image:
+    """A region of a picture at another size; the picture itself if nothing is to be done."""
     left, top, right, bottom = region
     if int(right - left) == size[0] and int(bottom - top) == size[1] and not any(side % 1 for side in region):
-        scaled = image if size == image.size else image.crop((int(left), int(top), int(right), int(bottom)))
-    else:
-        box = CropBox(left, top, right - left, bottom - top)
-        scaled = Image.new(image.mode, size)
-        _RESIZER.resize_pil(image, scaled, ResizeOptions(resize_alg=_LANCZOS, crop_box=box))
-    return replace(picture, image=scaled, region=(0, 0, *size))
+        return image if size == image.size else image.crop((int(left), int(top), int(right), int(bottom)))
+    box = CropBox(left, top, right - left, bottom - top)
+    scaled = Image.new(image.mode, size)
+    _RESIZER.resize_pil(image, scaled, ResizeOptions(resize_alg=_LANCZOS, crop_box=box))
+    return scaled
 
 
 def turn_upright(picture: Picture, _: Resize) -> Picture:
