@@ -15,7 +15,7 @@ from .errors import UploadsFull
 _SHORTEST: Final = 0.005
 _LONGEST: Final = 0.25
 _SHARE: Final = 0.1
-"""A job is looked at again after this share of the time that was waited for it: an answer is late by a tenth at most."""
+"""A job is looked at again after this share of the time that was waited for it: an answer is late by a tenth."""
 
 
 @dataclass(eq=False)
