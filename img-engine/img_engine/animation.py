@@ -13,6 +13,11 @@ _BROWSERS_DEFAULT: Final = 100
 """Milliseconds that browsers show a frame for which a GIF says nothing."""
 
 
+_SHORT: Final = 2**16 - 1
+_LONG: Final = 2**31 - 1
+_WEBP_TIME: Final = 2**24 - 1
+
+
 def plays(upload: Upload) -> int:
     """How often the upload's animation is played; 0: without end. AVIF files do not tell Pillow: without end."""
     said = upload.image.info.get("loop")
@@ -22,6 +27,19 @@ def plays(upload: Upload) -> int:
     return int(said or 0)
 
 
+def merged(frames: list[Image.Image], milliseconds: list[float]) -> tuple[list[Image.Image], list[float]]:
+    """Neighbours that look the same as one that is shown as long as both; encoders do that, and would not say so."""
+    kept: list[Image.Image] = []
+    times: list[float] = []
+    for frame, time in zip(frames, milliseconds, strict=True):
+        if kept and frame == kept[-1]:
+            times[-1] += time
+        else:
+            kept.append(frame)
+            times.append(time)
+    return kept, times
+
+
 def animation_options(
     frames: list[Image.Image], milliseconds: list[float], times: int, to: OutputFormat
 ) -> dict[str, Any]:
@@ -29,24 +47,39 @@ def animation_options(
     options: dict[str, Any] = {"save_all": True, "append_images": frames[1:]}
     match to:
         case OutputFormat.GIF:
-            options["duration"] = [10 * hundredths for hundredths in _rounded([time / 10 for time in milliseconds])]
-            # Without it, what is transparent in a frame would show the one before.
-            options["disposal"] = 2 if any("transparency" in frame.info for frame in frames) else 1
+            hundredths = _rounded([time / 10 for time in milliseconds], _SHORT)
+            options["duration"] = [10 * min(time, _SHORT) for time in hundredths]
+            # What is transparent would else show the frame before. Pillow must not drop an entry that is invisible, but
+            # not used in this frame: some viewers clear to it.
+            clears = any("transparency" in frame.info for frame in frames)
+            options |= {"disposal": 2, "optimize": False} if clears else {"disposal": 1}
             if times != 1:
-                options["loop"] = max(0, times - 1)
+                options["loop"] = min(max(0, times - 1), _SHORT)
         case OutputFormat.PNG:
-            options |= {"duration": milliseconds, "loop": times, "blend": 0, "disposal": 0}
+            options |= {"duration": [_as_fraction(time) for time in milliseconds], "blend": 0, "disposal": 0}
+            options["loop"] = min(times, _LONG)
+        case OutputFormat.WEBP:
+            options |= {"duration": _rounded(_shown(milliseconds), _WEBP_TIME), "loop": min(times, _SHORT)}
         case _:
-            shown = [time or _BROWSERS_DEFAULT for time in milliseconds]
-            options |= {"duration": _rounded(shown), "loop": times}
+            options["duration"] = _rounded(_shown(milliseconds), _LONG)
     return options
 
 
-def _rounded(times: list[float]) -> list[int]:
+def _shown(milliseconds: list[float]) -> list[float]:
+    return [time or _BROWSERS_DEFAULT for time in milliseconds]
+
+
+def _as_fraction(milliseconds: float) -> float:
+    """A time that a PNG can tell: seconds as a fraction of two numbers of 16 bits."""
+    unit = next((unit for unit in (1, 10, 100) if milliseconds / unit <= _SHORT), 1000)
+    return milliseconds if unit == 1 else float(min(round(milliseconds / unit), _SHORT) * unit)
+
+
+def _rounded(times: list[float], most: int) -> list[int]:
     """Whole numbers, so that the end of every frame is off by half a unit at most, however many there are."""
     rounded, end, said = [], 0.0, 0
     for time in times:
         end += time
-        rounded.append(max(0, round(end) - said))
-        said += rounded[-1]
+        rounded.append(min(max(0, round(end) - said), most))
+        said = round(end)
     return rounded

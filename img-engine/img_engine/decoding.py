@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import cast
 
 from img_contract.formats import Format
@@ -12,19 +12,10 @@ from img_contract.outcome import FailureCode
 from PIL import Image, ImageMath
 
 from .errors import PictureRefused
+from .movie import Frame, play
 from .opening import picture_faults
 from .picture import Upload
 from .png_reading import read_png
-
-
-@dataclass(frozen=True)
-class Frame:
-    """One picture of an animation, or the only one."""
-
-    image: Image.Image
-    """The whole canvas, what earlier frames left included."""
-    milliseconds: float
-    """How long it is shown."""
 
 
 def frames(upload: Upload, *, all_of_them: bool) -> Iterator[Frame]:
@@ -32,33 +23,41 @@ def frames(upload: Upload, *, all_of_them: bool) -> Iterator[Frame]:
 
     An animation that is damaged later on ends before the damage, as it does in browsers.
     """
-    if not all_of_them:
-        yield Frame(decoded(_read_png(upload) or upload.image), 0)
-        return
-    for number in range(upload.first_frame, upload.first_frame + upload.facts.frames):
+    frames = play(upload.parts, upload.stored) if upload.parts else _by_pillow(upload)
+    for number in range(upload.facts.frames if all_of_them else 1):
         try:
             with picture_faults("decoded"):
-                upload.image.seek(number)
-                image = decoded(upload.image)
+                frame = next(frames)
+                yield replace(frame, image=decoded(frame.image))
         except PictureRefused as refused:
-            if refused.failure.code is not FailureCode.PICTURE_CORRUPT or number == 0:
+            if refused.failure.code is not FailureCode.PICTURE_CORRUPT:
                 raise
-            if number == upload.first_frame:  # the picture in front of an animated PNG
-                upload.image.seek(0)
-                yield Frame(decoded(upload.image), 0)
+            if number:
+                return
+            if upload.format is not Format.PNG or not upload.parts:
+                raise
+            yield Frame(decoded(upload.image), 0)  # the picture that is shown where animations are not known
             return
-        if (
-            image.size != upload.stored
-        ):  # Pillow widens the canvas for a frame that hangs over its edge; nobody else does
-            image = image.crop((0, 0, *upload.stored))
-        if image is upload.image:  # the next frame will replace its pixels
-            image = image.copy()
-        yield Frame(image, float(upload.image.info.get("duration", 0)))
+
+
+def first_frame(upload: Upload) -> Image.Image:
+    """The first frame, decoded."""
+    return next(frames(upload, all_of_them=False)).image
+
+
+def _by_pillow(upload: Upload) -> Iterator[Frame]:
+    if not upload.animated:
+        yield Frame(_read_png(upload) or upload.image, 0)
+        return
+    for number in range(upload.facts.frames):
+        upload.image.seek(number)
+        upload.image.load()
+        yield Frame(upload.image.copy(), float(upload.image.info.get("duration", 0)))
 
 
 def _read_png(upload: Upload) -> Image.Image | None:
     """A PNG that no step has decoded yet, by the faster way; None for all else."""
-    if upload.format is not Format.PNG or upload.animated or not getattr(upload.image, "tile", None):
+    if upload.format is not Format.PNG or not getattr(upload.image, "tile", None):
         return None
     upload.file.seek(0)
     return read_png(upload.file.read())

@@ -10,9 +10,9 @@ from img_contract.formats import SUFFIXES, OutputFormat
 from img_contract.outcome import ResultWarning, WarningCode
 from PIL import Image
 
-from .animation import animation_options, plays
-from .metadata import KeptMetadata, metadata_options
-from .palette import to_palette, to_translucent_palette, translucent
+from .animation import animation_options, merged, plays
+from .metadata import KeptMetadata, metadata_options, tiff_tags
+from .palette import to_palette, to_translucent_palette, translucent, visible
 from .picture import Result, Upload
 from .pipeline import Made
 from .png_writing import compression
@@ -56,7 +56,7 @@ class _Encoding:
         self._ask = made.result.ask
         self._encoder = made.result.encoder
         self.warnings = list(made.warnings.values())
-        self.frames = self._in_its_modes()
+        self.frames, self._milliseconds = merged(self._in_its_modes(), made.milliseconds)
         self._options = self._all_but_quality(upload, kept)
 
     def data(self) -> bytes:
@@ -90,7 +90,7 @@ class _Encoding:
     def _saved(self, quality: int | None) -> bytes:
         buffer = io.BytesIO()
         options = dict(self._options)
-        if quality or self._encoder.quality:
+        if self._encoder.quality is not None:
             options["quality"] = quality or self._encoder.quality
         self.frames[0].save(buffer, self._encoder.pillow, **options)
         return buffer.getvalue()
@@ -104,7 +104,8 @@ class _Encoding:
                     WarningCode.ALPHA_FLATTENED,
                     "gif holds no partial transparency; each pixel was made opaque or transparent",
                 )
-            return [_bare(to_palette(frame)) for frame in frames]
+            clear = any(visible(frame) is not None for frame in frames)
+            return [_bare(to_palette(frame, clear_entry=clear)) for frame in frames]
         if encoder.format is OutputFormat.PNG and self._ask.palette and len(frames) == 1:
             return [_bare(to_translucent_palette(frames[0]))]
         modes = {frame.mode for frame in frames}
@@ -123,10 +124,12 @@ class _Encoding:
                 WarningCode.METADATA_DROPPED, f"{self._encoder.format} cannot hold the upload's {' and '.join(lost)}"
             )
         options |= metadata
+        if self._encoder.format is OutputFormat.TIFF:
+            options |= tiff_tags(kept)
         if self._made.first and self._made.first.profile:
             options["icc_profile"] = self._made.first.profile
         if len(self.frames) > 1:
-            options |= animation_options(self.frames, self._made.milliseconds, plays(upload), self._encoder.format)
+            options |= animation_options(self.frames, self._milliseconds, plays(upload), self._encoder.format)
         return options
 
     def _warn(self, code: WarningCode, detail: str) -> None:
@@ -134,6 +137,8 @@ class _Encoding:
 
 
 def _bare(image: Image.Image) -> Image.Image:
-    """Without what Pillow would carry over by itself: a comment, a resolution, a duration."""
+    """Without what Pillow would carry over by itself: a comment, a resolution, a duration, a TIFF's other tags."""
+    if type(image) is not Image.Image:  # a picture as its file was opened; a TIFF's knows every tag of it
+        image = image.copy()
     image.info = {key: value for key, value in image.info.items() if key == "transparency" and image.mode == "P"}
     return image

@@ -58,11 +58,12 @@ _BY_FORMAT: Final = ("quality", "lossless", "progressive", "effort", "subsamplin
 """Parameters of which no format knows all."""
 
 
-def unused(encoder: Encoder, ask: Resize) -> list[str]:
+def unused(encoder: Encoder, ask: Resize, *, moving: bool) -> list[str]:
     """Which of the given parameters have no effect on the format."""
+    known = encoder.used - {"palette"} if moving else encoder.used
     # What asks for no loss is met by a format that never loses anything.
     given = [name for name in _BY_FORMAT if getattr(ask, name) not in (None, False)]
-    return [name for name in given if name not in encoder.used and not (name == "lossless" and encoder.quality is None)]
+    return [name for name in given if name not in known and not (name == "lossless" and encoder.quality is None)]
 
 
 def _jpeg(ask: Resize) -> dict[str, Any]:
@@ -85,7 +86,7 @@ def _avif(ask: Resize) -> dict[str, Any]:
 
 
 def _tiff(_: Resize) -> dict[str, Any]:
-    return {"compression": "tiff_adobe_deflate", "tiffinfo": {317: 2}}  # horizontal differencing (TIFF 6.0, section 14)
+    return {"compression": "tiff_adobe_deflate"}
 
 
 def _none(_: Resize) -> dict[str, Any]:
@@ -155,7 +156,7 @@ def nearest_format(source: Format) -> OutputFormat:
     return _NEAREST.get(source) or OutputFormat(source.value)
 
 
-def best_format(accept: tuple[OutputFormat, ...], *, alpha: bool, animated: bool) -> OutputFormat:
+def best_format(accept: tuple[OutputFormat, ...], *, alpha: bool, animated: bool, lossless: bool) -> OutputFormat:
     """What suits a picture, among the formats that the client takes; empty: it did not say.
 
     Who did not say gets what everything opens: JPEG, or WebP if it is transparent or moves.
@@ -164,7 +165,10 @@ def best_format(accept: tuple[OutputFormat, ...], *, alpha: bool, animated: bool
     able = [
         name
         for name in _BEST_FIRST
-        if name in taken and (ENCODERS[name].animated or not animated) and (ENCODERS[name].alpha or not alpha)
+        if name in taken
+        and (ENCODERS[name].animated or not animated)
+        and (ENCODERS[name].alpha or not alpha)
+        and (ENCODERS[name].quality is None or "lossless" in ENCODERS[name].used or not lossless)
     ]
     if not accept and OutputFormat.JPEG in able:
         return OutputFormat.JPEG

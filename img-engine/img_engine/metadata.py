@@ -33,6 +33,9 @@ _OF_THE_FILE: Final = (
 
 _OF_THE_AUTHOR: Final = (ExifTags.Base.Artist, ExifTags.Base.Copyright)
 
+_PREDICTOR: Final = 317
+_XMP: Final = 700
+
 _XMP_ORIENTATION: Final = re.compile(rb'(tiff:Orientation(?:="|>))[0-9]')
 
 
@@ -71,12 +74,14 @@ def read_metadata(image: Image.Image, ask: Resize) -> KeptMetadata:
 def metadata_options(encoder: Encoder, kept: KeptMetadata) -> tuple[dict[str, Any], list[str]]:
     """Save options that write the metadata, and the names of what the format cannot hold."""
     options: dict[str, Any] = {}
-    lost = []
+    lost: list[str] = []
+    if encoder.format is OutputFormat.TIFF:
+        return options, lost
     most = {OutputFormat.JPEG: _SEGMENT_BYTES, OutputFormat.GIF: 0}.get(encoder.format, len(kept.exif) + len(kept.xmp))
     if len(kept.exif) > most:
         lost.append("EXIF")
     elif kept.exif:
-        options["exif"] = kept.exif
+        options["exif"] = kept.exif.removeprefix(b"Exif\0\0") if encoder.format is OutputFormat.WEBP else kept.exif
     if len(kept.xmp) > most:
         lost.append("XMP")
     elif kept.xmp and encoder.format is OutputFormat.PNG:
@@ -85,6 +90,18 @@ def metadata_options(encoder: Encoder, kept: KeptMetadata) -> tuple[dict[str, An
     elif kept.xmp:
         options["xmp"] = kept.xmp
     return options, lost
+
+
+def tiff_tags(kept: KeptMetadata) -> dict[str, Any]:
+    """Save options for TIFF, where metadata are tags beside those of the pixels."""
+    exif = Image.Exif()
+    exif.load(kept.exif)
+    exif[_PREDICTOR] = 2  # horizontal differencing (TIFF 6.0, section 14)
+    if kept.xmp:
+        exif[_XMP] = kept.xmp
+    nested = any(tag in exif for tag in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo))
+    # Directories within directories cannot be handed to libtiff; Pillow's own writer takes them, but does not compress.
+    return {"exif": exif, "compression": "raw"} if nested else {"exif": exif}
 
 
 def _only(exif: Image.Exif, tags: tuple[int, ...]) -> bytes:

@@ -12,11 +12,14 @@ from img_contract.formats import Format
 from img_contract.outcome import Facts, FailureCode
 from PIL import AvifImagePlugin, ExifTags, Image, UnidentifiedImageError
 
+from .apng_reading import read_apng
 from .errors import PictureRefused
 from .formats import DECODERS
+from .gif_reading import read_gif
+from .movie import Part
 from .orientation import UPRIGHT, as_seen
 from .picture import PictureLimits, Upload
-from .png_reading import metadata_comes_late
+from .png_chunks import complete
 
 _MEGA: Final = 1_000_000
 
@@ -27,6 +30,10 @@ _OF_THE_DISK: Final = frozenset(
 
 _TURNED_BY_DECODER: Final = frozenset({Format.TIFF, Format.HEIC})
 """Formats whose decoders apply the orientation: Pillow's for TIFF, libheif for HEIC."""
+
+
+_EXIF_IN_A_BLOCK: Final = frozenset({Format.JPEG, Format.PNG, Format.WEBP, Format.AVIF})
+"""Formats that keep EXIF in a block of its own, which Pillow hands over as it is."""
 
 
 @contextmanager
@@ -63,14 +70,14 @@ def open_picture(file: BinaryIO, source: Format, limits: PictureLimits) -> Uploa
     with picture_faults("decoded"):
         if source is Format.WEBP:
             check_pixels(_webp_canvas(file), limits, "the picture")  # libwebp allocates it when it is opened
-        late = source is Format.PNG and metadata_comes_late(file)
         image = Image.open(file, formats=DECODERS[source])
-        if source is Format.PNG and not late:
-            image.info.setdefault("exif", b"")  # or Pillow would decode the whole picture to look behind it
         stored = image.size
         check_pixels(stored, limits, "the picture")
-        frames, first = _count_frames(image, source, limits.frames)
-        found = _orientation(image)
+        if source is Format.PNG:
+            complete(image, file)
+        parts = _parts(image, file, source, limits)
+        frames = _count_frames(image, source, parts, limits.frames)
+        found = _orientation(image, source)
     todo = UPRIGHT if source in _TURNED_BY_DECODER else found
     width, height = as_seen(stored, todo)
     facts = Facts(width=width, height=height, frames=frames, orientation=found)
@@ -84,7 +91,7 @@ def open_picture(file: BinaryIO, source: Format, limits: PictureLimits) -> Uploa
         exif_orientation=todo,
         orientation=todo,
         region=(0, 0, *stored),
-        first_frame=first,
+        parts=parts,
     )
 
 
@@ -125,13 +132,28 @@ def _webp_canvas(file: BinaryIO) -> tuple[int, int]:
     return 1 + int.from_bytes(head[24:27], "little"), 1 + int.from_bytes(head[27:30], "little")
 
 
-def _count_frames(image: Image.Image, source: Format, most: int) -> tuple[int, int]:
-    """How many frames or pages there are, and which is the first. Raises PictureRefused past `most`."""
-    # Pillow's n_frames of a TIFF would walk all pages, however many.
-    frames = _count_pages(image, most) if source is Format.TIFF else int(getattr(image, "n_frames", 1))
-    # An animated PNG's default picture need not be a frame of it; Pillow counts it all the same.
-    first = 1 if source is Format.PNG and frames > 1 and getattr(image, "default_image", False) else 0
-    frames -= first
+def _parts(image: Image.Image, file: BinaryIO, source: Format, limits: PictureLimits) -> tuple[Part, ...]:
+    """What the frames of a GIF or of an animated PNG are made of; nothing for all else."""
+    if source is Format.GIF:
+        read = read_gif
+    elif (source is Format.PNG and getattr(image, "is_animated", False)) or "default_image" in image.info:
+        read = read_apng
+    else:
+        return ()
+    file.seek(0)
+    return read(file.read(), limits.frames)
+
+
+def _count_frames(image: Image.Image, source: Format, parts: tuple[Part, ...], most: int) -> int:
+    """How many frames or pages there are. Raises PictureRefused past `most`."""
+    if parts:
+        frames = len(parts)
+    elif source is Format.TIFF:
+        frames = _count_pages(image, most)  # Pillow's n_frames would walk all pages, however many
+    elif source in (Format.GIF, Format.PNG):
+        frames = 1  # its frames are damaged; the first picture may be whole
+    else:
+        frames = int(getattr(image, "n_frames", 1))
     if frames > most:
         raise PictureRefused(
             FailureCode.TOO_MANY_FRAMES,
@@ -139,7 +161,7 @@ def _count_frames(image: Image.Image, source: Format, most: int) -> tuple[int, i
             limit=most,
             actual=frames,
         )
-    return frames, first
+    return frames
 
 
 def _count_pages(image: Image.Image, most: int) -> int:
@@ -152,9 +174,15 @@ def _count_pages(image: Image.Image, most: int) -> int:
     return pages
 
 
-def _orientation(image: Image.Image) -> int:
+def _orientation(image: Image.Image, source: Format) -> int:
+    """By EXIF alone: Pillow would look in XMP, too, which nobody else does."""
     try:
-        found = image.getexif().get(ExifTags.Base.Orientation, UPRIGHT)
+        if source in _EXIF_IN_A_BLOCK and image.info.get("exif"):
+            exif = Image.Exif()
+            exif.load(image.info["exif"])
+        else:
+            exif = image.getexif()
+        found = exif.get(ExifTags.Base.Orientation, UPRIGHT)
     except Exception:  # noqa: BLE001  EXIF that cannot be read says nothing; the picture itself may be whole
         return UPRIGHT
     return found if isinstance(found, int) and 1 <= found <= 8 else UPRIGHT  # noqa: PLR2004  EXIF's eight

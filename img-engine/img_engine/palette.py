@@ -17,21 +17,32 @@ def translucent(image: Image.Image) -> bool:
     return image.mode == "RGBA" and any(image.getchannel("A").histogram()[1:OPAQUE])
 
 
-def to_palette(image: Image.Image) -> Image.Image:
-    """An RGB, RGBA or L picture with a palette (L as it is); a pixel is opaque or invisible afterwards."""
-    if image.mode == "L":
-        return image
+def visible(image: Image.Image) -> Image.Image | None:
+    """A mask of what is at least half opaque; None if everything is."""
     if image.mode != "RGBA":
-        return image.quantize(_COLOURS, Image.Quantize.MEDIANCUT)
-    visible = image.getchannel("A").point(lambda alpha: OPAQUE if alpha >= _HALF else 0)
-    if visible.getextrema() == (OPAQUE, OPAQUE):
-        return image.convert("RGB").quantize(_COLOURS, Image.Quantize.MEDIANCUT)
-    # One entry stands for the invisible; their colours must not take any of the others.
-    shown = Image.new("RGB", image.size)
-    shown.paste(image.convert("RGB"), mask=visible)
-    indexed = shown.quantize(_COLOURS - 1, Image.Quantize.MEDIANCUT)
-    indexed.paste(_COLOURS - 1, mask=visible.point(lambda shown: OPAQUE - shown))
-    indexed.info["transparency"] = _COLOURS - 1
+        return None
+    mask = image.getchannel("A").point(lambda alpha: OPAQUE if alpha >= _HALF else 0)
+    return None if mask.getextrema() == (OPAQUE, OPAQUE) else mask
+
+
+def to_palette(image: Image.Image, *, clear_entry: bool = False) -> Image.Image:
+    """An RGB, RGBA or L picture with a palette; a pixel is opaque or invisible afterwards.
+
+    `clear_entry` adds an invisible entry also where nothing is invisible: other frames may need it.
+    """
+    shown = visible(image)
+    if shown is None and not clear_entry:
+        return image if image.mode == "L" else image.convert("RGB").quantize(_COLOURS, Image.Quantize.MEDIANCUT)
+    painted = image.convert("RGB")
+    if shown is not None:  # the colours of what is invisible must not take entries
+        painted = Image.composite(painted, Image.new("RGB", image.size), shown)
+    indexed = painted.quantize(_COLOURS - 1, Image.Quantize.MEDIANCUT)
+    colours = (indexed.getpalette() or [])[: 3 * (_COLOURS - 1)]
+    entry = len(colours) // 3
+    indexed.putpalette([*colours, 0, 0, 0])
+    if shown is not None:
+        indexed.paste(entry, mask=shown.point(lambda alpha: OPAQUE - alpha))
+    indexed.info["transparency"] = entry
     return indexed
 
 

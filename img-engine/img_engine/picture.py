@@ -12,6 +12,7 @@ from PIL import Image
 
 from .formats import Encoder
 from .geometry import Plan
+from .movie import Part
 from .orientation import UPRIGHT, Box, as_seen
 
 Region = tuple[float, float, float, float]
@@ -64,8 +65,8 @@ class Upload:
     """The same with the turns and mirrors that were asked for."""
     region: Box
     """The part that is used, in pixels as stored."""
-    first_frame: int = 0
-    """An animated PNG may have a picture in front that is not part of the animation."""
+    parts: tuple[Part, ...] = ()
+    """What the frames of a GIF or an animated PNG are made of."""
     accept: tuple[OutputFormat, ...] = ()
     """Formats that the client takes; empty if it did not say."""
     results: tuple[Result, ...] = ()

@@ -7,114 +7,85 @@ or is damaged in any way, is left to Pillow, and so is the word on what is wrong
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import BinaryIO, Final
+from typing import Any, Final
 
 import deflate
 import numpy as np
 import pyspng
 from PIL import Image
 
-_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
+from .png_chunks import SIGNATURE, Header, chunks
+
 _MOST_BYTES: Final = 96 * 1024 * 1024
 """Of unfiltered pixels: three copies of them are held at a time."""
 
-_CHANNELS: Final = {0: "L", 2: "RGB", 6: "RGBA"}
-"""Pillow's mode by PNG's colour type. A palette (3) is quick to read anyway; grey with alpha (4) is not pyspng's."""
+_CHANNELS: Final = {0: "L", 2: "RGB", 4: "LA", 6: "RGBA"}
+"""Pillow's mode by PNG's colour type; a palette (3) is quick to read anyway."""
+
+_SIXTEEN: Final = 16
+_GREY_WITH_ALPHA: Final = 4
 
 _STORED: Final = 65_535
 """Bytes of an uncompressed Deflate block, at most (RFC 1951, 3.2.4)."""
 
 
-_MOST_CHUNKS: Final = 100_000
-
-_TEXTS: Final = frozenset({b"eXIf", b"tEXt", b"zTXt", b"iTXt"})
-"""Chunks that can hold metadata."""
-
-
-@dataclass(frozen=True)
-class _Header:
-    width: int
-    height: int
-    depth: int
-    colour: int
-    interlaced: bool
-
-    @property
-    def row_bytes(self) -> int:
-        """A row with the number of its filter in front."""
-        return 1 + self.width * len(_CHANNELS[self.colour]) * self.depth // 8
-
-
 def read_png(data: bytes) -> Image.Image | None:
-    """The picture as L, RGB or RGBA of 8 bits; None for what is not usual or not sound."""
+    """The picture as L, LA, RGB or RGBA of 8 bits; None for what is not usual or not sound."""
     try:
-        chunks = list(_chunks(data))
-        header = _Header(*struct.unpack(">IIBB2x?", chunks[0][1]))
-        if not _usual(header, {kind for kind, _ in chunks}):
+        found = list(chunks(data))
+        header = Header.parse(found[0][1])
+        clear = next((content for kind, content in found if kind == b"tRNS"), None)
+        if not _usual(header, {kind for kind, _ in found}):
             return None
-        packed = b"".join(content for kind, content in chunks if kind == b"IDAT")
-        size = header.row_bytes * header.height
+        packed = b"".join(content for kind, content in found if kind == b"IDAT")
+        size = _row_bytes(header) * header.height
         raw = deflate.zlib_decompress(packed, size)
         if len(raw) != size:
             return None
-        pixels = pyspng.load(_stored_png(chunks[0][1], raw))
+        mode = _CHANNELS[header.colour]
+        if mode == "LA":
+            # pyspng has no such pixels. In the file they look like RGBA of 8 bits, which is all that filters heed.
+            as_rgba = struct.pack(">IIBB3x", header.width, header.height, 8, 6)
+            pixels = pyspng.load(_stored_png(as_rgba, raw)).view(">u2")
+        else:
+            pixels = pyspng.load(_stored_png(found[0][1], raw))
+        if header.depth == _SIXTEEN:
+            pixels, mode = _to_eight_bits(pixels, mode, clear)
     except Exception:  # noqa: BLE001  whatever it is, Pillow will find it, and say it better
         return None
-    mode = _CHANNELS[header.colour]
-    if pixels.dtype == np.uint16:
-        pixels = pixels[..., : len(mode)]  # of 16 bits it always gives an alpha channel
-        pixels = ((pixels.astype(np.uint32) * 255 + 32_895) >> 16).astype(np.uint8)  # rounded v × 255 ÷ 65,535
-    size_of_it = (header.width, header.height)
-    return Image.frombuffer(mode, size_of_it, np.ascontiguousarray(pixels), "raw", mode, 0, 1)
+    return Image.frombuffer(mode, (header.width, header.height), np.ascontiguousarray(pixels), "raw", mode, 0, 1)
 
 
-def metadata_comes_late(file: BinaryIO) -> bool:
-    """Whether metadata may come behind the pixels, where Pillow finds it by decoding them. Rewinds the file."""
-    at, behind = len(_SIGNATURE), False
-    for _ in range(_MOST_CHUNKS):
-        file.seek(at)
-        head = file.read(8)
-        if len(head) < 8 or head[4:] == b"IEND":  # noqa: PLR2004  length and kind
-            file.seek(0)
-            return False
-        behind = behind or head[4:] == b"IDAT"
-        if behind and head[4:] in _TEXTS:
-            break
-        at += 12 + int.from_bytes(head[:4], "big")
-    file.seek(0)
-    return True
-
-
-def _usual(header: _Header, kinds: set[bytes]) -> bool:
-    """One still picture of 8 or 16 bits a channel, whose transparency is in a channel or nowhere."""
+def _usual(header: Header, kinds: set[bytes]) -> bool:
+    """One still picture of 8 or 16 bits a channel; of 8 bits, its transparency is in a channel or nowhere."""
     return (
         header.colour in _CHANNELS
-        and header.depth in (8, 16)
+        and header.depth in (8, _SIXTEEN)
         and not header.interlaced
-        and not kinds & {b"tRNS", b"acTL"}
-        and header.row_bytes * header.height <= _MOST_BYTES
+        and not (header.depth == 8 and (b"tRNS" in kinds or header.colour == _GREY_WITH_ALPHA))  # noqa: PLR2004  bits; Pillow knows what to do
+        and b"acTL" not in kinds
+        and _row_bytes(header) * header.height <= _MOST_BYTES
     )
 
 
-def _chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
-    """Kind and content of each chunk up to IEND. Raises ValueError, struct.error if they are not whole."""
-    view = memoryview(data)
-    at, kind, seen = len(_SIGNATURE), b"", 0
-    while kind != b"IEND":
-        seen += 1
-        if seen > _MOST_CHUNKS:
-            raise ValueError("more chunks than are usual")
-        length, kind = struct.unpack_from(">I4s", view, at)
-        content = view[at + 8 : at + 8 + length]
-        if len(content) != length:
-            raise ValueError("a chunk breaks off")
-        yield kind, content
-        at += 12 + length
+def _row_bytes(header: Header) -> int:
+    """A row with the number of its filter in front."""
+    return 1 + header.width * len(_CHANNELS[header.colour]) * header.depth // 8
 
 
-def _stored_png(header: memoryview, raw: bytes | bytearray) -> bytes:
+def _to_eight_bits(pixels: Any, mode: str, clear: memoryview | None) -> tuple[Any, str]:
+    """V × 255 ÷ 65,535, rounded. pyspng gives an alpha channel in any case; tRNS, one value that is clear, is ours."""
+    seen = pixels[..., : len(mode)]
+    eight = ((seen.astype(np.uint32) * 255 + 32_895) >> 16).astype(np.uint8)
+    if clear is None or mode.endswith("A"):
+        return eight, mode
+    value = np.array(struct.unpack(f">{len(mode)}H", clear), dtype=np.uint16)
+    alpha = np.where((seen == value).all(axis=-1), 0, 255).astype(np.uint8)
+    channels = eight if mode == "RGB" else np.repeat(eight, 3, axis=-1)
+    return np.dstack((channels, alpha)), "RGBA"
+
+
+def _stored_png(header: memoryview | bytes, raw: bytes | bytearray) -> bytes:
     """A PNG of the same pixels whose Deflate stream is not compressed. libspng does not look at checksums of chunks."""
     view = memoryview(raw)
     parts: list[bytes | memoryview] = [b"\x78\x01"]
@@ -125,7 +96,7 @@ def _stored_png(header: memoryview, raw: bytes | bytearray) -> bytes:
     parts.append(struct.pack(">I", deflate.adler32(raw)))
     length = sum(len(part) for part in parts)
     front: list[bytes | memoryview] = [
-        _SIGNATURE,
+        SIGNATURE,
         struct.pack(">I4s", len(header), b"IHDR"),
         header,
         b"\0" * 4,

@@ -8,8 +8,8 @@ The calls are those of TurboJPEG 2 (https://libjpeg-turbo.org/Documentation), wh
 from __future__ import annotations
 
 import ctypes
-from ctypes import POINTER, byref, c_char_p, c_int, c_ubyte, c_ulong, c_void_p
 from contextlib import suppress
+from ctypes import POINTER, byref, c_char_p, c_int, c_ubyte, c_ulong, c_void_p
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final

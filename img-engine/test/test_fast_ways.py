@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 from img_engine import planes
-from img_engine.png_reading import metadata_comes_late, read_png
+from img_engine.child import Refusal, Render
+from img_engine.png_reading import read_png
 from img_engine.turbojpeg import turbojpeg
 from PIL import ExifTags, Image, ImageChops, ImageCms, ImageStat
 
@@ -180,14 +181,35 @@ def test_what_is_not_usual_or_not_sound_is_left_to_pillow(data: bytes) -> None:
     assert read_png(data) is None
 
 
-def test_a_png_says_whether_its_metadata_comes_behind_its_pixels() -> None:
-    plain = png(4, 4, 8, 2, zlib.compress(b"\0" * 52))
+def test_damage_is_found_also_where_metadata_stands_behind_the_pixels(attempt: Rendered) -> None:
+    """Pillow's way to such metadata decodes the picture, and would forget what it found."""
+    data = encoded(photo((200, 200)), "PNG", compress_level=1)
     end = chunk(b"IEND", b"")
-    late = plain[: -len(end)] + chunk(b"eXIf", b"MM\0*") + end
-    for data, expected in ((plain, False), (late, True), (plain[:30], False)):
-        file = io.BytesIO(data)
-        assert metadata_comes_late(file) is expected
-        assert file.tell() == 0
+    for late in (b"", chunk(b"tEXt", b"Comment\0late"), chunk(b"eXIf", b"MM\0*\0\0\0\x08\0\0\0\0\0\0")):
+        whole = data[: -len(end)] + late + end
+        middle = len(data) // 2
+        assert isinstance(attempt(whole, width=10), Render)
+        assert isinstance(attempt(whole[:middle] + b"\xa5" * 40 + whole[middle + 40 :], width=10), Refusal)
+
+
+@pytest.mark.parametrize("depth", [1, 2, 4, 8, 16])
+def test_the_grey_that_is_clear_is_clear_at_every_depth(depth: int, rendered: Rendered) -> None:
+    """Two rows: the clear value, and another."""
+    row = [bytes([0, *([value] * depth)]) for value in (0x00, 0xFF)]
+    clear = chunk(b"tRNS", struct.pack(">H", 2**depth - 1))
+    plain = png(8, 2, depth, 0, zlib.compress(b"".join(row)))
+    at = plain.index(b"IDAT") - 4
+    image, _ = rendered(plain[:at] + clear + plain[at:], width=8)
+    assert [image.convert("RGBA").getpixel((3, y))[3] for y in (0, 1)] == [255, 0]
+
+
+def test_the_colour_of_sixteen_bits_that_is_clear_is_clear(rendered: Rendered) -> None:
+    colours = [(1, 2, 3), (1, 2, 4), (65_535, 2, 3)]
+    rows = b"\0" + b"".join(struct.pack(">HHH", *colour) for colour in colours)
+    plain = png(3, 1, 16, 2, zlib.compress(rows))
+    at = plain.index(b"IDAT") - 4
+    image, _ = rendered(plain[:at] + chunk(b"tRNS", struct.pack(">HHH", 1, 2, 3)) + plain[at:], width=3)
+    assert [pixel[3] for pixel in image.get_flattened_data()] == [0, 255, 255]
 
 
 def test_an_orientation_behind_the_pixels_is_found(rendered: Rendered) -> None:

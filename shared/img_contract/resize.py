@@ -94,7 +94,7 @@ class Resize(BaseModel):
     quality: int | None = Field(
         None, ge=1, le=100, description="Quality of a lossy result. Without it: jpeg 80, webp 80, avif 60."
     )
-    lossless: bool = Field(default=False, description="Lose nothing: webp and avif. png, gif and tiff never do.")
+    lossless: bool = Field(default=False, description="Lose nothing: webp. png, gif and tiff never do.")
     progressive: bool = Field(default=False, description="jpeg: coarse first, then finer.")
     effort: int | None = Field(
         None,

@@ -49,11 +49,14 @@ def _can_keep(picture: Picture, ask: Resize) -> bool:
     if picture.profile is None or not picture.encoder.profile:
         return False
     mode = picture.image.mode.removesuffix("A")
-    coloured_later = picture.plan.scaled != picture.plan.canvas or picture.stamp is not None
+    padded = picture.plan.scaled != picture.plan.canvas
+    shows_through = picture.image.mode == "RGBA" or padded
+    gets_colours = picture.stamp is not None or (shows_through and ask.background is not None)
     return (
         _space(picture.profile) == mode
         and mode in picture.encoder.modes
-        and not (mode == "L" and coloured_later)
+        and not gets_colours  # they are meant in sRGB
+        and not (mode == "L" and padded)
         and not (mode == "RGB" and ask.grayscale)
     )
 

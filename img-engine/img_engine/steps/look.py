@@ -21,27 +21,29 @@ def grayscale(picture: Picture, ask: Resize) -> Picture:
 
 
 def blur(picture: Picture, ask: Resize) -> Picture:
-    """Blur with a Gaussian, alpha premultiplied, so that what is invisible tints nothing."""
-    image = picture.image
-    if ask.blur is None:
-        return picture
-    gaussian = ImageFilter.GaussianBlur(ask.blur)
-    if image.mode == "RGBA":
-        return picture.having(image.convert("RGBa").filter(gaussian).convert("RGBA"))
-    return picture.having(image.filter(gaussian))
+    """Blur with a Gaussian."""
+    return picture if ask.blur is None else picture.having(_blurred(picture.image, ask.blur))
 
 
 def sharpen(picture: Picture, ask: Resize) -> Picture:
-    """Sharpen the colours with an unsharp mask; alpha stays as it is."""
+    """Sharpen with an unsharp mask: what sets a pixel off from those around it, once more. Alpha stays as it is."""
     image = picture.image
     if ask.sharpen is None:
         return picture
-    mask = ImageFilter.UnsharpMask(radius=ask.sharpen, percent=100, threshold=0)
+    around = _blurred(image, ask.sharpen)
+    if image.mode != "RGBA":
+        return picture.having(Image.blend(around, image, 2.0))
+    sharp = Image.blend(around.convert("RGB"), image.convert("RGB"), 2.0)
+    sharp.putalpha(image.getchannel("A"))
+    return picture.having(sharp)
+
+
+def _blurred(image: Image.Image, sigma: float) -> Image.Image:
+    """L, RGB or RGBA; alpha premultiplied, so that what is invisible tints nothing."""
+    gaussian = ImageFilter.GaussianBlur(sigma)
     if image.mode == "RGBA":
-        sharp = image.convert("RGB").filter(mask)
-        sharp.putalpha(image.getchannel("A"))
-        return picture.having(sharp)
-    return picture.having(image.filter(mask))
+        return image.convert("RGBa").filter(gaussian).convert("RGBA")
+    return image.filter(gaussian)
 
 
 def watermark(picture: Picture, ask: Resize) -> Picture:

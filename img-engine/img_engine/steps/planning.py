@@ -10,6 +10,7 @@ from img_contract.resize import Resize
 from img_contract.values import MAX_SIDE
 from img_contract.variants import Variant
 
+from img_engine.decoding import first_frame
 from img_engine.errors import PictureRefused
 from img_engine.formats import ENCODERS, Encoder, best_format, nearest_format, unused
 from img_engine.geometry import Plan, plan
@@ -78,7 +79,7 @@ def _as_said(variant: Variant, ask: Resize) -> Resize:
 def _format(upload: Upload, ask: Resize) -> OutputFormat:
     if ask.format is not OutputFormat.AUTO:
         return ask.format or nearest_format(upload.format)
-    return best_format(upload.accept, alpha=_transparent(upload), animated=upload.animated)
+    return best_format(upload.accept, alpha=_transparent(upload), animated=upload.animated, lossless=ask.lossless)
 
 
 def _transparent(upload: Upload) -> bool:
@@ -86,8 +87,8 @@ def _transparent(upload: Upload) -> bool:
     if upload.animated or not upload.image.has_transparency_data:
         return upload.animated
     check_room(upload, upload.image.size)
-    lowest, _ = upload.image.convert("RGBA").getchannel("A").getextrema()
-    return lowest != OPAQUE
+    image = first_frame(upload)
+    return image.mode == "RGBA" and image.getchannel("A").getextrema()[0] != OPAQUE
 
 
 def _check_size(sizes: Plan, encoder: Encoder, upload: Upload) -> None:
@@ -114,7 +115,7 @@ def _warned(upload: Upload, result: Result, seen: tuple[int, int]) -> Upload:
             WarningCode.NOT_ENLARGED,
             f"{what}the picture is {seen[0]} × {seen[1]}, smaller than asked; enlarge=true enlarges it",
         )
-    if names := unused(encoder, result.ask):
+    if names := unused(encoder, result.ask, moving=result.keeps_frames):
         upload = upload.warned(
             WarningCode.PARAMETER_UNUSED, f"{what}{', '.join(names)} has no effect on {encoder.format}"
         )

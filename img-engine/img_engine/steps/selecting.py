@@ -8,7 +8,7 @@ from img_contract.outcome import FailureCode, WarningCode
 from img_contract.resize import Resize
 from PIL import Image, ImageChops
 
-from img_engine.decoding import decoded
+from img_engine.decoding import first_frame
 from img_engine.errors import PictureRefused
 from img_engine.memory import check_room
 from img_engine.orientation import as_stored, turned
@@ -48,7 +48,9 @@ def trim(upload: Upload, ask: Resize) -> Upload:
     if ask.trim is None:
         return upload
     check_room(upload, upload.image.size)
-    part = decoded(upload.image).crop(upload.region)
+    part = first_frame(upload).crop(upload.region)
+    if part.mode == "RGBA":
+        part = part.convert("RGBa")  # what is invisible is of one colour
     # The corner that is top left when the picture is seen upright.
     x, y, _, _ = as_stored((0, 0, 1, 1), part.size, upload.exif_orientation)
     border = Image.new(part.mode, part.size, part.getpixel((x, y)))

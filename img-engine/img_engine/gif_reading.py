@@ -1,0 +1,92 @@
+"""The frames of a GIF, each cut out as a GIF of its own and decoded by Pillow.
+
+GIF89a, https://www.w3.org/Graphics/GIF/spec-gif89a.txt. Pillow's own playing clears to a colour that is often the wrong
+one and widens the canvas for frames that hang over it; browsers clear to nothing, and cut.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+from dataclasses import dataclass
+from typing import Final
+
+from PIL import Image
+
+from .movie import Afterwards, Part
+
+_EXTENSION, _IMAGE, _END = 0x21, 0x2C, 0x3B
+_CONTROL: Final = 0xF9
+
+_AFTERWARDS: Final = {2: Afterwards.CLEARED, 3: Afterwards.UNDONE}
+
+
+@dataclass(frozen=True)
+class _Control:
+    """A graphic control extension: it is for the next image."""
+
+    hundredths: int = 0
+    disposal: int = 0
+    transparent: int | None = None
+
+
+def read_gif(data: bytes, most: int) -> tuple[Part, ...]:
+    """The parts of its frames, `most` + 1 at most. A file that breaks off has those up to the break."""
+    view = memoryview(data)
+    colours = view[13 : 13 + _palette_bytes(view[10])]
+    at, control = 13 + len(colours), _Control()
+    parts: list[Part] = []
+    while at < len(view) and view[at] != _END and len(parts) <= most:
+        if view[at] == _EXTENSION and at + 1 < len(view):
+            if view[at + 1] == _CONTROL and len(view) >= at + 8:
+                flags, hundredths, transparent = struct.unpack_from("<BHB", view, at + 3)
+                control = _Control(hundredths, flags >> 2 & 7, transparent if flags & 1 else None)
+            at = _behind_blocks(view, at + 2)
+        elif view[at] == _IMAGE and at + 10 < len(view):
+            left, top, width, height, flags = struct.unpack_from("<HHHHB", view, at + 1)
+            end = _behind_blocks(view, at + 10 + _palette_bytes(flags) + 1)
+            if width and height:
+                picture = _Picture((width, height), colours, view[at + 9 : end], control.transparent)
+                shown = _AFTERWARDS.get(control.disposal, Afterwards.STAYS)
+                parts.append(
+                    Part((left, top), (width, height), 10.0 * control.hundredths, shown, False, picture.decode)  # noqa: FBT003
+                )
+            at, control = end, _Control()
+        else:
+            at += 1  # junk between blocks is skipped, as everybody does
+    return tuple(parts)
+
+
+@dataclass(frozen=True)
+class _Picture:
+    """One image of the file: its flags, its own colours if it has any, and its compressed pixels."""
+
+    size: tuple[int, int]
+    colours: memoryview
+    content: memoryview
+    transparent: int | None
+
+    def decode(self) -> Image.Image:
+        """As RGBA. Raises what Pillow raises."""
+        bits = (len(self.colours) // 3).bit_length() - 2
+        screen = struct.pack("<HHBBB", *self.size, 0x80 | bits if self.colours else 0, 0, 0)
+        control = (
+            b""
+            if self.transparent is None
+            else struct.pack("<BBBBHBB", _EXTENSION, _CONTROL, 4, 1, 0, self.transparent, 0)
+        )
+        place = struct.pack("<BHHHH", _IMAGE, 0, 0, *self.size)
+        file = b"".join((b"GIF89a", screen, self.colours, control, place, self.content, b"\0;"))
+        with Image.open(io.BytesIO(file), formats=("GIF",)) as image:
+            return image.convert("RGBA")
+
+
+def _palette_bytes(flags: int) -> int:
+    return 3 << ((flags & 7) + 1) if flags & 0x80 else 0
+
+
+def _behind_blocks(view: memoryview, at: int) -> int:
+    """Where a chain of sub-blocks ends; the end of the file if it breaks off."""
+    while at < len(view) and view[at]:
+        at += view[at] + 1
+    return min(at + 1, len(view))
