@@ -95,7 +95,12 @@ class VolumeClaim:
         claim = cls(store, folder, job, attempt, now())
         record = _ClaimRecord(engine=engine, started_at=claim._since).model_dump_json().encode()
         claim.workspace.mkdir(exist_ok=True)  # before the claim: a claim whose holder has failed costs an attempt
-        return claim if create_exclusively(claim._file, record, durable=False) else None
+        try:
+            with open(claim._file, "xb") as file:  # empty for a moment; only its name and its mtime matter
+                file.write(record)
+        except FileExistsError:
+            return None
+        return claim
 
     def heartbeat(self) -> bool:
         with storage_faults():

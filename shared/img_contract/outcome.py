@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from functools import cached_property
 from typing import Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
@@ -119,10 +121,14 @@ class JobStatus:
     """A job and where it is in its life, derived from the files on the volume at one moment."""
 
     id: str
-    job: Job | None
-    """None if job.json is damaged."""
+    read_job: Callable[[], Job | None] = field(repr=False, compare=False)
     state: State
     attempt: int
     started_at: datetime | None
     expires_at: datetime
     outcome: Outcome | None
+
+    @cached_property
+    def job(self) -> Job | None:
+        """What was asked, read when it is first wanted; None if its record is damaged or gone."""
+        return self.read_job()

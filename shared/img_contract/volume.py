@@ -60,11 +60,13 @@ class VolumeStore:
     retention_seconds: float = 24 * 3600.0
     lease_seconds: float = 30.0
     attempts: int = 3
+    _jobs: str = field(init=False, repr=False)
     _watch: LeaseWatch = field(init=False, repr=False)
     _upkeep: Upkeep = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         self.root = self.root.absolute()
+        self._jobs = str(self.root / "jobs")
         self._watch = LeaseWatch(self.lease_seconds)
         self._upkeep = Upkeep(self.root, self.retention_seconds)
 
@@ -92,21 +94,18 @@ class VolumeStore:
                 attempt = max(claims_in(names), default=0)
                 submitted = (folder / "source").stat().st_mtime if "source" in names else folder.stat().st_mtime
                 started = outcome.started_at if outcome else started_at(folder, attempt)
-                job = _read_job(folder)
         except FileNotFoundError:
             raise UnknownJob(job_id) from None
-        except DamagedRecord:
-            job = None  # an engine fails it, and says so in the outcome
         if outcome:
             state, attempt = State(outcome.state), outcome.attempt
         else:
             state = State.PROCESSING if attempt else State.QUEUED
         kept_from = outcome.finished_at if outcome else datetime.fromtimestamp(submitted, UTC)
         expires_at = kept_from + timedelta(seconds=self.retention_seconds)
-        return JobStatus(job_id, job, state, attempt, started, expires_at, outcome)
+        return JobStatus(job_id, lambda: _job_if_sound(folder), state, attempt, started, expires_at, outcome)
 
     def ended(self, job_id: str) -> bool:
-        folder = str(self.folder(job_id))
+        folder = self._folder_name(job_id)
         with storage_faults():
             return os.path.exists(f"{folder}/outcome.json") or not os.path.exists(folder)
 
@@ -205,9 +204,13 @@ class VolumeStore:
 
     def folder(self, job_id: str) -> Path:
         """The job's folder, whether it exists or not. Raises UnknownJob for anything but a guid."""
+        return Path(self._folder_name(job_id))
+
+    def _folder_name(self, job_id: str) -> str:
+        """The same as a text: `ended` is asked for it hundreds of times a second."""
         if not JOB_ID.fullmatch(job_id):
             raise UnknownJob(job_id)
-        return Path(f"{self.root}/jobs/{job_id[:2]}/{job_id}")
+        return f"{self._jobs}/{job_id[:2]}/{job_id}"
 
     def end(self, folder: Path, outcome: Outcome) -> bool:
         """The exclusive last step: the first outcome stands. Either way nothing is pending afterwards."""
@@ -252,6 +255,14 @@ def _read_job(folder: Path) -> Job:
     if job.id != folder.name:
         raise DamagedRecord(f"it is of job {job.id}")
     return job
+
+
+def _job_if_sound(folder: Path) -> Job | None:
+    try:
+        with storage_faults(missing_passes=True):
+            return _read_job(folder)
+    except (DamagedRecord, FileNotFoundError):
+        return None  # an engine fails a damaged one, and says so in the outcome; or it went while we looked
 
 
 def _read_outcome(folder: Path) -> Outcome:

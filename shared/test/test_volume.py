@@ -130,7 +130,7 @@ def test_a_record_that_is_a_link_is_not_followed(store: VolumeStore, submit: Sub
     record.rename(elsewhere)
     record.symlink_to(elsewhere)
     with pytest.raises(StoreUnavailable):
-        store.status(job.id)
+        _ = store.status(job.id).job
 
 
 def test_a_full_volume_is_told_apart_from_a_broken_one(
