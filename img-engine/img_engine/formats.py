@@ -81,8 +81,15 @@ def _webp(ask: Resize) -> dict[str, Any]:
 
 
 def _avif(ask: Resize) -> dict[str, Any]:
-    speed = 6 if ask.effort is None else 10 - ask.effort
-    return {"speed": speed, "subsampling": ask.subsampling or Subsampling.QUARTER, "max_threads": 1}  # one core a child
+    options = {
+        "codec": "aom",
+        "subsampling": ask.subsampling or Subsampling.QUARTER,
+        "max_threads": 1,
+    }  # one core a child
+    if ask.effort is not None:
+        return options | {"speed": 10 - ask.effort}
+    # Without rectangular partitions it takes a sixth less time, for 1 % more bytes.
+    return options | {"speed": 6, "advanced": {"enable-rect-partitions": "0"}}
 
 
 def _tiff(_: Resize) -> dict[str, Any]:
