@@ -86,7 +86,7 @@ def test_a_person_who_forgets_the_size_is_told_what_is_missing(page: Page) -> No
         block.locator("input[type=file]").set_input_files(TOP / "photo.jpg")
 
     answer = live_answer(execute(page, "submit", choose), "422")
-    expect(answer).to_contain_text("expected width, height or both")
+    expect(answer).to_contain_text("expected width, height or variants")
 
 
 def test_the_page_loads_nothing_from_elsewhere_and_reports_no_error(page: Page, service: Any) -> None:

@@ -54,6 +54,51 @@ def test_a_corrupt_picture_fails_with_a_reason_and_the_next_is_served(service: A
     assert service.ended(service.post(photo, width=80))["status"] == "done"
 
 
+def test_one_upload_gives_every_variant_with_a_watermark_and_a_srcset(service: Any, photo: bytes) -> None:
+    mark = io.BytesIO()
+    Image.new("RGB", (40, 40), (255, 0, 255)).save(mark, "PNG")
+    answer = requests.post(
+        f"{service.url}/resize",
+        files={"file": photo, "watermark": mark.getvalue()},
+        data={
+            "variants": "320w,640w.webp,thumb:100x100:cover:smart",
+            "watermark_gravity": "northwest",
+            "placeholder": "thumbhash",
+        },
+        timeout=60,
+    )
+    job_id = answer.json()["id"]
+    status = service.ended(job_id)
+    assert status["status"] == "done", status["error"]
+    made = {one["name"]: (one["media_type"], one["width"], one["height"]) for one in status["outputs"]}
+    assert made == {
+        "320w": ("image/jpeg", 320, 213),
+        "640w.webp": ("image/webp", 640, 427),
+        "thumb": ("image/jpeg", 100, 100),
+    }
+    assert status["srcset"] == f"/resize/{job_id}/320w 320w, /resize/{job_id}/640w.webp 640w"
+    assert status["dominant_color"].startswith("#")
+    assert status["placeholder"]
+    for one in status["outputs"]:
+        fetched = requests.get(service.url + one["href"], timeout=30)
+        assert hashlib.sha256(fetched.content).hexdigest() == one["sha256"]
+        with Image.open(io.BytesIO(fetched.content)) as image:
+            assert image.size == (one["width"], one["height"])
+            red, green, blue, _ = image.convert("RGBA").getpixel((10, 10))
+            assert min(red, blue) > 200 > 60 > green, "the watermark is not where it should be"
+
+
+def test_an_animation_stays_one_and_its_status_says_so(service: Any) -> None:
+    frames = [Image.new("RGB", (60, 40), colour) for colour in ("red", "lime", "blue")]
+    moving = io.BytesIO()
+    frames[0].save(moving, "GIF", save_all=True, append_images=frames[1:], duration=[100, 200, 300], loop=0)
+    job_id = service.post(moving.getvalue(), width="50%", format="webp")
+    status = service.ended(job_id)
+    assert (status["source"]["frames"], status["outputs"][0]["frames"], status["warnings"]) == (3, 3, [])
+    with Image.open(io.BytesIO(service.fetch(job_id).content)) as image:
+        assert (image.format, image.size, image.n_frames) == ("WEBP", (30, 20), 3)
+
+
 # Killing
 
 
