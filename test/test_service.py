@@ -84,8 +84,9 @@ def test_one_upload_gives_every_variant_with_a_watermark_and_a_srcset(service: A
         assert hashlib.sha256(fetched.content).hexdigest() == one["sha256"]
         with Image.open(io.BytesIO(fetched.content)) as image:
             assert image.size == (one["width"], one["height"])
-            red, green, blue, _ = image.convert("RGBA").getpixel((10, 10))
-            assert min(red, blue) > 200 > 60 > green, "the watermark is not where it should be"
+            pixel = image.convert("RGB").getpixel((10, 10))
+            assert isinstance(pixel, tuple)
+            assert (pixel[0] > 200, pixel[1] < 60, pixel[2] > 200) == (True, True, True), pixel
 
 
 def test_an_animation_stays_one_and_its_status_says_so(service: Any) -> None:
@@ -96,7 +97,7 @@ def test_an_animation_stays_one_and_its_status_says_so(service: Any) -> None:
     status = service.ended(job_id)
     assert (status["source"]["frames"], status["outputs"][0]["frames"], status["warnings"]) == (3, 3, [])
     with Image.open(io.BytesIO(service.fetch(job_id).content)) as image:
-        assert (image.format, image.size, image.n_frames) == ("WEBP", (30, 20), 3)
+        assert (image.format, image.size, getattr(image, "n_frames", 1)) == ("WEBP", (30, 20), 3)
 
 
 # Killing
