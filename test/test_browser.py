@@ -58,7 +58,7 @@ def test_a_person_resizes_a_picture_in_swagger_ui(page: Page, service: Any) -> N
     expect(page.locator(".info .title")).to_contain_text("Picture resizing in the background")
 
     def choose(block: Any) -> None:
-        block.locator("input[type=file]").set_input_files(TOP / "photo.jpg")
+        block.locator("tr[data-param-name=file] input[type=file]").set_input_files(TOP / "photo.jpg")
         block.locator("tr[data-param-name=width] input").fill("320")
         block.locator("tr[data-param-name=format] select").select_option("png")
 
@@ -83,7 +83,7 @@ def test_a_person_resizes_a_picture_in_swagger_ui(page: Page, service: Any) -> N
 
 def test_a_person_who_forgets_the_size_is_told_what_is_missing(page: Page) -> None:
     def choose(block: Any) -> None:
-        block.locator("input[type=file]").set_input_files(TOP / "photo.jpg")
+        block.locator("tr[data-param-name=file] input[type=file]").set_input_files(TOP / "photo.jpg")
 
     answer = live_answer(execute(page, "submit", choose), "422")
     expect(answer).to_contain_text("expected width, height or variants")

@@ -131,6 +131,11 @@ def test_each_container_has_no_more_than_it_needs(service: str) -> None:
     assert refused.returncode != 0
 
 
+def test_the_engine_has_the_library_for_planes() -> None:
+    code = "from img_engine.turbojpeg import turbojpeg; print(turbojpeg() is not None)"
+    assert run("docker", "exec", containers("img-engine")[0], "python", "-c", code).strip() == "True"
+
+
 def test_the_port_is_published_on_loopback_only() -> None:
     (rest,) = containers("img-rest")
     ports = inspect(rest)["NetworkSettings"]["Ports"]

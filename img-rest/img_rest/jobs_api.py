@@ -79,7 +79,7 @@ class Resizes(Resource):
     )
     @api.response(507, "The volume is full.", problem_model)
     def post(self) -> AnyResponse:
-        """Send a picture to be resized. At least one of width and height is needed."""
+        """Send a picture to be resized. At least one of width, height and variants is needed."""
         found = parts()
         job, seconds = _submit(found)
         status = _after(found, job.id, seconds)
@@ -107,7 +107,7 @@ def _submit(found: Parts) -> tuple[Job, float]:
             parameters = [*query, *upload.fields]
             seconds = parse_wait(parameters, request.headers, found.config.http.wait_seconds)
             resize = parse_resize(parameters)
-            check_watermark(parameters, given=upload.watermarked)
+            check_watermark(resize, given=upload.watermarked)
             accept = parse_accept(request.headers.get("Accept"))
             job = submission.commit(filename=upload.filename, resize=resize, accept=accept)
     except UploadsFull:

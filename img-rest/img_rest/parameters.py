@@ -35,13 +35,17 @@ def parse_accept(header: str | None) -> tuple[OutputFormat, ...]:
     return tuple(dict.fromkeys(taken))
 
 
-def check_watermark(pairs: Pairs, *, given: bool) -> None:
-    """Refuse parameters of a watermark that was not sent. Raises ParametersInvalid."""
-    for name, value in pairs:
-        if name.startswith("watermark_") and value.strip() and not given:
-            raise ParametersInvalid(
-                [ParameterFault(name, "expected a picture in the form field 'watermark', found none")]
-            )
+def check_watermark(resize: Resize, *, given: bool) -> None:
+    """Refuse parameters of a watermark that was not sent, unless they say the default, as forms do.
+
+    Raises ParametersInvalid.
+    """
+    names = [name for name in Resize.model_fields if name.startswith("watermark_")]
+    asked = [name for name in names if getattr(resize, name) != Resize.model_fields[name].default]
+    if asked and not given:
+        raise ParametersInvalid(
+            [ParameterFault(name, "expected a picture in the form field 'watermark', found none") for name in asked]
+        )
 
 
 def parse_resize(pairs: Pairs) -> Resize:

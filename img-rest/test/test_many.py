@@ -113,6 +113,12 @@ def test_a_watermark_is_kept_beside_the_picture(
     assert not claim.watermark.exists()
 
 
+def test_a_form_that_says_the_defaults_of_a_watermark_needs_none(client: FlaskClient, png: bytes) -> None:
+    """Swagger UI sends what is filled in beforehand."""
+    fields = {"watermark_scale": "0.25", "watermark_opacity": "1", "watermark_gravity": "southeast"}
+    assert client.post("/resize", data=with_watermark(png, None, width="2", **fields)).status_code == 202
+
+
 def test_an_empty_watermark_is_none(client: FlaskClient, png: bytes, store: VolumeStore) -> None:
     """What a browser sends where no file was chosen."""
     parts = (("file", 'filename="a"', png), ("watermark", 'filename=""', b""), ("width", "x=y", b"2"))

@@ -109,7 +109,7 @@ class Resize(BaseModel):
     max_bytes: int | None = Field(
         None,
         ge=1,
-        le=2**40,
+        le=2_000_000_000,
         description="Size that the file is not to pass: the best quality that fits is searched for. If none fits, the "
         "smallest is delivered, with a warning.",
     )
@@ -139,7 +139,7 @@ class Resize(BaseModel):
         None,
         description="Several results from one upload, e.g. 320w,640w,1280w.webp,thumb:200x200:cover. Each is "
         "[name:]size[:fit[:gravity]][.format] with a size of 320w, 200h or 200x200, and is fetched at "
-        "/resize/<guid>/<name>.",
+        "/resize/{guid}/{name}.",
     )
 
     @model_validator(mode="after")
