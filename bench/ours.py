@@ -15,8 +15,8 @@ from img_contract.resize import Resize
 from img_engine import pool
 from img_engine.child import Refusal, Render, Task, render
 from img_engine.formats import ENCODERS
-from img_engine.opening import configure_decoders
 from img_engine.picture import PictureLimits
+from img_engine.reading.opening import configure_decoders
 from PIL import features
 
 

@@ -22,15 +22,15 @@ from img_contract.resize import Resize
 from img_contract.store import Rendered
 from PIL import Image
 
-from .encoding import Finished, encode, finished
 from .errors import PictureRefused
 from .facts import LOOK_AT, with_look
-from .metadata import KeptMetadata, read_metadata
-from .opening import configure_decoders, open_picture, picture_faults
 from .picture import PictureLimits, Upload
 from .pipeline import load, process
 from .planes import render_planes
+from .reading.opening import configure_decoders, open_picture, picture_faults
 from .stamp import read_stamp
+from .writing.encoding import Finished, encode, finished
+from .writing.metadata import KeptMetadata, read_metadata
 
 
 @dataclass(frozen=True)

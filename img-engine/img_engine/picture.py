@@ -12,8 +12,8 @@ from PIL import Image
 
 from .formats import Encoder
 from .geometry import Plan
-from .movie import Part
 from .orientation import UPRIGHT, Box, as_seen
+from .reading.movie import Part
 
 Region = tuple[float, float, float, float]
 """Left, top, right, bottom in pixels, perhaps within one: an edge of a picture that was decoded smaller."""

@@ -15,9 +15,9 @@ from img_contract.outcome import ResultWarning, WarningCode
 from img_contract.resize import Resize
 from PIL import Image
 
-from .decoding import frames
 from .orientation import as_seen
 from .picture import Picture, Region, Result, Upload
+from .reading.decoding import frames
 from .steps import (
     blur,
     check_memory,

@@ -11,9 +11,9 @@ from img_contract.resize import Resize
 from PIL import Image
 
 from .errors import PictureRefused
-from .opening import open_picture, picture_faults
 from .picture import Upload
 from .pipeline import load, process
+from .reading.opening import open_picture, picture_faults
 
 
 def read_stamp(path: Path, kind: Format, upload: Upload) -> Image.Image:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from img_engine import planes
 from img_engine.child import Refusal, Render
-from img_engine.png_reading import read_png
+from img_engine.reading.png import read_png
 from img_engine.turbojpeg import turbojpeg
 from PIL import ExifTags, Image, ImageChops, ImageCms, ImageStat
 

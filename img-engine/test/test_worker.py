@@ -21,8 +21,8 @@ from img_contract.job import Job
 from img_contract.outcome import FailureCode, JobStatus, State
 from img_contract.resize import Resize
 from img_contract.volume import VolumeStore
-from img_engine.opening import PictureLimits
 from img_engine.pool import Children
+from img_engine.reading.opening import PictureLimits
 from img_engine.worker import Worker
 from PIL import Image
 

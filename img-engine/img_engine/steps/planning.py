@@ -10,14 +10,14 @@ from img_contract.resize import Resize
 from img_contract.values import MAX_SIDE
 from img_contract.variants import Variant
 
-from img_engine.decoding import first_frame
 from img_engine.errors import PictureRefused
 from img_engine.formats import ENCODERS, Encoder, best_format, nearest_format, unused
 from img_engine.geometry import Plan, plan
 from img_engine.memory import check_room
-from img_engine.opening import check_pixels
 from img_engine.orientation import as_seen
 from img_engine.picture import OPAQUE, Result, Upload
+from img_engine.reading.decoding import first_frame
+from img_engine.reading.opening import check_pixels
 
 
 def plan_results(upload: Upload, ask: Resize) -> Upload:

@@ -8,11 +8,11 @@ from img_contract.outcome import FailureCode, WarningCode
 from img_contract.resize import Resize
 from PIL import Image, ImageChops
 
-from img_engine.decoding import first_frame
 from img_engine.errors import PictureRefused
 from img_engine.memory import check_room
 from img_engine.orientation import as_stored, turned
 from img_engine.picture import Upload
+from img_engine.reading.decoding import first_frame
 
 
 def turn(upload: Upload, ask: Resize) -> Upload:

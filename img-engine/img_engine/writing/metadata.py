@@ -12,7 +12,7 @@ from img_contract.resize import Resize
 from PIL import ExifTags, Image
 from PIL.PngImagePlugin import PngInfo
 
-from .formats import Encoder
+from img_engine.formats import Encoder
 
 _SEGMENT_BYTES: Final = 65_533 - len(b"http://ns.adobe.com/xap/1.0/\0")
 """What a JPEG's segment holds beside its longest name; longer EXIF or XMP cannot be written."""

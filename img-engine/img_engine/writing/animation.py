@@ -7,7 +7,7 @@ from typing import Any, Final
 from img_contract.formats import Format, OutputFormat
 from PIL import Image
 
-from .picture import Upload
+from img_engine.picture import Upload
 
 _BROWSERS_DEFAULT: Final = 100
 """Milliseconds that browsers show a frame for which a GIF says nothing."""

@@ -11,11 +11,12 @@ from img_contract.formats import Format
 from img_contract.outcome import FailureCode
 from PIL import Image, ImageMath
 
-from .errors import PictureRefused
+from img_engine.errors import PictureRefused
+from img_engine.picture import Upload
+
 from .movie import Frame, play
 from .opening import picture_faults
-from .picture import Upload
-from .png_reading import read_png
+from .png import read_png
 
 
 def frames(upload: Upload, *, all_of_them: bool) -> Iterator[Frame]:

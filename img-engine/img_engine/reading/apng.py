@@ -16,8 +16,8 @@ from typing import Final
 from PIL import Image
 
 from .movie import Afterwards, Part
+from .png import read_png
 from .png_chunks import SIGNATURE, chunks
-from .png_reading import read_png
 
 _CONTROL: Final = struct.Struct(">IIIIIHHBB")
 _AFTERWARDS: Final = {1: Afterwards.CLEARED, 2: Afterwards.UNDONE}

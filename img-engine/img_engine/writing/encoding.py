@@ -10,12 +10,13 @@ from img_contract.formats import SUFFIXES, OutputFormat
 from img_contract.outcome import ResultWarning, WarningCode
 from PIL import Image
 
+from img_engine.picture import Result, Upload
+from img_engine.pipeline import Made
+
 from .animation import animation_options, merged, plays
 from .metadata import KeptMetadata, metadata_options, tiff_tags
 from .palette import to_palette, to_translucent_palette, translucent, visible
-from .picture import Result, Upload
-from .pipeline import Made
-from .png_writing import compression
+from .png import compression
 
 _BEST: Final = 100
 

@@ -12,13 +12,14 @@ from img_contract.formats import Format
 from img_contract.outcome import Facts, FailureCode
 from PIL import AvifImagePlugin, ExifTags, Image, UnidentifiedImageError
 
-from .apng_reading import read_apng
-from .errors import PictureRefused
-from .formats import DECODERS
-from .gif_reading import read_gif
+from img_engine.errors import PictureRefused
+from img_engine.formats import DECODERS
+from img_engine.orientation import UPRIGHT, as_seen
+from img_engine.picture import PictureLimits, Upload
+
+from .apng import read_apng
+from .gif import read_gif
 from .movie import Part
-from .orientation import UPRIGHT, as_seen
-from .picture import PictureLimits, Upload
 from .png_chunks import complete
 
 _MEGA: Final = 1_000_000

@@ -6,7 +6,7 @@ from typing import Final
 
 from PIL import Image
 
-from .picture import OPAQUE
+from img_engine.picture import OPAQUE
 
 _COLOURS: Final = 256
 _HALF: Final = 128

@@ -1,0 +1,1 @@
+"""From an upload's file to judged headers and decoded frames."""

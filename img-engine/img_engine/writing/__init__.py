@@ -1,0 +1,1 @@
+"""From finished frames to the bytes of a file."""
