@@ -7,6 +7,7 @@ from typing import Any, Final
 from img_contract.formats import Format, OutputFormat
 from PIL import Image
 
+from img_engine.avif_plays import read_plays
 from img_engine.picture import Upload
 
 _BROWSERS_DEFAULT: Final = 100
@@ -19,7 +20,10 @@ _WEBP_TIME: Final = 2**24 - 1
 
 
 def plays(upload: Upload) -> int:
-    """How often the upload's animation is played; 0: without end. AVIF files do not tell Pillow: without end."""
+    """How often the upload's animation is played; 0: without end."""
+    if upload.format is Format.AVIF:
+        upload.file.seek(0)
+        return read_plays(upload.file.read())
     said = upload.image.info.get("loop")
     if upload.format is Format.GIF:
         # What a GIF says is how often it is played again; one that says nothing is played once.

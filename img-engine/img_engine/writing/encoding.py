@@ -10,6 +10,7 @@ from img_contract.formats import SUFFIXES, OutputFormat
 from img_contract.outcome import ResultWarning, WarningCode
 from PIL import Image
 
+from img_engine.avif_plays import with_plays
 from img_engine.picture import Result, Upload
 from img_engine.pipeline import Made
 
@@ -56,9 +57,10 @@ class _Encoding:
         self._made = made
         self._ask = made.result.ask
         self._encoder = made.result.encoder
+        self._upload = upload
         self.warnings = list(made.warnings.values())
         self.frames, self._milliseconds = merged(self._in_its_modes(), made.milliseconds)
-        self._options = self._all_but_quality(upload, kept)
+        self._options = self._all_but_quality(kept)
 
     def data(self) -> bytes:
         """The file; with `max_bytes`, the one of the best quality that fits."""
@@ -94,6 +96,8 @@ class _Encoding:
         if self._encoder.quality is not None:
             options["quality"] = quality or self._encoder.quality
         self.frames[0].save(buffer, self._encoder.pillow, **options)
+        if self._encoder.format is OutputFormat.AVIF and len(self.frames) > 1:
+            return with_plays(buffer.getvalue(), plays(self._upload))
         return buffer.getvalue()
 
     def _in_its_modes(self) -> list[Image.Image]:
@@ -115,7 +119,7 @@ class _Encoding:
         mode = "RGBA" if "RGBA" in modes else "RGB"
         return [_bare(frame.convert(mode)) for frame in frames]
 
-    def _all_but_quality(self, upload: Upload, kept: KeptMetadata) -> dict[str, Any]:
+    def _all_but_quality(self, kept: KeptMetadata) -> dict[str, Any]:
         options = self._encoder.options(self._ask)
         if self._encoder.format is OutputFormat.PNG:
             options |= compression(self.frames[0], self._ask)
@@ -130,7 +134,7 @@ class _Encoding:
         if self._made.first and self._made.first.profile:
             options["icc_profile"] = self._made.first.profile
         if len(self.frames) > 1:
-            options |= animation_options(self.frames, self._milliseconds, plays(upload), self._encoder.format)
+            options |= animation_options(self.frames, self._milliseconds, plays(self._upload), self._encoder.format)
         return options
 
     def _warn(self, code: WarningCode, detail: str) -> None:

@@ -1,0 +1,53 @@
+"""How often an animated AVIF is played, from and to the other formats, and what a damaged file does to that."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from img_engine.avif_plays import read_plays, with_plays
+from PIL import Image
+
+
+def moving(kind: str, **options: Any) -> bytes:
+    frames = [Image.new("RGB", (16, 16), colour) for colour in ("red", "lime", "blue")]
+    buffer = io.BytesIO()
+    frames[0].save(buffer, kind, save_all=True, append_images=frames[1:], duration=[100, 200, 300], **options)
+    return buffer.getvalue()
+
+
+AVIF = moving("AVIF")
+
+
+@pytest.mark.parametrize("plays", [0, 1, 2, 7, 65_535])
+def test_what_is_written_is_read_again_and_nothing_else_is_changed(plays: int) -> None:
+    written = with_plays(AVIF, plays)
+    assert read_plays(written) == plays
+    assert len(written) == len(AVIF)
+    with Image.open(io.BytesIO(written)) as image:
+        assert image.n_frames == 3
+        durations = []
+        for number in range(3):
+            image.seek(number)
+            image.load()
+            durations.append(image.info["duration"])
+    assert durations == [100, 200, 300]
+
+
+@pytest.mark.parametrize("plays", [0, 1, 3])
+def test_plays_go_into_avif_and_out_of_it(plays: int, attempt: Callable[..., Any]) -> None:
+    result = attempt(moving("WEBP", loop=plays), width=8, format="avif").rendered[0]
+    assert read_plays(result.path.read_bytes()) == plays
+    result = attempt(with_plays(AVIF, plays), width=8, format="webp").rendered[0]
+    with Image.open(result.path) as image:
+        assert image.info["loop"] == plays
+
+
+@given(st.binary(max_size=200), st.integers(0, len(AVIF)))
+def test_a_damaged_file_tells_some_number_and_does_no_harm(junk: bytes, at: int) -> None:
+    assert read_plays(AVIF[:at] + junk + AVIF[at + len(junk) :]) >= 0
+    assert read_plays(AVIF[:at]) >= 0
