@@ -1,7 +1,7 @@
 """How often an animated AVIF is played, which Pillow neither reads nor writes: it is in the edit list of its track.
 
-ISO/IEC 14496-12 (8.2.2 mvhd, 8.3.2 tkhd, 8.6.6 elst). Bit 0 of the edit list's flags says that the edit is repeated, and
-the track's duration, divided by the edit's, how often; a duration of all ones: without end.
+ISO/IEC 14496-12 (8.2.2 mvhd, 8.3.2 tkhd, 8.6.6 elst). Bit 0 of the edit list's flags says that the edit is repeated;
+the track's duration, divided by the edit's, how often. A duration of all ones: without end.
 """
 
 from __future__ import annotations
