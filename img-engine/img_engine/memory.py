@@ -28,7 +28,8 @@ def check_room(upload: Upload, decoded: tuple[int, int]) -> None:
         for result in upload.results
     ]
     largest = max((pixels for pixels, _ in results), default=0)
-    source = math.prod(decoded) * (4 if upload.animated else 2)
+    parts = [math.prod(part.size) for part in upload.parts]
+    source = max([math.prod(decoded), *parts]) * (4 if upload.animated else 2)
     held = sum(pixels * (upload.facts.frames if frames else 1) for pixels, frames in results)
     needed = _BASE_BYTES + 4 * (source + 2 * largest + held)
     if needed > upload.limits.memory:
@@ -38,12 +39,12 @@ def check_room(upload: Upload, decoded: tuple[int, int]) -> None:
             limit=upload.limits.memory,
             actual=needed,
         )
-    moving = math.prod(decoded) * upload.facts.frames if any(frames for _, frames in results) else 0
+    moving = max(math.prod(decoded) * upload.facts.frames, sum(parts)) if any(frames for _, frames in results) else 0
     if moving > upload.limits.animation_pixels:
         raise PictureRefused(
             FailureCode.TOO_MANY_PIXELS,
-            f"expected an animation of at most {upload.limits.animation_pixels / _MEGA:g} megapixels in all, "
-            f"found {upload.facts.frames} × {decoded[0]} × {decoded[1]}, {moving / _MEGA:.1f} megapixels",
+            f"expected an animation of at most {upload.limits.animation_pixels / _MEGA:g} megapixels in all, found "
+            f"{upload.facts.frames} frames on {decoded[0]} × {decoded[1]} pixels, {moving / _MEGA:.1f} megapixels",
             limit=upload.limits.animation_pixels,
             actual=moving,
         )

@@ -1,7 +1,7 @@
 """The shortest way from JPEG to JPEG: the stored planes are scaled as they are, never turned into RGB.
 
-A third less work than the pipeline's for the same picture: colours, of which there are a quarter, are neither enlarged,
-nor converted, nor shrunk again. It does what is asked for most, scaling and turning; what needs to see colours goes
+Less work than the pipeline's for the same picture: colours, of which there are a quarter, are neither enlarged, nor
+converted, nor shrunk again. It does what is asked for most, scaling and turning; what needs to see colours goes
 through the pipeline, and so does every picture that is not the usual kind.
 """
 

@@ -221,3 +221,30 @@ def test_an_orientation_behind_the_pixels_is_found(rendered: Rendered) -> None:
     image, result = rendered(late, width=10)
     assert image.size == (10, 20)
     assert result.facts.orientation == 6
+
+
+def test_the_clear_grey_of_an_animated_png_is_clear_at_every_depth(attempt: Rendered) -> None:
+    """Its frames are opened one by one, and what holds for a PNG holds for each."""
+    rows = [bytes([0, *([value] * 2)]) for value in (0x00, 0xFF)]
+    pixels = [zlib.compress(b"".join(rows)), zlib.compress(b"".join(reversed(rows)))]
+    control = [struct.pack(">IIIIIHHBB", number, 8, 2, 0, 0, 1, 10, 1, 0) for number in (0, 1)]
+    data = b"\x89PNG\r\n\x1a\n" + b"".join(
+        chunk(*one)
+        for one in (
+            (b"IHDR", struct.pack(">IIBBBBB", 8, 2, 2, 0, 0, 0, 0)),
+            (b"acTL", struct.pack(">II", 2, 0)),
+            (b"tRNS", struct.pack(">H", 3)),
+            (b"fcTL", control[0]),
+            (b"IDAT", pixels[0]),
+            (b"fcTL", control[1]),
+            (b"fdAT", struct.pack(">I", 2) + pixels[1]),
+            (b"IEND", b""),
+        )
+    )
+    result = attempt(data, width=8)
+    with Image.open(result.rendered[0].path) as image:
+        clear = []
+        for number in (0, 1):
+            image.seek(number)
+            clear.append([image.convert("RGBA").getpixel((3, y))[3] for y in (0, 1)])
+    assert clear == [[255, 0], [0, 255]]

@@ -79,6 +79,13 @@ def test_every_orientation_comes_out_upright(kind: str, orientation: int, render
     assert image.getexif().get(ExifTags.Base.Orientation, 1) == 1
 
 
+def test_an_orientation_in_xmp_alone_turns_nothing(rendered: Rendered) -> None:
+    """As with everybody else: what turns a picture is EXIF."""
+    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF><rdf:Description tiff:Orientation="6"/></rdf:RDF></x:xmpmeta>'
+    image, result = rendered(encoded(four_corners(), "JPEG", xmp=xmp), width=32, format="png")
+    assert (image.size, result.facts.orientation) == ((32, 16), 1)
+
+
 def test_gravity_is_meant_upright_too(rendered: Rendered) -> None:
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = 6

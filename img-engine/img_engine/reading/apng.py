@@ -17,7 +17,7 @@ from PIL import Image
 
 from .movie import Afterwards, Part
 from .png import read_png
-from .png_chunks import SIGNATURE, chunks
+from .png_chunks import SIGNATURE, chunks, complete
 
 _CONTROL: Final = struct.Struct(">IIIIIHHBB")
 _AFTERWARDS: Final = {1: Afterwards.CLEARED, 2: Afterwards.UNDONE}
@@ -35,8 +35,8 @@ def read_apng(data: bytes, most: int) -> tuple[Part, ...]:
             reader.take(kind, content)
             if len(reader.parts) > most:
                 break
-    if reader.parts and len(reader.parts) < min(reader.announced, most):
-        reader.parts.append(_MISSING)
+    if len(reader.parts) < min(reader.announced, most):
+        reader.parts += [_MISSING, _MISSING] if not reader.parts else [_MISSING]
     return tuple(reader.parts[: reader.announced])
 
 
@@ -107,7 +107,7 @@ class _Picture:
     pixels: tuple[memoryview, ...]
 
     def decode(self) -> Image.Image:
-        """As RGBA. Raises what Pillow raises."""
+        """The picture, loaded. Raises what Pillow raises."""
         file = b"".join(
             (
                 SIGNATURE,
@@ -119,9 +119,12 @@ class _Picture:
         )
         quick = read_png(file)
         if quick is not None:
-            return quick.convert("RGBA")
-        with Image.open(io.BytesIO(file), formats=("PNG",)) as image:
-            return image.convert("RGBA")
+            return quick
+        opened = io.BytesIO(file)
+        with Image.open(opened, formats=("PNG",)) as image:
+            complete(image, opened)
+            image.load()
+            return image.copy()
 
 
 def _chunk(kind: bytes, content: bytes | memoryview) -> bytes:

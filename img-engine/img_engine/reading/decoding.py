@@ -24,7 +24,7 @@ def frames(upload: Upload, *, all_of_them: bool) -> Iterator[Frame]:
 
     An animation that is damaged later on ends before the damage, as it does in browsers.
     """
-    frames = play(upload.parts, upload.stored) if upload.parts else _by_pillow(upload)
+    frames = play(upload.parts, upload.stored, decoded) if upload.parts else _by_pillow(upload)
     for number in range(upload.facts.frames if all_of_them else 1):
         try:
             with picture_faults("decoded"):

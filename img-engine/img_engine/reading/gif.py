@@ -7,6 +7,7 @@ one and widens the canvas for frames that hang over it; browsers clear to nothin
 from __future__ import annotations
 
 import io
+import re
 import struct
 from dataclasses import dataclass
 from typing import Final
@@ -17,6 +18,7 @@ from .movie import Afterwards, Part
 
 _EXTENSION, _IMAGE, _END = 0x21, 0x2C, 0x3B
 _CONTROL: Final = 0xF9
+_BLOCK: Final = re.compile(rb"[!,;]")
 
 _AFTERWARDS: Final = {2: Afterwards.CLEARED, 3: Afterwards.UNDONE}
 
@@ -41,10 +43,10 @@ def read_gif(data: bytes, most: int) -> tuple[Part, ...]:
             if view[at + 1] == _CONTROL and len(view) >= at + 8:
                 flags, hundredths, transparent = struct.unpack_from("<BHB", view, at + 3)
                 control = _Control(hundredths, flags >> 2 & 7, transparent if flags & 1 else None)
-            at = _behind_blocks(view, at + 2)
+            at = behind_blocks(view, at + 2)
         elif view[at] == _IMAGE and at + 10 < len(view):
             left, top, width, height, flags = struct.unpack_from("<HHHHB", view, at + 1)
-            end = _behind_blocks(view, at + 10 + _palette_bytes(flags) + 1)
+            end = behind_blocks(view, at + 10 + _palette_bytes(flags) + 1)
             if width and height:
                 picture = _Picture((width, height), colours, view[at + 9 : end], control.transparent)
                 shown = _AFTERWARDS.get(control.disposal, Afterwards.STAYS)
@@ -53,7 +55,8 @@ def read_gif(data: bytes, most: int) -> tuple[Part, ...]:
                 )
             at, control = end, _Control()
         else:
-            at += 1  # junk between blocks is skipped, as everybody does
+            found = _BLOCK.search(data, at + 1)  # junk between blocks is skipped, as everybody does
+            at = found.start() if found else len(view)
     return tuple(parts)
 
 
@@ -67,7 +70,7 @@ class _Picture:
     transparent: int | None
 
     def decode(self) -> Image.Image:
-        """As RGBA. Raises what Pillow raises."""
+        """The picture, loaded. Raises what Pillow raises."""
         bits = (len(self.colours) // 3).bit_length() - 2
         screen = struct.pack("<HHBBB", *self.size, 0x80 | bits if self.colours else 0, 0, 0)
         control = (
@@ -78,14 +81,15 @@ class _Picture:
         place = struct.pack("<BHHHH", _IMAGE, 0, 0, *self.size)
         file = b"".join((b"GIF89a", screen, self.colours, control, place, self.content, b"\0;"))
         with Image.open(io.BytesIO(file), formats=("GIF",)) as image:
-            return image.convert("RGBA")
+            image.load()
+            return image.copy()
 
 
 def _palette_bytes(flags: int) -> int:
     return 3 << ((flags & 7) + 1) if flags & 0x80 else 0
 
 
-def _behind_blocks(view: memoryview, at: int) -> int:
+def behind_blocks(view: memoryview, at: int) -> int:
     """Where a chain of sub-blocks ends; the end of the file if it breaks off."""
     while at < len(view) and view[at]:
         at += view[at] + 1

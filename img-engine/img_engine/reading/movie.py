@@ -32,7 +32,7 @@ class Part:
     replaces: bool
     """Whether it takes the place of what was there, transparent parts included; else it lies over it."""
     decode: Callable[[], Image.Image]
-    """Gives it as RGBA; raises what decoders raise."""
+    """Gives it as Pillow has it; raises what decoders raise."""
 
 
 @dataclass(frozen=True)
@@ -45,11 +45,16 @@ class Frame:
     """How long it is shown; 0 is what the file says where it says nothing."""
 
 
-def play(parts: tuple[Part, ...], canvas_size: tuple[int, int]) -> Iterator[Frame]:
-    """Each frame as RGBA, or as RGB if nothing shows through. The canvas is transparent where nothing was painted."""
+def play(
+    parts: tuple[Part, ...], canvas_size: tuple[int, int], usual_mode: Callable[[Image.Image], Image.Image]
+) -> Iterator[Frame]:
+    """Each frame as RGBA, or as RGB if nothing shows through. The canvas is transparent where nothing was painted.
+
+    `usual_mode` brings what was decoded to a mode that has its transparency in a channel.
+    """
     canvas = Image.new("RGBA", canvas_size, _NOTHING)
     for part in parts:
-        tile = part.decode()
+        tile = usual_mode(part.decode()).convert("RGBA")
         before = canvas.copy() if part.afterwards is Afterwards.UNDONE else canvas
         if part.replaces:
             canvas.paste(tile, part.at)

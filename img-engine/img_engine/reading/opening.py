@@ -77,6 +77,8 @@ def open_picture(file: BinaryIO, source: Format, limits: PictureLimits) -> Uploa
         if source is Format.PNG:
             complete(image, file)
         parts = _parts(image, file, source, limits)
+        for part in parts:  # a frame may hang over the canvas, as far as it likes
+            check_pixels(part.size, limits, "a frame")
         frames = _count_frames(image, source, parts, limits.frames)
         found = _orientation(image, source)
     todo = UPRIGHT if source in _TURNED_BY_DECODER else found
@@ -178,9 +180,9 @@ def _count_pages(image: Image.Image, most: int) -> int:
 def _orientation(image: Image.Image, source: Format) -> int:
     """By EXIF alone: Pillow would look in XMP, too, which nobody else does."""
     try:
-        if source in _EXIF_IN_A_BLOCK and image.info.get("exif"):
+        if source in _EXIF_IN_A_BLOCK and "Raw profile type exif" not in image.info:
             exif = Image.Exif()
-            exif.load(image.info["exif"])
+            exif.load(image.info.get("exif", b""))
         else:
             exif = image.getexif()
         found = exif.get(ExifTags.Base.Orientation, UPRIGHT)

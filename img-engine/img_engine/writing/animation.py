@@ -37,7 +37,7 @@ def merged(frames: list[Image.Image], milliseconds: list[float]) -> tuple[list[I
     times: list[float] = []
     for frame, time in zip(frames, milliseconds, strict=True):
         if kept and frame == kept[-1]:
-            times[-1] += time
+            times[-1] = (times[-1] or _BROWSERS_DEFAULT) + (time or _BROWSERS_DEFAULT)
         else:
             kept.append(frame)
             times.append(time)
@@ -51,14 +51,10 @@ def animation_options(
     options: dict[str, Any] = {"save_all": True, "append_images": frames[1:]}
     match to:
         case OutputFormat.GIF:
-            hundredths = _rounded([time / 10 for time in milliseconds], _SHORT)
-            options["duration"] = [10 * min(time, _SHORT) for time in hundredths]
-            # What is transparent would else show the frame before. Pillow must not drop an entry that is invisible, but
-            # not used in this frame: some viewers clear to it.
-            clears = any("transparency" in frame.info for frame in frames)
-            options |= {"disposal": 2, "optimize": False} if clears else {"disposal": 1}
+            options["duration"] = [10 * time for time in in_hundredths(milliseconds)]
+            options["disposal"] = 1
             if times != 1:
-                options["loop"] = min(max(0, times - 1), _SHORT)
+                options["loop"] = repeats(times)
         case OutputFormat.PNG:
             options |= {"duration": [_as_fraction(time) for time in milliseconds], "blend": 0, "disposal": 0}
             options["loop"] = min(times, _LONG)
@@ -67,6 +63,16 @@ def animation_options(
         case _:
             options["duration"] = _rounded(_shown(milliseconds), _LONG)
     return options
+
+
+def in_hundredths(milliseconds: list[float]) -> list[int]:
+    """Times as GIF has them."""
+    return _rounded([time / 10 for time in milliseconds], _SHORT)
+
+
+def repeats(times: int) -> int:
+    """How often it is played again, as GIF has it; 0: without end."""
+    return min(max(0, times - 1), _SHORT)
 
 
 def _shown(milliseconds: list[float]) -> list[float]:

@@ -14,7 +14,8 @@ from img_engine.avif_plays import with_plays
 from img_engine.picture import Result, Upload
 from img_engine.pipeline import Made
 
-from .animation import animation_options, merged, plays
+from .animation import animation_options, in_hundredths, merged, plays, repeats
+from .gif import join
 from .metadata import KeptMetadata, metadata_options, tiff_tags
 from .palette import to_palette, to_translucent_palette, translucent, visible
 from .png import compression
@@ -91,6 +92,9 @@ class _Encoding:
         return data
 
     def _saved(self, quality: int | None) -> bytes:
+        if self._encoder.format is OutputFormat.GIF and len(self.frames) > 1 and self._clears():
+            times = plays(self._upload)
+            return join(self.frames, in_hundredths(self._milliseconds), None if times == 1 else repeats(times))
         buffer = io.BytesIO()
         options = dict(self._options)
         if self._encoder.quality is not None:
@@ -99,6 +103,9 @@ class _Encoding:
         if self._encoder.format is OutputFormat.AVIF and len(self.frames) > 1:
             return with_plays(buffer.getvalue(), plays(self._upload))
         return buffer.getvalue()
+
+    def _clears(self) -> bool:
+        return any("transparency" in frame.info for frame in self.frames)
 
     def _in_its_modes(self) -> list[Image.Image]:
         """The frames, all in one mode that the format takes."""
