@@ -9,16 +9,11 @@ import socket
 import sys
 from importlib.metadata import version
 
-from img_contract.config import add_config_option, load_config
+from img_contract.config import Config, add_config_option, load_config
 from img_contract.doorbell import ZmqListener
 from img_contract.errors import ConfigError, StoreError
 from img_contract.logs import configure_logs
 from img_contract.volume import VolumeStore
-
-from .errors import ChildrenBroken
-from .picture import PictureLimits
-from .pool import Children, children_for_this_machine
-from .worker import Worker
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -35,6 +30,16 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     if options.check:
         return 0 if any(name.startswith(f"{socket.gethostname()}.") for name in store.engines()) else 1
+    return _run(config, store)
+
+
+def _run(config: Config, store: VolumeStore) -> int:
+    # Imported here: the check, which is made every few seconds, would spend half a second of CPU on imaging libraries.
+    from .errors import ChildrenBroken  # noqa: PLC0415
+    from .picture import PictureLimits  # noqa: PLC0415
+    from .pool import Children, children_for_this_machine  # noqa: PLC0415
+    from .worker import Worker  # noqa: PLC0415
+
     configure_logs(config.log_level, "img-engine")
     count = config.engine.children or children_for_this_machine(config.engine.child_bytes)
     children = Children(count, config.engine.child_bytes, config.engine.job_seconds)

@@ -71,7 +71,8 @@ class Children:
         try:
             future = self._schedule(task)
             started(future)
-            return future.result(timeout=self._seconds + _START_SECONDS)  # pebble's own limit comes first
+            # Pebble's own limit, from the task's start, comes first; before its start another task may have to end.
+            return future.result(timeout=2 * self._seconds + _START_SECONDS)
         except TimeoutError:
             future.cancel()
             raise AttemptSpent(f"the picture took longer than {self._seconds:g} seconds and was stopped") from None

@@ -167,7 +167,7 @@ def status_of(status: JobStatus) -> Status:
         )
         if job
         else None,
-        outputs=[_result_facts(status, output) for output in outputs],
+        outputs=[_result_facts(status, output, alone=len(outputs) == 1) for output in outputs],
         srcset=_srcset(status.id, outputs),
         sources=_sources(status.id, outputs),
         dominant_color=facts.dominant_color if facts else None,
@@ -179,9 +179,10 @@ def status_of(status: JobStatus) -> Status:
     )
 
 
-def _result_facts(status: JobStatus, output: Output) -> ResultFacts:
+def _result_facts(status: JobStatus, output: Output, *, alone: bool) -> ResultFacts:
+    address = links(status.id).result
     return ResultFacts(
-        href=f"{links(status.id).result}/{output.name}",
+        href=address if alone else f"{address}/{output.name}",
         saved_bytes=status.job.source.bytes - output.bytes if status.job else None,
         **output.model_dump(exclude={"file"}),
     )

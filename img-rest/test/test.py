@@ -65,6 +65,7 @@ def test_the_landing_page_is_swagger_ui_and_documents_every_route(client: FlaskC
     assert set(document["paths"]) == {
         "/resize",
         "/resize/{guid}",
+        "/resize/{guid}/{name}",
         "/resize/status/{guid}",
         "/limits",
         "/health",
