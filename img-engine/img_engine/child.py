@@ -5,6 +5,7 @@ A child may be killed at any moment. It owns nothing but the files it writes; th
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import multiprocessing
 import os
@@ -93,7 +94,9 @@ def render(task: Task) -> Render | Refusal:
             with _facts_told(upload.facts):
                 return _rendered(replace(upload, accept=task.accept), task)
     except PictureRefused as refused:
-        return Refusal(refused.failure, refused.facts)
+        answer = Refusal(refused.failure, refused.facts)
+    gc.collect()  # what was refused for its size is still held by the error's frames, and the answer needs memory, too
+    return answer
 
 
 def _rendered(upload: Upload, task: Task) -> Render:

@@ -30,8 +30,13 @@ def check_room(upload: Upload, decoded: tuple[int, int]) -> None:
     largest = max((pixels for pixels, _ in results), default=0)
     parts = [math.prod(part.size) for part in upload.parts]
     source = max([math.prod(decoded), *parts]) * (4 if upload.animated else 2)
+    # The resizer goes down first, then across: between the two it holds the width of the source by the new height.
+    between = max((decoded[0] * result.stored_size(upload.orientation)[1] for result in upload.results), default=0)
+    encoding = max(
+        (result.encoder.bytes_per_pixel * math.prod(result.plan.canvas) for result in upload.results), default=0
+    )
     held = sum(pixels * (upload.facts.frames if frames else 1) for pixels, frames in results)
-    needed = _BASE_BYTES + 4 * (source + 2 * largest + held)
+    needed = _BASE_BYTES + 4 * (source + 2 * largest + held + between) + encoding
     if needed > upload.limits.memory:
         raise PictureRefused(
             FailureCode.TOO_MUCH_MEMORY,

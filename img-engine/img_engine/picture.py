@@ -46,6 +46,10 @@ class Result:
     keeps_frames: bool
     """Whether an animation stays one."""
 
+    def stored_size(self, orientation: int) -> tuple[int, int]:
+        """The size that it is scaled to, as stored: before it is turned upright."""
+        return as_seen(self.plan.scaled, orientation)
+
 
 @dataclass(frozen=True)
 class Upload:

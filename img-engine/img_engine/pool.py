@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Callable
 from concurrent.futures.process import BrokenProcessPool
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 import structlog
+from img_contract.outcome import Failure, FailureCode
 from pebble import CONSTS, ProcessExpired, ProcessFuture, ProcessPool
 
 from .child import Refusal, Render, Task, render, start_child
@@ -77,6 +79,12 @@ class Children:
             future.cancel()
             raise AttemptSpent(f"the picture took longer than {self._seconds:g} seconds and was stopped") from None
         except ProcessExpired as error:
+            if error.exitcode == -signal.SIGXCPU:
+                detail = (
+                    f"the picture took more than {task.cpu_seconds} seconds of CPU time; "
+                    "ask for less effort, a smaller result or another format"
+                )
+                return Refusal(Failure(code=FailureCode.TOO_SLOW, detail=detail, limit=task.cpu_seconds), None)
             raise AttemptSpent(f"the process that rendered it died ({_manner(error.exitcode)})") from None
         except (BrokenProcessPool, RuntimeError) as error:
             raise ChildrenBroken(f"the children are being restarted: {error!r}") from error

@@ -22,7 +22,7 @@ def read_stamp(path: Path, kind: Format, upload: Upload) -> Image.Image:
         math.ceil(max(result.plan.canvas[axis] * result.ask.watermark_scale for result in upload.results))
         for axis in (0, 1)
     ]
-    ask = Resize(width=needed[0], height=needed[1], format=OutputFormat.PNG)
+    ask = Resize(width=needed[0], height=needed[1], format=OutputFormat.TIFF)  # which has alpha, and does not move
     try:
         with open(path, "rb") as file:
             mark = open_picture(file, kind, upload.limits)

@@ -32,6 +32,9 @@ SWEEP_SECONDS: Final = 1.0
 BUSY_SWEEP_SECONDS: Final = 5.0
 """An engine under load does it this often, so that its leases are watched and the oldest come first."""
 
+_OF_CPU: Final = 0.8
+"""A picture that takes this share of the time as CPU time would take it again, and fails at once."""
+
 FAULT_SECONDS: Final = 2.0
 """How long to wait after the volume failed."""
 
@@ -223,7 +226,7 @@ class Worker:
             ask=job.resize,
             target=claim.workspace / f".{claim.attempt}.{self._name}.part",
             limits=self._limits,
-            cpu_seconds=int(self._config.job_seconds) + 1,
+            cpu_seconds=max(1, int(self._config.job_seconds * _OF_CPU)),
             watermark=Stamp(claim.watermark, job.watermark.format) if job.watermark else None,
             accept=job.accept,
         )

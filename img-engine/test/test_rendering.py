@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -294,6 +295,28 @@ def test_a_quality_without_effect_is_named(rendered: Rendered) -> None:
 
 
 # Refusals
+
+
+def test_a_shape_whose_scaling_would_not_fit_is_refused_before_it_is_scaled(attempt: Callable[..., Any]) -> None:
+    """Very wide to very high: between the two lies a picture that is both."""
+    wide = encoded(Image.new("RGB", (30_000, 1)), "PNG")
+    failure = refused(attempt(wide, width=1, height=16_384, fit="fill", enlarge=True))
+    assert failure.code is FailureCode.TOO_MUCH_MEMORY
+
+
+def test_of_an_animated_watermark_only_the_first_frame_is_decoded(rendered: Rendered) -> None:
+    frames = [Image.new("RGB", (300, 300), colour) for colour in ("red", "blue") * 6]
+    mark = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    limits = {"animation_pixels": 100_000}
+    image, _ = rendered(encoded(Image.new("RGB", (40, 40)), "PNG"), width=40, watermark=mark, limits=limits)
+    assert near(image.convert("RGB").getpixel((38, 38)), (255, 0, 0))
+
+
+def test_a_png_of_very_many_chunks_is_refused_at_once(attempt: Callable[..., Any]) -> None:
+    data = encoded(Image.new("RGB", (4, 4)), "PNG")
+    empty = b"\0\0\0\0prVt" + zlib.crc32(b"prVt").to_bytes(4, "big")
+    failure = refused(attempt(data[:33] + empty * 200_000 + data[33:], width=4))
+    assert "at most 100000 chunks" in failure.detail
 
 
 def refused(result: Any) -> Failure:

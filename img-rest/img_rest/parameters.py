@@ -29,7 +29,7 @@ def parse_accept(header: str | None) -> tuple[OutputFormat, ...]:
     """The formats that an Accept header (RFC 9110, 12.5.1) names as image/…, unless with q=0; wildcards say nothing."""
     taken = []
     for item, quality in parse_accept_header(header, MIMEAccept):
-        kind, _, name = item.partition("/")
+        kind, _, name = item.lower().partition("/")
         if kind == "image" and quality > 0 and name in set(OutputFormat) - {OutputFormat.AUTO}:
             taken.append(OutputFormat(name))
     return tuple(dict.fromkeys(taken))

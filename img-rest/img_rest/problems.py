@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import structlog
 from flask import Flask, Response, request
-from img_contract.errors import JobDeleted, JobNotDone, StoreFull, StoreUnavailable, UnknownJob
+from img_contract.errors import JobDeleted, JobNotDone, StoreFull, StoreUnavailable, UnknownJob, UnknownResult
 from img_contract.outcome import Failure, FailureCode, JobStatus, State
 from pydantic import BaseModel, ConfigDict, Field
 from werkzeug.exceptions import HTTPException
@@ -69,6 +69,7 @@ _KINDS: Final[dict[type[Exception], Kind]] = {
     StoreFull: Kind(507, "volume_full", "The volume is full"),
     StoreUnavailable: Kind(503, "volume_unavailable", "The volume cannot be used"),
     UnknownJob: Kind(404, "job_unknown", "No such job"),
+    UnknownResult: Kind(404, "result_unknown", "No such result"),
     JobDeleted: Kind(410, "job_deleted", "The job was deleted"),
 }
 
@@ -94,6 +95,8 @@ _FAILURES: Final[dict[str, str]] = {
     FailureCode.RESULT_TOO_LARGE: "The result would be too large",
     FailureCode.CROP_OUTSIDE: "The crop lies outside the picture",
     FailureCode.TOO_MUCH_MEMORY: "The picture needs too much memory",
+    FailureCode.ENCODING_FAILED: "The result could not be encoded",
+    FailureCode.TOO_SLOW: "The picture takes too long",
     FailureCode.ATTEMPTS_EXHAUSTED: "The picture could not be processed",
     FailureCode.JOB_DAMAGED: "The job's record is damaged",
 }

@@ -161,6 +161,7 @@ def test_a_watermark_is_refused_with_a_reason_and_leaves_nothing(
         ("image/avif,image/webp,*/*", ("avif", "webp")),
         ("image/webp;q=0.8, image/avif;q=0", ("webp",)),
         ("image/auto", ()),
+        ("IMAGE/AVIF", ("avif",)),
         ("image/png, image/png", ("png",)),
         (",;,", ()),
     ],

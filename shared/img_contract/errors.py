@@ -3,6 +3,7 @@
 ContractError
 ├── ConfigError          the configuration has faults, all of them listed
 ├── UnknownJob           no job of that id is on the volume
+├── UnknownResult        the job is done, and has no result of that name
 ├── JobDeleted           the job's owner deleted it
 ├── DamagedRecord        job.json on the volume is no job
 ├── JobNotDone           a result was asked of a job that has none (carries the status)
@@ -37,6 +38,13 @@ class UnknownJob(ContractError):
     def __init__(self, job_id: str) -> None:
         super().__init__(f"no job {job_id[:64]!r}")
         self.job_id = job_id
+
+
+class UnknownResult(ContractError):
+    """The job is done, and has no result of this name."""
+
+    def __init__(self, names: list[str]) -> None:
+        super().__init__(f"expected the name of a result of this job: {', '.join(names)}; found another")
 
 
 class JobDeleted(ContractError):

@@ -39,6 +39,8 @@ class FailureCode(StrEnum):
     RESULT_TOO_LARGE = "result_too_large"
     CROP_OUTSIDE = "crop_outside"
     TOO_MUCH_MEMORY = "too_much_memory"
+    ENCODING_FAILED = "encoding_failed"
+    TOO_SLOW = "too_slow"
     ATTEMPTS_EXHAUSTED = "attempts_exhausted"
     JOB_DAMAGED = "job_damaged"
 

@@ -5,6 +5,7 @@ From this declaration come the validation of a form, the Swagger parameters, and
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -15,7 +16,9 @@ from .formats import OutputFormat
 from .values import MAX_SIDE, Colour, CropText, Side
 from .variants import Variants
 
-_Turn = Annotated[Turn, BeforeValidator(lambda value: int(value) if str(value).strip().isdecimal() else value)]
+_Turn = Annotated[
+    Turn, BeforeValidator(lambda value: int(value) if re.fullmatch("[0-9]{1,3}", str(value).strip()) else value)
+]
 
 
 class Resize(BaseModel):

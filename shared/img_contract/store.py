@@ -136,7 +136,7 @@ class JobStore(Protocol):
     def open_result(self, job_id: str, name: str | None = None) -> tuple[Path, Output, JobStatus]:
         """A result of a job that is done: the first one, or the one of this name.
 
-        Raises UnknownJob (also for a name that is no result's), JobDeleted, JobNotDone, StoreError.
+        Raises UnknownJob, UnknownResult, JobDeleted, JobNotDone, StoreError.
         """
 
     def cancel(self, job_id: str) -> None:

@@ -38,7 +38,7 @@ from .durable import (
     storage_faults,
     write_durably,
 )
-from .errors import DamagedRecord, JobDeleted, JobNotDone, StoreUnavailable, UnknownJob
+from .errors import DamagedRecord, JobDeleted, JobNotDone, StoreUnavailable, UnknownJob, UnknownResult
 from .job import JOB_ID, Job, new_job_id, now
 from .outcome import Failure, FailureCode, JobStatus, Outcome, Output, State
 from .store import Capacity
@@ -116,7 +116,7 @@ class VolumeStore:
         for output in status.outcome.outputs:
             if name in (None, output.name):
                 return self.folder(job_id) / "result" / output.file, output, status
-        raise UnknownJob(f"{job_id}/{name}")
+        raise UnknownResult([output.name for output in status.outcome.outputs])
 
     def cancel(self, job_id: str) -> None:
         folder = self.folder(job_id)

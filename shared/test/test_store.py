@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 
 import pytest
-from img_contract.errors import JobDeleted, JobNotDone, UnknownJob
+from img_contract.errors import JobDeleted, JobNotDone, UnknownJob, UnknownResult
 from img_contract.job import Job, new_job_id
 from img_contract.outcome import Facts, Failure, FailureCode, State
 from img_contract.resize import Resize
@@ -105,7 +105,7 @@ def test_a_published_result_can_be_opened_and_its_facts_read(store: JobStore, su
     assert store.ended(job.id)
     assert store.pending() == []
     assert store.open_result(job.id, "image.jpg")[1] == output
-    with pytest.raises(UnknownJob):
+    with pytest.raises(UnknownResult):
         store.open_result(job.id, "other.jpg")
 
 

@@ -18,6 +18,8 @@ from .movie import Afterwards, Part
 
 _EXTENSION, _IMAGE, _END = 0x21, 0x2C, 0x3B
 _CONTROL: Final = 0xF9
+_MOST_BLOCKS: Final = 200_000
+"""Blocks, and sub-blocks in a row that are looked at: 50 MB of pixels if each is full."""
 _BLOCK: Final = re.compile(rb"[!,;]")
 
 _AFTERWARDS: Final = {2: Afterwards.CLEARED, 3: Afterwards.UNDONE}
@@ -38,7 +40,9 @@ def read_gif(data: bytes, most: int) -> tuple[Part, ...]:
     colours = view[13 : 13 + _palette_bytes(view[10])]
     at, control = 13 + len(colours), _Control()
     parts: list[Part] = []
-    while at < len(view) and view[at] != _END and len(parts) <= most:
+    blocks = 0
+    while at < len(view) and view[at] != _END and len(parts) <= most and blocks < _MOST_BLOCKS:
+        blocks += 1
         if view[at] == _EXTENSION and at + 1 < len(view):
             if view[at + 1] == _CONTROL and len(view) >= at + 8:
                 flags, hundredths, transparent = struct.unpack_from("<BHB", view, at + 3)
@@ -91,6 +95,8 @@ def _palette_bytes(flags: int) -> int:
 
 def behind_blocks(view: memoryview, at: int) -> int:
     """Where a chain of sub-blocks ends; the end of the file if it breaks off."""
-    while at < len(view) and view[at]:
+    for _ in range(_MOST_BLOCKS):
+        if at >= len(view) or not view[at]:
+            return min(at + 1, len(view))
         at += view[at] + 1
-    return min(at + 1, len(view))
+    return len(view)

@@ -20,7 +20,7 @@ from img_engine.picture import PictureLimits, Upload
 from .apng import read_apng
 from .gif import read_gif
 from .movie import Part
-from .png_chunks import complete
+from .png_chunks import check_chunks, complete
 
 _MEGA: Final = 1_000_000
 
@@ -63,6 +63,8 @@ def picture_faults(verb: str) -> Iterator[None]:
         if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
             raise
         reason = str(error) or type(error).__name__
+        if verb == "encoded":  # the picture was sound
+            raise PictureRefused(FailureCode.ENCODING_FAILED, f"the result cannot be written: {reason}") from error
         raise PictureRefused(FailureCode.PICTURE_CORRUPT, f"the picture cannot be {verb}: {reason}") from error
 
 
@@ -71,6 +73,8 @@ def open_picture(file: BinaryIO, source: Format, limits: PictureLimits) -> Uploa
     with picture_faults("decoded"):
         if source is Format.WEBP:
             check_pixels(_webp_canvas(file), limits, "the picture")  # libwebp allocates it when it is opened
+        if source is Format.PNG:
+            check_chunks(file)
         image = Image.open(file, formats=DECODERS[source])
         stored = image.size
         check_pixels(stored, limits, "the picture")

@@ -56,6 +56,19 @@ def chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
         at += 12 + length
 
 
+def check_chunks(file: BinaryIO) -> None:
+    """Raises ValueError for a file of very many chunks, which Pillow would gather in memory. Rewinds the file."""
+    at = len(SIGNATURE)
+    for _ in range(MOST_CHUNKS):
+        file.seek(at)
+        head = file.read(8)
+        if len(head) < 8 or head[4:] == b"IEND":  # noqa: PLR2004  length and kind
+            file.seek(0)
+            return
+        at += 12 + int.from_bytes(head[:4], "big")
+    raise ValueError(f"expected at most {MOST_CHUNKS} chunks, found more")
+
+
 def complete(image: Image.Image, file: BinaryIO) -> None:
     """Give an opened PNG what stands behind its pixels, and a transparent grey in the samples that Pillow makes.
 

@@ -14,7 +14,10 @@ from img_engine.picture import Picture, Region
 
 _LANCZOS: Final = ResizeAlg.convolution(FilterType.lanczos3)
 _RESIZER: Final = Resizer()
-"""One for all pictures of a child: it keeps its buffers."""
+"""One for all usual pictures of a child: it keeps its buffers, as large as they ever were."""
+
+_USUAL: Final = 4_000_000
+"""Pixels; the buffers of a larger picture are not kept: they would count against every later one."""
 
 
 def scale(picture: Picture, _: Resize) -> Picture:
@@ -30,7 +33,8 @@ def resample(image: Image.Image, size: tuple[int, int], region: Region) -> Image
         return image if size == image.size else image.crop((int(left), int(top), int(right), int(bottom)))
     box = CropBox(left, top, right - left, bottom - top)
     scaled = Image.new(image.mode, size)
-    _RESIZER.resize_pil(image, scaled, ResizeOptions(resize_alg=_LANCZOS, crop_box=box))
+    resizer = _RESIZER if max(image.width * image.height, image.width * size[1]) <= _USUAL else Resizer()
+    resizer.resize_pil(image, scaled, ResizeOptions(resize_alg=_LANCZOS, crop_box=box))
     return scaled
 
 

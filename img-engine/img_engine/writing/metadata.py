@@ -17,6 +17,9 @@ from img_engine.formats import Encoder
 _SEGMENT_BYTES: Final = 65_533 - len(b"http://ns.adobe.com/xap/1.0/\0")
 """What a JPEG's segment holds beside its longest name; longer EXIF or XMP cannot be written."""
 
+_MOST_BYTES: Final = 1024 * 1024
+"""Longer EXIF or XMP is not kept in any format: decoders refuse files that have it."""
+
 _OF_THE_FILE: Final = (
     *range(0x00FE, 0x0107),  # sizes, bits, compression and photometric interpretation of the pixels
     *range(0x0111, 0x011A),  # strips, and the orientation, which is applied
@@ -77,7 +80,7 @@ def metadata_options(encoder: Encoder, kept: KeptMetadata) -> tuple[dict[str, An
     lost: list[str] = []
     if encoder.format is OutputFormat.TIFF:
         return options, lost
-    most = {OutputFormat.JPEG: _SEGMENT_BYTES, OutputFormat.GIF: 0}.get(encoder.format, len(kept.exif) + len(kept.xmp))
+    most = {OutputFormat.JPEG: _SEGMENT_BYTES, OutputFormat.GIF: 0}.get(encoder.format, _MOST_BYTES)
     if len(kept.exif) > most:
         lost.append("EXIF")
     elif kept.exif:
