@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import IO
+from collections.abc import Callable
+from typing import IO, Any
 
 import structlog
 from flask import Response, request, send_file
@@ -11,7 +12,7 @@ from img_contract.errors import JobDeleted, StoreError, UnknownJob
 from img_contract.formats import MEDIA_TYPES, SUFFIXES, Format
 from img_contract.job import Job
 from img_contract.outcome import JobStatus, Output, State
-from werkzeug.exceptions import PreconditionFailed
+from werkzeug.exceptions import BadRequest, PreconditionFailed
 from werkzeug.wrappers import Response as AnyResponse
 from werkzeug.wsgi import FileWrapper
 
@@ -153,26 +154,39 @@ class JobState(Resource):
         return response
 
 
+_FILE_ANSWERS = {
+    200: "The processed file. Ranges and conditional requests are understood.",
+    206: "The part of the file that Range asked for.",
+    304: "The file is the one that If-None-Match names.",
+    404: "No such job, or no result of that name.",
+    409: "The job has not ended yet. Come again after Retry-After.",
+    410: "The job was cancelled or deleted.",
+    412: "The file is not the one that If-Match names.",
+    416: "The range lies outside the file.",
+    422: "The job failed, and this is why; or the wait was refused.",
+    503: "The volume cannot be used.",
+}
+
+
+def _answers_with_a_file(name: str) -> Callable[[Any], Any]:
+    """Document a method that gives a processed file."""
+
+    def documented(method: Any) -> Any:
+        for status, meaning in _FILE_ANSWERS.items():
+            model = [problem_model] if status >= BadRequest.code else []
+            method = api.response(status, meaning, *model)(method)
+        produces = [*_PICTURES, "application/problem+json"]
+        return api.doc(id=name, params={"wait": _wait}, produces=produces)(method)
+
+    return documented
+
+
 @api.route("/resize/<guid>")
 @api.doc(params={"guid": _guid})
 class Result(Resource):
     """The processed file."""
 
-    @api.doc(
-        id="result",
-        params={"wait": _wait},
-        produces=[*_PICTURES, "application/problem+json"],
-    )
-    @api.response(200, "The processed file. Ranges and conditional requests are understood.")
-    @api.response(206, "The part of the file that Range asked for.")
-    @api.response(304, "The file is the one that If-None-Match names.")
-    @api.response(404, "No such job.", problem_model)
-    @api.response(409, "The job has not ended yet. Come again after Retry-After.", problem_model)
-    @api.response(410, "The job was cancelled or deleted.", problem_model)
-    @api.response(412, "The file is not the one that If-Match names.", problem_model)
-    @api.response(416, "The range lies outside the file.", problem_model)
-    @api.response(422, "The job failed, and this is why; or the wait was refused.", problem_model)
-    @api.response(503, "The volume cannot be used.", problem_model)
+    @_answers_with_a_file("result")
     def get(self, guid: str) -> AnyResponse:
         """Fetch the processed file; of several, the first."""
         return _file(guid)
@@ -193,17 +207,7 @@ class Result(Resource):
 class NamedResult(Resource):
     """One of several processed files."""
 
-    @api.doc(id="named_result", params={"wait": _wait}, produces=[*_PICTURES, "application/problem+json"])
-    @api.response(200, "The processed file. Ranges and conditional requests are understood.")
-    @api.response(206, "The part of the file that Range asked for.")
-    @api.response(304, "The file is the one that If-None-Match names.")
-    @api.response(404, "No such job, or no result of that name.", problem_model)
-    @api.response(409, "The job has not ended yet. Come again after Retry-After.", problem_model)
-    @api.response(410, "The job was cancelled or deleted.", problem_model)
-    @api.response(412, "The file is not the one that If-Match names.", problem_model)
-    @api.response(416, "The range lies outside the file.", problem_model)
-    @api.response(422, "The job failed, and this is why; or the wait was refused.", problem_model)
-    @api.response(503, "The volume cannot be used.", problem_model)
+    @_answers_with_a_file("named_result")
     def get(self, guid: str, name: str) -> AnyResponse:
         """Fetch the processed file of that name: a variant's, or one that the status lists."""
         return _file(guid, name)
