@@ -17,7 +17,7 @@ from PIL import Image
 
 from .movie import Afterwards, Part
 from .png import read_png
-from .png_chunks import SIGNATURE, chunks, complete
+from .png_chunks import SIGNATURE, chunks, complete, look_through
 
 _CONTROL: Final = struct.Struct(">IIIIIHHBB")
 _AFTERWARDS: Final = {1: Afterwards.CLEARED, 2: Afterwards.UNDONE}
@@ -121,8 +121,9 @@ class _Picture:
         if quick is not None:
             return quick
         opened = io.BytesIO(file)
+        notes = look_through(opened)
         with Image.open(opened, formats=("PNG",)) as image:
-            complete(image, opened)
+            complete(image, notes)
             image.load()
             return image.copy()
 

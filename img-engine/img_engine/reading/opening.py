@@ -20,7 +20,7 @@ from img_engine.picture import PictureLimits, Upload
 from .apng import read_apng
 from .gif import read_gif
 from .movie import Part
-from .png_chunks import check_chunks, complete
+from .png_chunks import complete, look_through
 
 _MEGA: Final = 1_000_000
 
@@ -73,13 +73,12 @@ def open_picture(file: BinaryIO, source: Format, limits: PictureLimits) -> Uploa
     with picture_faults("decoded"):
         if source is Format.WEBP:
             check_pixels(_webp_canvas(file), limits, "the picture")  # libwebp allocates it when it is opened
-        if source is Format.PNG:
-            check_chunks(file)
+        notes = look_through(file) if source is Format.PNG else None
         image = Image.open(file, formats=DECODERS[source])
         stored = image.size
         check_pixels(stored, limits, "the picture")
-        if source is Format.PNG:
-            complete(image, file)
+        if notes:
+            complete(image, notes)
         parts = _parts(image, file, source, limits)
         for part in parts:  # a frame may hang over the canvas, as far as it likes
             check_pixels(part.size, limits, "a frame")
@@ -143,7 +142,7 @@ def _parts(image: Image.Image, file: BinaryIO, source: Format, limits: PictureLi
     """What the frames of a GIF or of an animated PNG are made of; nothing for all else."""
     if source is Format.GIF:
         read = read_gif
-    elif (source is Format.PNG and getattr(image, "is_animated", False)) or "default_image" in image.info:
+    elif source is Format.PNG and (getattr(image, "is_animated", False) or "default_image" in image.info):
         read = read_apng
     else:
         return ()

@@ -20,6 +20,9 @@ MOST_CHUNKS: Final = 100_000
 _XMP: Final = b"XML:com.adobe.xmp\0\0\0\0\0"
 """Keyword, not compressed, no language, no translation."""
 
+_DEPTH_AT: Final = len(SIGNATURE) + 16
+"""Where IHDR, the first chunk, has the bits of a sample."""
+
 _WIDENED: Final = {2: 85, 4: 17}
 """By what Pillow multiplies grey samples of so many bits, to have eight."""
 
@@ -56,52 +59,51 @@ def chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
         at += 12 + length
 
 
-def check_chunks(file: BinaryIO) -> None:
-    """Raises ValueError for a file of very many chunks, which Pillow would gather in memory. Rewinds the file."""
-    at = len(SIGNATURE)
-    for _ in range(MOST_CHUNKS):
-        file.seek(at)
-        head = file.read(8)
-        if len(head) < 8 or head[4:] == b"IEND":  # noqa: PLR2004  length and kind
-            file.seek(0)
-            return
-        at += 12 + int.from_bytes(head[:4], "big")
-    raise ValueError(f"expected at most {MOST_CHUNKS} chunks, found more")
+@dataclass(frozen=True)
+class Notes:
+    """What Pillow does not tell of a PNG, or only when it has decoded it."""
+
+    depth: int
+    """Bits of a sample."""
+    exif: bytes = b""
+    """That which stands behind the pixels."""
+    xmp: bytes = b""
 
 
-def complete(image: Image.Image, file: BinaryIO) -> None:
-    """Give an opened PNG what stands behind its pixels, and a transparent grey in the samples that Pillow makes.
+def look_through(file: BinaryIO) -> Notes:
+    """Go from chunk to chunk by their lengths, and end where they lead nowhere. Rewinds the file.
 
-    Without EXIF, Pillow would decode the whole picture to look behind it, and at a time when nobody asks for errors.
+    Raises ValueError for a file of very many chunks, which Pillow would gather in memory.
     """
-    found = {b"eXIf": b"", b"XMP": b""}
-    for kind, content in _behind_pixels(file):
-        found[kind] = found[kind] or content
-    image.info.setdefault("exif", found[b"eXIf"])
-    if found[b"XMP"]:
-        image.info.setdefault("xmp", found[b"XMP"])
-    file.seek(len(SIGNATURE) + 8)
-    depth = Header.parse(file.read(13)).depth
-    file.seek(0)
-    clear = image.info.get("transparency")
-    if isinstance(clear, int) and image.mode == "L":
-        image.info["transparency"] = clear * _WIDENED.get(depth, 1)
-
-
-def _behind_pixels(file: BinaryIO) -> Iterator[tuple[bytes, bytes]]:
-    """EXIF and XMP behind the pixels. It goes by the chunks' lengths, and ends where they lead nowhere."""
+    file.seek(_DEPTH_AT)
+    depth = int.from_bytes(file.read(1), "big")
+    exif = xmp = b""
     at, behind = len(SIGNATURE), False
     for _ in range(MOST_CHUNKS):
         file.seek(at)
         head = file.read(8)
         if len(head) < 8 or head[4:] == b"IEND":  # noqa: PLR2004  length and kind
-            return
+            file.seek(0)
+            return Notes(depth, exif, xmp)
         length, kind = int.from_bytes(head[:4], "big"), head[4:]
         behind = behind or kind == b"IDAT"
         if behind and kind == b"eXIf":
-            yield kind, file.read(length)
-        elif behind and kind == b"iTXt":
+            exif = exif or file.read(length)
+        elif behind and kind == b"iTXt" and not xmp:
             content = file.read(length)
-            if content.startswith(_XMP):
-                yield b"XMP", content.removeprefix(_XMP)
+            xmp = content.removeprefix(_XMP) if content.startswith(_XMP) else b""
         at += 12 + length
+    raise ValueError(f"expected at most {MOST_CHUNKS} chunks, found more")
+
+
+def complete(image: Image.Image, notes: Notes) -> None:
+    """Give an opened PNG what stands behind its pixels, and a transparent grey in the samples that Pillow makes.
+
+    Without EXIF, Pillow would decode the whole picture to look behind it, and at a time when nobody asks for errors.
+    """
+    image.info.setdefault("exif", notes.exif)
+    if notes.xmp:
+        image.info.setdefault("xmp", notes.xmp)
+    clear = image.info.get("transparency")
+    if isinstance(clear, int) and image.mode == "L":
+        image.info["transparency"] = clear * _WIDENED.get(notes.depth, 1)
