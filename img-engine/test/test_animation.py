@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from img_contract.outcome import FailureCode, WarningCode
 from PIL import Image, ImageSequence
+from samples import codes, encoded
 
 FORMATS = ("gif", "png", "webp", "avif")
 SIDE, CELL = 64, 16
@@ -165,12 +166,6 @@ def moving(frames: Iterable[Image.Image], kind: str, **options: Any) -> bytes:
     return encoded(first, kind.upper(), save_all=True, append_images=others, **options)
 
 
-def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **options)
-    return buffer.getvalue()
-
-
 def shown(data: bytes) -> tuple[list[Image.Image], list[float], Any]:
     """Frames in RGBA, their milliseconds, and what the file says of repetition."""
     with Image.open(io.BytesIO(data)) as image:
@@ -199,10 +194,6 @@ def alike(found: Image.Image, expected: Image.Image, tolerance: int = 60) -> boo
 def file_of(result: Any, number: int = 0) -> bytes:
     data: bytes = result.rendered[number].path.read_bytes()
     return data
-
-
-def codes(result: Any) -> list[WarningCode]:
-    return [warning.code for warning in result.warnings]
 
 
 def pictures(data: bytes, parts: list[Part]) -> list[bool]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import struct
 import zlib
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from img_engine.child import Refusal, Render
 from img_engine.reading.png import read_png
 from img_engine.turbojpeg import turbojpeg
 from PIL import ExifTags, Image, ImageChops, ImageCms, ImageStat
+from samples import encoded
 
 Rendered = Callable[..., Any]
 
@@ -27,12 +27,6 @@ def photo(size: tuple[int, int]) -> Image.Image:
     image = Image.merge("RGB", (across, down, Image.effect_mandelbrot(size, (-2, -1, 1, 1), 60)))
     image.paste((250, 20, 20), (size[0] // 8, size[1] // 8, size[0] // 3, size[1] // 4))
     return image
-
-
-def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **options)
-    return buffer.getvalue()
 
 
 def difference(one: Image.Image, other: Image.Image) -> float:

@@ -14,6 +14,7 @@ from img_contract.outcome import WarningCode
 from PIL import ExifTags, Image, ImageCms, TiffImagePlugin
 from PIL.PngImagePlugin import PngInfo
 from PIL.TiffImagePlugin import IFDRational
+from samples import codes, encoded
 
 Rendered = Callable[..., Any]
 OUTPUTS = ("jpeg", "png", "webp", "avif", "tiff", "gif")
@@ -24,16 +25,6 @@ XMP = (
 DEGREES = (IFDRational(52), IFDRational(31), IFDRational(1234567, 100000))
 TRACES = (b"GPSLatitude", b"somebody", struct.pack("<I", 1234567), struct.pack(">I", 1234567))
 """What would tell of the position or the person in a file."""
-
-
-def encoded(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **options)
-    return buffer.getvalue()
-
-
-def codes(result: Any) -> list[WarningCode]:
-    return [warning.code for warning in result.warnings]
 
 
 # Metadata

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import struct
 from collections.abc import Callable
 from typing import Any
@@ -11,15 +10,10 @@ import pytest
 from img_contract.formats import OutputFormat
 from img_contract.outcome import WarningCode
 from PIL import Image, ImageChops, ImageDraw, ImageStat
+from samples import codes, encoded
 
 Rendered = Callable[..., Any]
 LOSSY = ("jpeg", "webp", "avif")
-
-
-def encoded(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **options)
-    return buffer.getvalue()
 
 
 def photograph(size: tuple[int, int] = (160, 120)) -> Image.Image:
@@ -47,10 +41,6 @@ def difference(one: Image.Image, other: Image.Image) -> float:
 def size_of(result: Any) -> int:
     size: int = result.rendered[0].bytes
     return size
-
-
-def codes(result: Any) -> list[WarningCode]:
-    return [warning.code for warning in result.warnings]
 
 
 # Without loss

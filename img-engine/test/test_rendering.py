@@ -12,14 +12,9 @@ from img_contract.outcome import Failure, FailureCode, WarningCode
 from img_engine.child import Refusal
 from PIL import ExifTags, Image, ImageCms
 from PIL.TiffImagePlugin import IFDRational
+from samples import STORED, codes, encoded, near
 
 Rendered = Callable[..., Any]
-
-
-def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **options)
-    return buffer.getvalue()
 
 
 def gradient(size: tuple[int, int], mode: str = "RGB") -> Image.Image:
@@ -30,14 +25,6 @@ def gradient(size: tuple[int, int], mode: str = "RGB") -> Image.Image:
     if mode == "RGBA":
         image.putalpha(across)
     return image
-
-
-def near(found: Any, expected: tuple[int, ...], tolerance: int = 12) -> bool:
-    return all(abs(a - b) <= tolerance for a, b in zip(found, expected, strict=True))
-
-
-def codes(result: Any) -> list[WarningCode]:
-    return [warning.code for warning in result.warnings]
 
 
 # Orientation
@@ -51,18 +38,6 @@ def four_corners() -> Image.Image:
     for place, name in zip(((0, 0), (32, 0), (0, 16), (32, 16)), CORNERS, strict=True):
         image.paste(CORNERS[name], (*place, place[0] + 32, place[1] + 16))
     return image
-
-
-STORED = {
-    1: None,
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_90,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_270,
-}
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import base64
-import io
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from img_contract.outcome import FailureCode, WarningCode
 from PIL import ExifTags, Image, ImageChops, ImageStat
+from samples import codes, encoded
 from thash import thumb_hash_to_approximate_aspect_ratio, thumb_hash_to_average_rgba
 
 Attempt = Callable[..., Any]
-
-
-def encoded(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **options)
-    return buffer.getvalue()
 
 
 def picture(size: tuple[int, int] = (640, 480)) -> Image.Image:
@@ -32,10 +26,6 @@ def opened(result: Any, number: int) -> Image.Image:
     with Image.open(result.rendered[number].path) as image:
         image.load()
         return image
-
-
-def codes(result: Any) -> list[WarningCode]:
-    return [warning.code for warning in result.warnings]
 
 
 def mean_difference(one: Image.Image, other: Image.Image) -> float:
