@@ -2,6 +2,7 @@
 # make test    everything that needs no Docker and no browser
 # make lint    style, types, who may import whom
 # make e2e     the whole over containers, and in a browser (needs Docker, docker-compose and Chromium)
+# make faults  kills, failing disks and attacks on real processes; FAULTS=full for the long loops
 # make load    1,000 uploads from 16 clients, with what they cost
 # make bench   speed and fidelity against sharp and pyvips, written to docs/benchmarks.md (needs npm; ROUNDS=n for longer)
 # make schema  write docs/job.schema.json anew
@@ -13,15 +14,16 @@ BIN := $(VENV)/bin
 PACKAGES := shared img-rest img-engine
 SOURCES := $(addsuffix /pyproject.toml,$(PACKAGES)) constraints.txt
 
-.PHONY: run test lint e2e load bench schema clean
+.PHONY: run test lint e2e faults load bench schema clean
 
 ROUNDS ?= 9
+FAULTS ?= short
 
 run: $(VENV)/product
 	@./run $(BIN)
 
 test: $(VENV)/tools
-	$(BIN)/pytest -m "not containers and not browser"
+	$(BIN)/pytest -m "not containers and not browser and not faults"
 
 lint: $(VENV)/tools
 	$(BIN)/ruff check .
@@ -31,6 +33,9 @@ lint: $(VENV)/tools
 
 e2e: $(VENV)/tools
 	$(BIN)/pytest -m "containers or browser" test
+
+faults: $(VENV)/tools
+	FAULTS=$(FAULTS) $(BIN)/pytest -m faults test/faults
 
 load: $(VENV)/tools
 	$(BIN)/python test/load.py

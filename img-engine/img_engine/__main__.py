@@ -12,6 +12,7 @@ from importlib.metadata import version
 from img_contract.config import Config, add_config_option, load_config
 from img_contract.doorbell import ZmqListener
 from img_contract.errors import ConfigError, StoreError
+from img_contract.failpoints import arm
 from img_contract.logs import configure_logs
 from img_contract.volume import VolumeStore
 
@@ -21,6 +22,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         config = load_config(options.config)
+        arm(os.environ)
         store = VolumeStore(
             config.volume, config.retention_seconds, config.engine.lease_seconds, config.engine.attempts
         )
@@ -49,7 +51,7 @@ def _run(config: Config, store: VolumeStore) -> int:
         print(f"img-engine: {error}", file=sys.stderr)
         children.stop()
         return 2
-    doorbell = ZmqListener(config.doorbell.connect)
+    doorbell = ZmqListener(config.doorbell.connect, config.doorbell.curve, config.limits.message_bytes)
     worker = Worker(
         _name(),
         store,

@@ -13,10 +13,12 @@ import resource
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
+from img_contract.failpoints import arm, failpoint
 from img_contract.formats import Format, OutputFormat
 from img_contract.outcome import Facts, Failure, ResultWarning
 from img_contract.resize import Resize
@@ -29,9 +31,13 @@ from .picture import PictureLimits, Upload
 from .pipeline import load, process
 from .planes import render_planes
 from .reading.opening import configure_decoders, open_picture, picture_faults
+from .reading.upload_file import open_upload
 from .stamp import read_stamp
 from .writing.encoding import Finished, encode, finished
 from .writing.metadata import KeptMetadata, read_metadata
+
+_OOM_SCORE: Final = Path("/proc/self/oom_score_adj")
+"""Which process the kernel ends first when memory runs out: the highest, 1000 (proc_pid_oom_score_adj(5))."""
 
 
 @dataclass(frozen=True)
@@ -76,21 +82,27 @@ class Refusal:
 
 def start_child(address_space_bytes: int) -> None:
     """Prepare a fresh child: its memory limit, its decoders, and an end when its parent ends."""
+    _die_before_parent()
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     most = address_space_bytes if hard == resource.RLIM_INFINITY else min(address_space_bytes, hard)
     resource.setrlimit(resource.RLIMIT_AS, (most, most))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    arm(os.environ)
     configure_decoders()
     warnings.simplefilter("ignore")  # Pillow's remarks on odd tags; what matters is in the job's own warnings
     threading.Thread(target=_follow_parent, name="follow-parent", daemon=True).start()
 
 
 def render(task: Task) -> Render | Refusal:
-    """Render one upload. A picture that is at fault gives a Refusal; OSError is the disk's or the volume's."""
+    """Render one upload. A picture that is at fault gives a Refusal.
+
+    Raises FileNotFoundError if the upload is not there as a regular file; other OSError is the disk's or the volume's.
+    """
     _limit_cpu(task.cpu_seconds)
     try:
-        with open(task.source, "rb") as file:
+        with open_upload(task.source) as file:
             upload = open_picture(file, task.format, task.limits)
+            failpoint("child.decoding", f"{upload.facts.width}x{upload.facts.height}")
             with _facts_told(upload.facts):
                 return _rendered(replace(upload, accept=task.accept), task)
     except PictureRefused as refused:
@@ -132,6 +144,8 @@ def _from_pixels(upload: Upload, task: Task, kept: KeptMetadata) -> tuple[Image.
 
 
 def _written(result: Finished, target: Path) -> Rendered:
+    failpoint("child.encoded")
+    failpoint("storage.write")
     with open(target, "wb") as file:
         file.write(result.data)
         file.flush()
@@ -163,6 +177,12 @@ def _limit_cpu(seconds: int) -> None:
     used = resource.getrusage(resource.RUSAGE_SELF)
     soft = int(used.ru_utime + used.ru_stime) + 1 + seconds
     resource.setrlimit(resource.RLIMIT_CPU, (soft, resource.RLIM_INFINITY))
+
+
+def _die_before_parent() -> None:
+    """Let the kernel take a child when memory runs out, which costs one attempt, and not the parent, which has all."""
+    with suppress(OSError):  # only Linux has it; a child may always raise its own
+        _OOM_SCORE.write_text("1000")
 
 
 def _follow_parent() -> None:

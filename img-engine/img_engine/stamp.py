@@ -14,17 +14,21 @@ from .errors import PictureRefused
 from .picture import Upload
 from .pipeline import load, process
 from .reading.opening import open_picture, picture_faults
+from .reading.upload_file import open_upload
 
 
 def read_stamp(path: Path, kind: Format, upload: Upload) -> Image.Image:
-    """RGBA in sRGB, upright, no larger than the largest result needs it. Raises PictureRefused with words for it."""
+    """RGBA in sRGB, upright, no larger than the largest result needs it. Raises PictureRefused with words for it.
+
+    Raises FileNotFoundError if it is not there as a regular file.
+    """
     needed = [
         math.ceil(max(result.plan.canvas[axis] * result.ask.watermark_scale for result in upload.results))
         for axis in (0, 1)
     ]
     ask = Resize(width=needed[0], height=needed[1], format=OutputFormat.TIFF)  # which has alpha, and does not move
     try:
-        with open(path, "rb") as file:
+        with open_upload(path) as file:
             mark = open_picture(file, kind, upload.limits)
             with picture_faults("decoded"):
                 return process(load(mark, ask))[0].frames[0].convert("RGBA")

@@ -18,6 +18,7 @@ import structlog
 from img_contract.config import EngineConfig
 from img_contract.doorbell import Listener
 from img_contract.errors import StoreError
+from img_contract.failpoints import failpoint
 from img_contract.outcome import Failure, FailureCode
 from img_contract.store import Claim, JobStore
 
@@ -157,6 +158,7 @@ class Worker:
         # A claim of ours may look dead to ourselves, if we were frozen for a lease; the slot is still at it.
         if any(running.claim.job.id == job_id for running in list(self._running)):
             return None
+        failpoint("job.received")
         return self._store.claim(job_id, self._name)
 
     def _patience(self) -> float:

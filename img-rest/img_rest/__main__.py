@@ -15,9 +15,8 @@ import threading
 from collections.abc import Callable
 from importlib.metadata import version
 from multiprocessing.sharedctypes import RawValue
-from typing import Any
+from typing import Any, Final
 
-from flask import Flask
 from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
@@ -25,17 +24,28 @@ from granian.server.mp import MPServer
 from img_contract.config import Config, add_config_option, load_config
 from img_contract.doorbell import ZmqRinger
 from img_contract.errors import ConfigError, StoreError
+from img_contract.failpoints import arm
 from img_contract.logs import configure_logs
 from img_contract.volume import VolumeStore
 
+from .access import new_key
 from .app import create_app
+from .gateway import Floor, Gateway
+
+_GRACE_SECONDS: Final = 10.0
+"""An upload's speed is not judged before it was waited for so long."""
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Serve until SIGTERM or SIGINT. Returns the exit status: 2 for a faulty configuration or volume."""
     options = _parser().parse_args(arguments)
+    if options.new_key:
+        key, digest = new_key()
+        print(f"key, for the client:           {key}\ndigest, for access.keys.NAME:  {digest}")
+        return 0
     try:
         config = load_config(options.config)
+        arm(os.environ)
         _store(config).prepare()
         _check_port(config)
     except (ConfigError, StoreError) as error:
@@ -47,9 +57,8 @@ def main(arguments: list[str] | None = None) -> int:
         "img_rest",
         address=config.http.host,
         port=config.http.port,
-        interface=Interfaces.WSGI,
+        interface=Interfaces.RSGI,
         workers=1,  # the doorbell is bound once
-        blocking_threads=config.http.threads,
         backpressure=config.http.connections,  # granian counts idle connections, too
         http1_settings=HTTP1Settings(header_read_timeout=round(config.http.header_seconds * 1000)),
         workers_kill_timeout=max(1, round(config.http.stop_seconds)),
@@ -59,16 +68,23 @@ def main(arguments: list[str] | None = None) -> int:
     )
     server.on_startup(functools.partial(_tell_when_stopping, stopping))
     print(f"img-rest: http://{config.http.host}:{config.http.port}/ (Swagger UI)", file=sys.stderr, flush=True)
-    server.serve(target_loader=functools.partial(_load, config, stopping), wrap_loader=False)
+    # Typed for plain callables; an RSGI application is an object with the method __rsgi__.
+    loader: Any = functools.partial(_load, config, stopping)
+    server.serve(target_loader=loader, wrap_loader=False)
     return 0
 
 
-def _load(config: Config, stopping: Any) -> Flask:
+def _load(config: Config, stopping: Any) -> Gateway:
     """Build the application in the process that serves it; granian calls this there."""
     os.setpgid(0, 0)  # Ctrl-C is for the main process, which ends this one; both at once ends in a muddle
     configure_logs(config.log_level, "img-rest")
+    arm(os.environ)
     threading.Thread(target=_follow_parent, name="follow-parent", daemon=True).start()
-    return create_app(config, _store(config), ZmqRinger(config.doorbell.bind), lambda: bool(stopping.value))
+    doorbell = ZmqRinger(config.doorbell.bind, config.doorbell.curve, config.limits.message_bytes)
+    app = create_app(config, _store(config), doorbell, lambda: bool(stopping.value))
+    http = config.http
+    floor = Floor(http.upload_bytes_per_second, _GRACE_SECONDS)
+    return Gateway(app, http.threads, floor, http.deaf_seconds)
 
 
 def _store(config: Config) -> VolumeStore:
@@ -138,6 +154,7 @@ def _parser() -> argparse.ArgumentParser:
         "IMG_HTTP__PORT. docs/configuration.md lists them.",
     )
     add_config_option(parser)
+    parser.add_argument("--new-key", action="store_true", help="print a fresh API key and its digest, and exit")
     parser.add_argument("--version", action="version", version=version("img-rest"))
     return parser
 

@@ -12,7 +12,8 @@ from img_contract.doorbell import Ringer
 from img_contract.store import JobStore
 from pydantic import BaseModel
 
-from .errors import QueueFull, VolumeFull
+from . import access
+from .backlog import Backlog
 from .polling import UploadPlaces, Waiters
 from .problems import Problem
 from .swagger import register_model
@@ -30,6 +31,7 @@ class Parts:
     doorbell: Ringer
     waiters: Waiters
     uploads: UploadPlaces
+    backlog: Backlog
 
 
 class _ProblemApi(Api):
@@ -37,6 +39,11 @@ class _ProblemApi(Api):
 
     def error_router(self, original_handler: Any, error: Exception) -> Any:
         return original_handler(error)
+
+    @property
+    def __schema__(self) -> Any:
+        more = access.SWAGGER if parts().config.access.keys else {}
+        return super().__schema__ | more
 
 
 blueprint = Blueprint("api", __name__)
@@ -63,23 +70,6 @@ def parts() -> Parts:
     """The parts of the application that serves this request."""
     found: Parts = current_app.extensions[SEGMENT]
     return found
-
-
-def check_room(parts: Parts) -> None:
-    """Refuse before a byte is stored what could not be kept. Raises QueueFull, VolumeFull, StoreError."""
-    limits, capacity = parts.config.limits, parts.store.capacity()
-    if capacity.pending >= limits.queue:
-        raise QueueFull(
-            f"expected fewer than {limits.queue} jobs waiting, found {capacity.pending}; try again later",
-            limit=limits.queue,
-            actual=capacity.pending,
-        )
-    if capacity.free_bytes < limits.free_bytes:
-        raise VolumeFull(
-            f"expected {limits.free_bytes} bytes free on the volume, found {capacity.free_bytes}; try again later",
-            limit=limits.free_bytes,
-            actual=capacity.free_bytes,
-        )
 
 
 def json_answer(body: BaseModel, status: int = 200) -> Response:

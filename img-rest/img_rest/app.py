@@ -9,11 +9,13 @@ from img_contract.config import Config
 from img_contract.doorbell import Ringer
 from img_contract.store import JobStore
 
-from . import api, problems
+from . import access, api, headers, problems
 from . import jobs_api as _jobs_api  # noqa: F401  importing adds their routes to the API
 from . import service_api as _service_api  # noqa: F401
+from .backlog import Backlog
 from .conditions import drop_unreadable_dates
 from .polling import UploadPlaces, Waiters
+from .upload import drain_refused
 
 
 def create_app(
@@ -26,10 +28,19 @@ def create_app(
         SWAGGER_UI_DOC_EXPANSION="list",  # a newcomer sees the calls at once
         SWAGGER_UI_REQUEST_DURATION=True,
     )
+    uploads = UploadPlaces(config.http.uploads)
     app.extensions[api.SEGMENT] = api.Parts(
-        config, store, doorbell, Waiters(store, config.http.waiters, stopping), UploadPlaces(config.http.uploads)
+        config,
+        store,
+        doorbell,
+        Waiters(store, config.http.waiters, stopping),
+        uploads,
+        Backlog(store, config.limits),
     )
     app.before_request(lambda: drop_unreadable_dates(request.environ))
+    headers.register(app, config.limits)
+    access.guard(app, config.access)
+    app.after_request(lambda response: drain_refused(response, uploads, config.limits))
     app.register_blueprint(api.blueprint)
     problems.register(app)
     return app

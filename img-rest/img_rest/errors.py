@@ -3,12 +3,16 @@
 RestError
 ├── UploadMissing          no file came with the request
 ├── UploadMalformed        the body is not what its headers say, or it broke off
+├── UploadTooSlow          the body comes more slowly than is allowed
+├── KeyMissing             no API key came, or none that is known
 ├── LengthRequired         a raw body without Content-Length, whose end could not be told from a broken connection
 ├── NotAPicture            the first bytes are no accepted picture's
 ├── ParametersInvalid      one or more parameters were refused, all of them listed
 ├── NoEngine               no engine is alive
 └── Limited                a limit was passed; the error carries both numbers
     ├── UploadTooLarge     more bytes than allowed
+    ├── FormTooLarge       too many parts, or a parameter of too many bytes
+    ├── HeadersTooLarge    the request's headers have too many bytes
     ├── QueueFull          too many jobs wait
     ├── UploadsFull        too many uploads are under way
     └── VolumeFull         too little space is left
@@ -31,6 +35,14 @@ class UploadMalformed(RestError):
     """The body is not what its headers say, or it broke off."""
 
 
+class UploadTooSlow(RestError):
+    """The body comes more slowly than is allowed."""
+
+
+class KeyMissing(RestError):
+    """No API key came, or none that is known."""
+
+
 class LengthRequired(RestError):
     """A raw body came without Content-Length."""
 
@@ -46,6 +58,14 @@ class Limited(RestError):
 
 class UploadTooLarge(Limited):
     """More bytes than allowed."""
+
+
+class FormTooLarge(Limited):
+    """The form has too many parts, or a parameter of too many bytes."""
+
+
+class HeadersTooLarge(Limited):
+    """The request's headers have too many bytes."""
 
 
 class NotAPicture(RestError):
@@ -69,7 +89,11 @@ class ParametersInvalid(RestError):
 
 
 class QueueFull(Limited):
-    """Too many jobs wait."""
+    """Too many jobs wait; there should be room in `retry_seconds`."""
+
+    def __init__(self, detail: str, *, limit: int, actual: int, retry_seconds: int) -> None:
+        super().__init__(detail, limit=limit, actual=actual)
+        self.retry_seconds = retry_seconds
 
 
 class UploadsFull(Limited):

@@ -3,27 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import IO, Any
+from typing import Any
 
 import structlog
 from flask import Response, request, send_file
 from flask_restx import Resource
-from img_contract.errors import JobDeleted, StoreError, UnknownJob
+from img_contract.errors import JobDeleted, ResultGone, StoreError, UnknownJob
+from img_contract.failpoints import failpoint
 from img_contract.formats import MEDIA_TYPES, SUFFIXES, Format
+from img_contract.idempotency import Key
 from img_contract.job import Job
 from img_contract.outcome import JobStatus, Output, State
 from werkzeug.exceptions import BadRequest, PreconditionFailed
 from werkzeug.wrappers import Response as AnyResponse
-from werkzeug.wsgi import FileWrapper
 
-from .api import Parts, api, check_room, json_answer, parts, problem_model
+from .access import check_owner, owner
+from .api import Parts, api, json_answer, parts, problem_model
 from .conditions import tidy_conditions
-from .errors import RestError, UploadsFull
-from .parameters import check_watermark, parse_accept, parse_resize, parse_wait
+from .errors import UploadsFull, UploadTooSlow
+from .gateway import client_gone
+from .parameters import (
+    MAX_IDEMPOTENCY_KEY,
+    check_watermark,
+    parse_accept,
+    parse_idempotency_key,
+    parse_resize,
+    parse_wait,
+)
 from .problems import RETRY_SECONDS, job_problem
 from .representations import Status, Submitted, status_of, submitted
 from .swagger import register_model, resize_parameters
-from .upload import drain, receive
+from .upload import leave_unread, receive
 
 log = structlog.get_logger(__name__)
 
@@ -38,8 +48,6 @@ _wait = {
     "description": "Seconds to wait for the job to end, at most `wait_seconds` of GET /limits. "
     "The header `Prefer: wait=N` does the same.",
 }
-_PORTION = 256 * 1024
-"""A file goes out in portions of so many bytes; Werkzeug's own 8 KiB cost a thread switch each."""
 _SUFFIXES = {MEDIA_TYPES[Format(name.value)]: suffix for name, suffix in SUFFIXES.items()}
 _PICTURES = list(_SUFFIXES)
 _guid = {"in": "path", "type": "string", "description": "The guid that POST /resize gave."}
@@ -66,15 +74,29 @@ class Resizes(Resource):
             },
             **resize_parameters("formData"),
             "wait": _wait,
+            "Idempotency-Key": {
+                "in": "header",
+                "type": "string",
+                "maxLength": MAX_IDEMPOTENCY_KEY,
+                "description": "A name of your own for this request. Sent again, it gives the job that it gave before.",
+            },
         },
     )
     @api.response(202, "Accepted, and on disk. Location: the job's status.", _submitted)
     @api.response(303, "Done within the wait. Location: the processed file.")
     @api.response(400, "No picture was sent, or the body is broken.", problem_model)
+    @api.response(401, "An API key is needed, where the operator asks for them.", problem_model)
+    @api.response(408, "The upload is too slow.", problem_model)
+    @api.response(409, "A request with the same Idempotency-Key is under way.", problem_model)
     @api.response(411, "A raw body without Content-Length.", problem_model)
-    @api.response(413, "The upload is too large.", problem_model)
+    @api.response(413, "The upload or the form is too large.", problem_model)
     @api.response(415, "Not a picture that is accepted.", problem_model)
-    @api.response(422, "Parameters were refused; or the job failed within the wait.", problem_model)
+    @api.response(
+        422,
+        "Parameters were refused; the Idempotency-Key was used for something else; or the job failed within the wait.",
+        problem_model,
+    )
+    @api.response(429, "Too many uploads from this key or address. Come again after Retry-After.", problem_model)
     @api.response(
         503, "Too many jobs are waiting, or the volume cannot be used. Come again after Retry-After.", problem_model
     )
@@ -82,7 +104,13 @@ class Resizes(Resource):
     def post(self) -> AnyResponse:
         """Send a picture to be resized. At least one of width, height and variants is needed."""
         found = parts()
-        job, seconds = _submit(found)
+        job, seconds, repeated = _submit(found)
+        response = self._answer(found, job, seconds)
+        if repeated:
+            response.headers["Idempotency-Replayed"] = "true"
+        return response
+
+    def _answer(self, found: Parts, job: Job, seconds: float) -> AnyResponse:
         status = _after(found, job.id, seconds)
         if status and status.outcome:
             if not status.outcome.outputs:
@@ -94,37 +122,42 @@ class Resizes(Resource):
         response = json_answer(submitted(job, state, found.config.retention_seconds), 202)
         response.headers["Location"] = f"/resize/status/{job.id}"
         response.headers["Retry-After"] = str(RETRY_SECONDS)
+        failpoint("answer.ready")
         return response
 
 
-def _submit(found: Parts) -> tuple[Job, float]:
-    """Take the upload; give the job, and the seconds that the client wants to wait for it."""
+def _submit(found: Parts) -> tuple[Job, float, bool]:
+    """Take the upload. Give the job, the seconds that the client will wait for it, and whether it was sent before."""
     query = list(request.args.items(multi=True))
     try:
         parse_wait(query, request.headers, found.config.http.wait_seconds)
-        check_room(found)
-        with found.uploads, found.store.begin() as submission:
+        key = parse_idempotency_key(request.headers)
+        found.backlog.check()
+        with found.uploads, found.store.begin(Key(key, owner()) if key else None) as submission:
             upload = receive(request, submission, found.config.limits)
             parameters = [*query, *upload.fields]
             seconds = parse_wait(parameters, request.headers, found.config.http.wait_seconds)
             resize = parse_resize(parameters)
             check_watermark(resize, given=upload.watermarked)
             accept = parse_accept(request.headers.get("Accept"))
-            job = submission.commit(filename=upload.filename, resize=resize, accept=accept)
-    except UploadsFull:
-        raise  # to read the rest would take what there is too little of
-    except RestError:
-        drain(request, found.config.limits)
+            job = submission.commit(filename=upload.filename, resize=resize, accept=accept, owner=owner())
+    except (UploadsFull, UploadTooSlow):
+        leave_unread(request)  # to read the rest would take what there is too little of
         raise
+    if submission.repeated:
+        log.info("job_repeated", id=job.id)
+        return job, seconds, True
+    found.backlog.took_one()
     rung = found.doorbell.ring(job)
+    failpoint("doorbell.rung")
     log.info("job_accepted", id=job.id, bytes=job.source.bytes, format=job.source.format, rung=rung)
-    return job, seconds
+    return job, seconds, False
 
 
 def _after(found: Parts, job_id: str, seconds: float) -> JobStatus | None:
     """The status after the wait. None if it cannot be told now: the job was taken, whatever becomes of this answer."""
     try:
-        found.waiters.wait(job_id, seconds)
+        found.waiters.wait(job_id, seconds, client_gone(request.environ))
         return found.store.status(job_id) if seconds else None
     except (StoreError, UnknownJob, JobDeleted) as error:
         log.warning("status_unknown", id=job_id, reason=str(error))
@@ -138,6 +171,7 @@ class JobState(Resource):
 
     @api.doc(id="status", params={"wait": _wait})
     @api.response(200, "Where the job is. Retry-After until it has ended.", _status)
+    @api.response(401, "An API key is needed, where the operator asks for them.", problem_model)
     @api.response(404, "No such job.", problem_model)
     @api.response(410, "The job was deleted.", problem_model)
     @api.response(422, "The wait was refused.", problem_model)
@@ -145,6 +179,7 @@ class JobState(Resource):
     def get(self, guid: str) -> AnyResponse:
         """Ask where a job is."""
         found = parts()
+        check_owner(found.store, guid)
         _wait_for(found, guid)
         status = found.store.status(guid)
         response = json_answer(status_of(status))
@@ -158,9 +193,10 @@ _FILE_ANSWERS = {
     200: "The processed file. Ranges and conditional requests are understood.",
     206: "The part of the file that Range asked for.",
     304: "The file is the one that If-None-Match names.",
+    401: "An API key is needed, where the operator asks for them.",
     404: "No such job, or no result of that name.",
     409: "The job has not ended yet. Come again after Retry-After.",
-    410: "The job was cancelled or deleted.",
+    410: "The job was cancelled or deleted, or its file is gone.",
     412: "The file is not the one that If-Match names.",
     416: "The range lies outside the file.",
     422: "The job failed, and this is why; or the wait was refused.",
@@ -193,11 +229,14 @@ class Result(Resource):
 
     @api.doc(id="cancel")
     @api.response(204, "Cancelled or deleted, now or before.")
+    @api.response(401, "An API key is needed, where the operator asks for them.", problem_model)
     @api.response(404, "No such job.", problem_model)
     @api.response(503, "The volume cannot be used.", problem_model)
     def delete(self, guid: str) -> AnyResponse:
         """Cancel a job that has not ended, or delete the files of one that has. As often as you like."""
-        parts().store.cancel(guid)
+        found = parts()
+        check_owner(found.store, guid)
+        found.store.cancel(guid)
         log.info("job_cancelled", id=guid)
         return Response(status=204)
 
@@ -216,10 +255,10 @@ class NamedResult(Resource):
 def _file(guid: str, name: str | None = None) -> AnyResponse:
     """A result, after the wait that was asked for."""
     found = parts()
+    check_owner(found.store, guid)
     _wait_for(found, guid)
     path, output, status = found.store.open_result(guid, name)
     tidy_conditions(request.environ, output.bytes)
-    request.environ["wsgi.file_wrapper"] = _in_large_portions
     try:
         response = send_file(
             path,
@@ -230,17 +269,13 @@ def _file(guid: str, name: str | None = None) -> AnyResponse:
             conditional=True,
         )
     except FileNotFoundError:
-        raise JobDeleted(guid) from None  # while we looked
+        found.store.status(guid)  # raises JobDeleted if it was deleted while we looked
+        raise ResultGone("the result's file is no longer there") from None
     if response.status_code == PreconditionFailed.code:
         response.close()
         raise PreconditionFailed
     response.headers["Cache-Control"] = f"private, immutable, max-age={found.config.retention_seconds:.0f}"
-    response.headers["X-Content-Type-Options"] = "nosniff"
     return response
-
-
-def _in_large_portions(file: IO[bytes], _: int) -> FileWrapper:
-    return FileWrapper(file, _PORTION)
 
 
 def _download_name(status: JobStatus, output: Output) -> str:
@@ -252,4 +287,4 @@ def _download_name(status: JobStatus, output: Output) -> str:
 
 def _wait_for(found: Parts, guid: str) -> None:
     seconds = parse_wait(request.args.items(multi=True), request.headers, found.config.http.wait_seconds)
-    found.waiters.wait(guid, seconds)
+    found.waiters.wait(guid, seconds, client_gone(request.environ))

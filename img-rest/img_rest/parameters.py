@@ -21,6 +21,9 @@ WAIT: Final = "wait"
 """The parameter that concerns the request, not the picture."""
 
 
+MAX_IDEMPOTENCY_KEY: Final = 255
+"""Characters."""
+
 _OF_THE_WHOLE: Final = {"size_missing": "width", "dpr_side": "dpr"}
 """Which parameter to name for a fault that several have together."""
 
@@ -99,6 +102,23 @@ def parse_wait(pairs: Pairs, headers: Headers, longest: float) -> float:
         if match := re.fullmatch(r'\s*wait\s*=\s*"?(\d{1,9})"?\s*(?:;.*)?', preference, re.IGNORECASE):
             return min(float(match[1]), longest)
     return 0.0
+
+
+def parse_idempotency_key(headers: Headers) -> str | None:
+    """The client's name for its request: visible ASCII, perhaps in quotes, or None. Raises ParametersInvalid.
+
+    https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/
+    """
+    given = headers.get("Idempotency-Key")
+    if given is None:
+        return None
+    key = given[1:-1] if len(given) > 1 and given[0] == given[-1] == '"' else given
+    if not re.fullmatch(rf"[!-~]{{1,{MAX_IDEMPOTENCY_KEY}}}", key):
+        fault = (
+            f"expected 1 to {MAX_IDEMPOTENCY_KEY} visible ASCII characters without spaces, found {_shortened(key)!r}"
+        )
+        raise ParametersInvalid([ParameterFault("Idempotency-Key", fault)])
+    return key
 
 
 def _shortened(text: str) -> str:

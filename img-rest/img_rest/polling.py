@@ -26,6 +26,7 @@ class _Waiter:
     since: float
     until: float
     due: float
+    gone: Callable[[], bool]
     over: threading.Event = field(default_factory=threading.Event)
     error: Exception | None = None
 
@@ -46,12 +47,15 @@ class Waiters:
         self._newcomer = threading.Event()
         self._watching = False
 
-    def wait(self, job_id: str, seconds: float) -> None:
-        """Return when the job has ended, when the time is over, or when the service stops. Raises UnknownJob."""
+    def wait(self, job_id: str, seconds: float, gone: Callable[[], bool] = lambda: False) -> None:
+        """Return when the job has ended, the time is over, the client has gone, or the service stops.
+
+        Raises UnknownJob.
+        """
         if seconds <= 0 or self._store.ended(job_id) or self._stopping():
             return
         now = time.monotonic()
-        waiter = _Waiter(job_id, now, now + seconds, now + _SHORTEST)
+        waiter = _Waiter(job_id, now, now + seconds, now + _SHORTEST, gone)
         with self._lock:
             if len(self._waiting) >= self._most:
                 return
@@ -84,7 +88,7 @@ class Waiters:
 
     def _is_over(self, waiter: _Waiter, now: float) -> bool:
         try:
-            if now >= waiter.until or self._store.ended(waiter.job_id):
+            if now >= waiter.until or waiter.gone() or self._store.ended(waiter.job_id):
                 return True
         except Exception as error:  # noqa: BLE001  it is the waiter's, and must not end the watch for the others
             waiter.error = error

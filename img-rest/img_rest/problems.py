@@ -7,7 +7,17 @@ from typing import Any, Final
 
 import structlog
 from flask import Flask, Response, request
-from img_contract.errors import JobDeleted, JobNotDone, StoreFull, StoreUnavailable, UnknownJob, UnknownResult
+from img_contract.errors import (
+    JobDeleted,
+    JobNotDone,
+    KeyReused,
+    ResultGone,
+    StoreFull,
+    StoreUnavailable,
+    SubmissionUnderWay,
+    UnknownJob,
+    UnknownResult,
+)
 from img_contract.outcome import Failure, FailureCode, JobStatus, State
 from pydantic import BaseModel, ConfigDict, Field
 from werkzeug.exceptions import HTTPException
@@ -58,8 +68,12 @@ class Kind:
 _KINDS: Final[dict[type[Exception], Kind]] = {
     errors.UploadMissing: Kind(400, "upload_missing", "No picture was sent"),
     errors.UploadMalformed: Kind(400, "upload_malformed", "The request's body is broken"),
+    errors.KeyMissing: Kind(401, "key_missing", "An API key is needed"),
+    errors.UploadTooSlow: Kind(408, "upload_too_slow", "The upload is too slow"),
     errors.LengthRequired: Kind(411, "length_required", "The length of the body is missing"),
     errors.UploadTooLarge: Kind(413, "upload_too_large", "The upload is too large"),
+    errors.FormTooLarge: Kind(413, "form_too_large", "The form is too large"),
+    errors.HeadersTooLarge: Kind(431, "headers_too_large", "The request's headers are too large"),
     errors.NotAPicture: Kind(415, "not_a_picture", "Not a picture that is accepted"),
     errors.ParametersInvalid: Kind(422, "parameters_invalid", "Parameters were refused"),
     errors.QueueFull: Kind(503, "queue_full", "Too many jobs are waiting"),
@@ -70,7 +84,10 @@ _KINDS: Final[dict[type[Exception], Kind]] = {
     StoreUnavailable: Kind(503, "volume_unavailable", "The volume cannot be used"),
     UnknownJob: Kind(404, "job_unknown", "No such job"),
     UnknownResult: Kind(404, "result_unknown", "No such result"),
+    ResultGone: Kind(410, "result_gone", "The result's file is gone"),
     JobDeleted: Kind(410, "job_deleted", "The job was deleted"),
+    SubmissionUnderWay: Kind(409, "idempotency_key_in_use", "The same request is under way"),
+    KeyReused: Kind(422, "idempotency_key_reused", "The Idempotency-Key was used for something else"),
 }
 
 _NOT_DONE: Final = Kind(409, "job_not_done", "The job has not ended yet")
@@ -84,6 +101,7 @@ _HTTP: Final[dict[int, Kind]] = {
     406: Kind(406, "not_acceptable", "No answer of the kind that was asked for"),
     412: Kind(412, "precondition_failed", "The file is another one"),
     416: Kind(416, "range_not_satisfiable", "The range lies outside the file"),
+    429: Kind(429, "rate_exceeded", "Too many uploads in too short a time"),
 }
 """What Flask and Werkzeug refuse by themselves."""
 
@@ -108,6 +126,7 @@ _ADVICE: Final[dict[int, str]] = {
     406: "expected an Accept header that allows application/json",
     412: "expected the ETag of the file in If-Match, or a date in If-Unmodified-Since that it is not younger than",
     416: "expected a range within the file; its length is in the Content-Range header",
+    429: "expected fewer uploads from this key or address; come again after Retry-After",
 }
 
 
@@ -171,7 +190,11 @@ def handle_error(error: Exception) -> Response:
         log.info("request_refused", code=kind.code, path=request.path[:256], reason=str(error)[:256])
     else:
         log.warning("request_refused", code=kind.code, path=request.path[:256], reason=str(error)[:256])
-        response.headers["Retry-After"] = str(BUSY_RETRY_SECONDS)
+        response.headers["Retry-After"] = str(getattr(error, "retry_seconds", BUSY_RETRY_SECONDS))
+    if isinstance(error, errors.KeyMissing):
+        response.headers["WWW-Authenticate"] = 'Bearer realm="img-rest"'
+    if isinstance(error, SubmissionUnderWay):
+        response.headers["Retry-After"] = str(RETRY_SECONDS)
     return response
 
 

@@ -107,12 +107,21 @@ class Limits(BaseModel):
     accept: list[Format] = Field(description="Formats that may be uploaded; anything else is 415.")
     output: list[OutputFormat] = Field(description="Formats that can be asked for.")
     upload_bytes: int = Field(description="Largest upload; a larger one is 413.")
+    upload_bytes_per_second: float = Field(description="Slowest upload; one that stays below it is 408.")
+    parts: int = Field(description="Most parts of a form; more is 413.")
+    field_bytes: int = Field(description="Largest parameter of a form; a larger one is 413.")
+    header_bytes: int = Field(description="Largest headers of a request, its line included; larger ones are 431.")
+    message_bytes: int = Field(description="Largest job message on the doorbell.")
     pixels: int = Field(description="Most pixels, width × height, of a picture or a result; more is 422.")
     frames: int = Field(description="Most frames of an animation; more is 422.")
     animation_pixels: int = Field(description="Most pixels of all frames of an animation together; more is 422.")
     side: int = Field(description="Longest side of a result in pixels; more is 422.")
     wait_seconds: float = Field(description="The longest wait.")
     queue: int = Field(description="Jobs that may wait; past it an upload is 503.")
+    uploads: int = Field(description="Uploads that may be under way; past it an upload is 503.")
+    rate: str | None = Field(description="Uploads that a key or address may send; past it an upload is 429.")
+    free_bytes: int = Field(description="Free space to be kept; below it an upload is 507.")
+    child_bytes: int = Field(description="Memory that rendering may take; a picture that needs more is 422.")
     job_seconds: float = Field(description="Time that an attempt at a job may take.")
     attempts: int = Field(description="Attempts at a job before it fails.")
     retention_seconds: float = Field(description="How long an ended job is kept.")
@@ -222,12 +231,21 @@ def limits_of(config: Config) -> Limits:
         accept=list(config.limits.accept),
         output=list(OutputFormat),
         upload_bytes=config.limits.upload_bytes,
+        upload_bytes_per_second=config.http.upload_bytes_per_second,
+        parts=config.limits.parts,
+        field_bytes=config.limits.field_bytes,
+        header_bytes=config.limits.header_bytes,
+        message_bytes=config.limits.message_bytes,
         pixels=config.limits.pixels,
         frames=config.limits.frames,
         animation_pixels=config.limits.animation_pixels,
         side=MAX_SIDE,
         wait_seconds=config.http.wait_seconds,
         queue=config.limits.queue,
+        uploads=config.http.uploads,
+        rate=config.access.rate,
+        free_bytes=config.limits.free_bytes,
+        child_bytes=config.engine.child_bytes,
         job_seconds=config.engine.job_seconds,
         attempts=config.engine.attempts,
         retention_seconds=config.retention_seconds,

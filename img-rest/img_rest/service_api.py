@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask_restx import Resource
 from werkzeug.wrappers import Response as AnyResponse
 
-from .api import api, check_room, json_answer, parts, problem_model
+from .api import api, json_answer, parts, problem_model
 from .errors import NoEngine
 from .representations import Health, Limits, limits_of
 from .swagger import register_model
@@ -54,5 +54,5 @@ class Ready(Resource):
             raise NoEngine(
                 "expected an engine that was alive within the last 30 seconds, found none; jobs wait for one"
             )
-        check_room(found)
+        found.backlog.check()
         return json_answer(Health(engines=len(engines)))

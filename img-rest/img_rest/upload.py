@@ -6,25 +6,40 @@ Two kinds of body: multipart/form-data with the picture in the field `file`, per
 
 from __future__ import annotations
 
+import time
 import unicodedata
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import BinaryIO, Final
 
-from flask import Request
+from flask import Request, Response, request
 from img_contract.config import LimitsConfig
+from img_contract.failpoints import failpoint
 from img_contract.formats import SIGNATURE_BYTES, sniff
 from img_contract.store import Part, Submission
 from multipart import MultipartError, MultipartSegment, ParserLimitReached, PushMultipartParser
+from werkzeug.exceptions import BadRequest
 
-from .errors import LengthRequired, NotAPicture, UploadMalformed, UploadMissing, UploadTooLarge
+from .errors import (
+    FormTooLarge,
+    LengthRequired,
+    NotAPicture,
+    UploadMalformed,
+    UploadMissing,
+    UploadsFull,
+    UploadTooLarge,
+    UploadTooSlow,
+)
 
 FILE_FIELD: Final = "file"
 WATERMARK_FIELD: Final = "watermark"
 _PORTION: Final = 256 * 1024
-_MAX_FIELDS: Final = 64
-_MAX_FIELD_BYTES: Final = 4096
+_DRAIN_SECONDS: Final = 10.0
+"""So long the rest of a refused upload is read."""
+
+_UNREAD: Final = "img_rest.unread"
 _FORM_OVERHEAD: Final = 1024 * 1024
 """What boundaries, part headers and parameters may add to the size of the file, in bytes."""
 
@@ -46,14 +61,23 @@ def receive(request: Request, submission: Submission, limits: LimitsConfig) -> U
     return Upload()
 
 
-def drain(request: Request, limits: LimitsConfig) -> None:
-    """Read what the client still sends, up to the size of an allowed upload, and drop it.
+def leave_unread(request: Request) -> None:
+    """Do not read what is left of the body, whatever the answer."""
+    request.environ[_UNREAD] = True
+
+
+def drain_refused(response: Response, places: AbstractContextManager[object], limits: LimitsConfig) -> Response:
+    """Read what the client of a refused request still sends, and drop it: for a while, and if a place is free.
 
     A connection that is closed over unread data is reset, and the client never sees why it was refused.
     """
-    left = limits.upload_bytes
-    while left > 0 and (portion := request.environ["wsgi.input"].read(_PORTION)):
-        left -= len(portion)
+    if response.status_code < BadRequest.code or request.environ.get(_UNREAD):
+        return response
+    left, until = limits.upload_bytes, time.monotonic() + _DRAIN_SECONDS
+    with suppress(UploadTooSlow, UploadsFull), places:
+        while left > 0 and time.monotonic() < until and (portion := request.environ["wsgi.input"].read(_PORTION)):
+            left -= len(portion)
+    return response
 
 
 class _Receiver:
@@ -75,6 +99,7 @@ class _Receiver:
             self._head += chunk[: SIGNATURE_BYTES - len(self._head)]
             if len(self._head) == SIGNATURE_BYTES:
                 self._judge()
+        failpoint("upload.receiving")
         self._part.write(chunk)
 
     def finish(self) -> None:
@@ -131,7 +156,9 @@ def _form_parser(request: Request, limits: LimitsConfig) -> PushMultipartParser:
     length = request.content_length
     if length is not None and length > limits.upload_bytes + _FORM_OVERHEAD:
         raise too_large(length, limits)
-    return PushMultipartParser(boundary, content_length=-1 if length is None else length, max_segment_count=_MAX_FIELDS)
+    return PushMultipartParser(
+        boundary, content_length=-1 if length is None else length, max_segment_count=limits.parts + 1
+    )
 
 
 def _receive_form(request: Request, submission: Submission, limits: LimitsConfig) -> Upload:
@@ -139,7 +166,7 @@ def _receive_form(request: Request, submission: Submission, limits: LimitsConfig
     received: dict[str, int] = {}
     try:
         with _form_parser(request, limits) as parser:
-            for segment, chunks in _segments(parser, request.environ["wsgi.input"]):
+            for segment, chunks in _segments(parser, request.environ["wsgi.input"], limits):
                 name = segment.name or ""
                 if name in received:
                     raise UploadMalformed(f"expected one field {name!r}, found several")
@@ -156,9 +183,9 @@ def _receive_form(request: Request, submission: Submission, limits: LimitsConfig
                         f"expected the picture in the form field {FILE_FIELD!r}, found a file in {name[:80]!r}"
                     )
                 else:
-                    upload.fields.append((name, _field_value(chunks)))
+                    upload.fields.append((name, _field_value(chunks, limits)))
     except ParserLimitReached as error:
-        raise UploadMalformed(f"expected at most {_MAX_FIELDS} fields with short headers: {error}") from None
+        raise UploadMalformed(f"expected parts with short headers: {error}") from None
     except (MultipartError, UnicodeError) as error:
         raise UploadMalformed(f"the multipart form is broken: {error}") from None
     if FILE_FIELD not in received:
@@ -178,7 +205,9 @@ def _receive_file(
     return part.received
 
 
-def _segments(parser: PushMultipartParser, stream: BinaryIO) -> Iterator[tuple[MultipartSegment, Iterator[bytes]]]:
+def _segments(
+    parser: PushMultipartParser, stream: BinaryIO, limits: LimitsConfig
+) -> Iterator[tuple[MultipartSegment, Iterator[bytes]]]:
     """Each part of a form with an iterator of its content, which is to be used up before the next part."""
     events = iter(parser.parse_blocking(stream.read, _PORTION))
 
@@ -188,18 +217,26 @@ def _segments(parser: PushMultipartParser, stream: BinaryIO) -> Iterator[tuple[M
                 return
             yield bytes(event)
 
+    count = 0
     for event in events:
         if isinstance(event, MultipartSegment):
+            count += 1
+            if count > limits.parts:
+                raise _form_too_large(f"{limits.parts} parts", limits.parts, count)
             yield event, content()
 
 
-def _field_value(chunks: Iterator[bytes]) -> str:
+def _field_value(chunks: Iterator[bytes], limits: LimitsConfig) -> str:
     value = b""
     for chunk in chunks:
         value += chunk
-        if len(value) > _MAX_FIELD_BYTES:
-            raise UploadMalformed(f"expected a parameter of at most {_MAX_FIELD_BYTES} bytes, found more")
+        if len(value) > limits.field_bytes:
+            raise _form_too_large(f"{limits.field_bytes} bytes in a parameter", limits.field_bytes, len(value))
     return value.decode()  # UTF-8, whatever charset the part claims: RFC 7578 has done away with that
+
+
+def _form_too_large(what: str, limit: int, actual: int) -> FormTooLarge:
+    return FormTooLarge(f"expected a form of at most {what}, found {actual} or more", limit=limit, actual=actual)
 
 
 def tidy_filename(name: str | None) -> str | None:

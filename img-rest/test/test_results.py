@@ -206,7 +206,7 @@ def test_a_result_that_vanishes_while_it_is_asked_for_is_410(
     finish(job_id)
     store.open_result(job_id)[0].unlink()
     answer = client.get(f"/resize/{job_id}")
-    assert (answer.status_code, answer.get_json()["code"]) == (410, "job_deleted")
+    assert (answer.status_code, answer.get_json()["code"]) == (410, "result_gone")
 
 
 def test_a_job_whose_record_is_damaged_says_so(client: FlaskClient, job_id: str, store: VolumeStore) -> None:

@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 from img_contract.config import Config
+from img_contract.doorbell import MemoryDoorbell
 from img_contract.errors import StoreFull, StoreUnavailable
 from img_contract.volume import VolumeStore
+from img_rest.app import create_app
 from img_rest.upload import tidy_filename
 from werkzeug.test import TestResponse
 
@@ -145,10 +147,12 @@ def test_two_files_are_400(client: FlaskClient, png: bytes) -> None:
     problem(client.post("/resize", data={"file": files, "width": "5"}), 400, "upload_malformed")
 
 
-def test_too_many_or_too_long_fields_are_400(client: FlaskClient, png: bytes) -> None:
+def test_too_many_or_too_long_fields_are_413_with_both_numbers(client: FlaskClient, png: bytes) -> None:
     many = {f"field{number}": "1" for number in range(100)}
-    problem(client.post("/resize", data=form(png, width="5", **many)), 400, "upload_malformed")
-    problem(client.post("/resize", data=form(png, width="5" * 5000)), 400, "upload_malformed")
+    body = problem(client.post("/resize", data=form(png, width="5", **many)), 413, "form_too_large")
+    assert (body["limit"], body["actual"]) == (64, 65)
+    body = problem(client.post("/resize", data=form(png, width="5" * 5000)), 413, "form_too_large")
+    assert (body["limit"], body["actual"]) == (4096, 5000)
 
 
 def test_an_upload_that_is_too_large_is_413_with_both_numbers(client: FlaskClient, png: bytes, config: Config) -> None:
@@ -233,14 +237,10 @@ def test_a_full_queue_is_503_and_says_when_to_come_again(
     assert client.post("/resize?width=5", data=png).status_code == 202
 
 
-def test_a_volume_without_room_is_507(client: FlaskClient, png: bytes, app: Any, config: Config) -> None:
-    from dataclasses import replace
-
-    from img_rest import api
-
+def test_a_volume_without_room_is_507(store: VolumeStore, png: bytes, config: Config) -> None:
     limits = config.limits.model_copy(update={"free_bytes": 10**18})
-    parts = app.extensions[api.SEGMENT]
-    app.extensions[api.SEGMENT] = replace(parts, config=config.model_copy(update={"limits": limits}))
+    app = create_app(config.model_copy(update={"limits": limits}), store, MemoryDoorbell())
+    client = app.test_client()
     assert problem(client.post("/resize?width=5", data=png), 507, "volume_full")["limit"] == 10**18
 
 

@@ -18,7 +18,7 @@ def document(client: FlaskClient) -> Any:
 def test_every_parameter_has_type_range_default_and_meaning(document: Any) -> None:
     operation = document["paths"]["/resize"]["post"]
     parameters = {parameter["name"]: parameter for parameter in operation["parameters"]}
-    assert set(parameters) == {"file", "watermark", "wait", *Resize.model_fields}
+    assert set(parameters) == {"file", "watermark", "wait", "Idempotency-Key", *Resize.model_fields}
     assert operation["consumes"] == ["multipart/form-data"]
     for parameter in parameters.values():
         assert parameter["description"]

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Final, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
-from .durable import create_exclusively, fsync_directory, read_file, storage_faults
+from .durable import create_exclusively, fsync_directory, names_in, read_record, rename, storage_faults
+from .errors import DamagedRecord
+from .failpoints import failpoint
 from .job import Job, now
 from .outcome import Facts, Failure, Outcome, Output, ResultWarning, State
 
@@ -39,8 +41,8 @@ def claims_in(names: Iterable[str]) -> list[int]:
 def started_at(folder: Path, attempt: int) -> datetime | None:
     """When an attempt started; None if there was none or its record cannot be read."""
     try:
-        return _ClaimRecord.model_validate_json(read_file(folder / f"claim.{attempt}")).started_at
-    except (OSError, ValidationError):
+        return _ClaimRecord.model_validate_json(read_record(folder / f"claim.{attempt}")).started_at
+    except (OSError, DamagedRecord, ValidationError):
         return None
 
 
@@ -60,7 +62,7 @@ class LeaseWatch:
         """Look at a claim once more; whether it has now been still for a lease."""
         job_id = claim.parent.name
         try:
-            beat = claim.stat().st_mtime_ns
+            beat = claim.lstat().st_mtime_ns
         except FileNotFoundError:
             return False  # released this moment; the next look will say
         name, last_beat, since = self._seen.get(job_id, ("", 0, 0.0))
@@ -91,22 +93,34 @@ class VolumeClaim:
 
     @classmethod
     def take(cls, store: VolumeStore, folder: Path, job: Job, attempt: int, engine: str) -> Self | None:
-        """Create the claim, or None if another engine was faster."""
+        """Create the claim, or None if another engine was faster. Raises DamagedRecord."""
         claim = cls(store, folder, job, attempt, now())
         record = _ClaimRecord(engine=engine, started_at=claim._since).model_dump_json().encode()
-        claim.workspace.mkdir(exist_ok=True)  # before the claim: a claim whose holder has failed costs an attempt
+        failpoint("storage.write")
+        try:  # before the claim: a claim whose holder has failed costs an attempt
+            claim.workspace.mkdir()
+        except FileExistsError:
+            if claim.workspace.is_symlink() or not claim.workspace.is_dir():
+                raise DamagedRecord("its folder of results is no folder") from None
         try:
-            with open(claim._file, "xb") as file:  # empty for a moment; only its name and its mtime matter
-                file.write(record)
+            file = open(claim._file, "xb")  # noqa: SIM115  empty for a moment; only its name and its mtime matter
         except FileExistsError:
             return None
+        try:
+            with file:
+                failpoint("storage.write")
+                file.write(record)
+        except OSError:
+            claim._file.unlink(missing_ok=True)  # a full disk costs no attempt
+            raise
+        failpoint("claim.taken")
         return claim
 
     def heartbeat(self) -> bool:
         with storage_faults():
             try:
-                os.utime(self._file)
-                names = os.listdir(self._folder)
+                os.utime(self._file, follow_symlinks=False)
+                names = names_in(self._folder)
             except FileNotFoundError:
                 return False
         return "outcome.json" not in names and max(claims_in(names), default=0) == self.attempt
@@ -126,8 +140,10 @@ class VolumeClaim:
             for result in rendered
         )
         with storage_faults():
+            failpoint("publish.starting")
             for result, output in zip(rendered, outputs, strict=True):
-                os.rename(result.path, self.workspace / output.file)
+                rename(result.path, self.workspace / output.file)
+            failpoint("publish.renamed")
             fsync_directory(self.workspace)
             fsync_directory(self._folder)  # the name of the workspace itself
             stands = self._store.end(self._folder, self._outcome(State.DONE, outputs, warnings, facts=facts))

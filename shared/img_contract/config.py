@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Annotated, Final, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic_core import ErrorDetails, PydanticCustomError
 from pydantic_settings import BaseSettings, JsonConfigSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
+from .curve import CurveConfig
 from .errors import ConfigError
 from .faults import describe_fault
 from .formats import Format
@@ -52,6 +53,15 @@ class HttpConfig(_Section):
     uploads: int = Field(
         448, ge=1, description="Uploads that may be under way at the same time; a further one is answered with 503."
     )
+    upload_bytes_per_second: float = Field(
+        1024.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="Slowest upload; one that stays below it for ten seconds is cut off with 408.",
+    )
+    deaf_seconds: Seconds = Field(
+        30.0, description="A client that takes nothing of its answer for this long is disconnected."
+    )
     stop_seconds: Seconds = Field(10.0, description="How long requests may take to end when img-rest is stopped.")
 
     @model_validator(mode="after")
@@ -70,6 +80,7 @@ class DoorbellConfig(_Section):
 
     bind: Address = Field("tcp://127.0.0.1:5555", description="Where img-rest binds its PUSH socket.")
     connect: Address = Field("tcp://127.0.0.1:5555", description="Where each img-engine connects its PULL socket.")
+    curve: CurveConfig | None = Field(None, description="Keys that encrypt it and keep strangers out.")
 
 
 class LimitsConfig(_Section):
@@ -77,6 +88,11 @@ class LimitsConfig(_Section):
 
     accept: tuple[Format, ...] = Field(tuple(Format), min_length=1, description="Formats that may be uploaded.")
     upload_bytes: int = Field(128 * MIB, ge=1, description="Largest upload, in bytes.")
+    parts: int = Field(64, ge=1, le=1000, description="Most parts of a form: files and parameters.")
+    field_bytes: int = Field(4096, ge=64, description="Largest parameter of a form, in bytes.")
+    header_bytes: int = Field(
+        16 * 1024, ge=1024, le=64 * 1024, description="Largest headers of a request, its line included, in bytes."
+    )
     pixels: int = Field(
         64_000_000, ge=1, description="Most pixels of an uploaded picture, and of a result: width × height."
     )
@@ -84,9 +100,28 @@ class LimitsConfig(_Section):
     animation_pixels: int = Field(
         500_000_000, ge=1, description="Most pixels of an animation that stays one: width × height × frames."
     )
+    message_bytes: int = Field(
+        64 * 1024, ge=4096, description="Largest message on the doorbell, in bytes; who sends a larger one is cut off."
+    )
     queue: int = Field(10_000, ge=1, description="Most jobs that may wait; a further upload is answered with 503.")
     free_bytes: int = Field(
         256 * MIB, ge=0, description="Free space to keep on the volume; below it an upload is answered with 507."
+    )
+
+
+class AccessConfig(_Section):
+    """Who may use the API, and how often. Off by default."""
+
+    keys: dict[
+        Annotated[str, Field(pattern="^[A-Za-z0-9._-]{1,64}$")], Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    ] = Field(
+        {}, description="API keys: a name for each, and the SHA-256 of the key in hexadecimal; `img-rest --new-key`."
+    )
+    rate: Annotated[str, Field(pattern="^[1-9][0-9]{0,8}/(second|minute|hour|day)$")] | None = Field(
+        None, description="Uploads that a key, or without keys an address, may send: 60/minute, for example."
+    )
+    proxies: int = Field(
+        0, ge=0, le=10, description="Reverse proxies in front, whose X-Forwarded-For is believed; 0: none."
     )
 
 
@@ -131,6 +166,7 @@ class Config(BaseSettings):
     http: HttpConfig = HttpConfig()
     doorbell: DoorbellConfig = DoorbellConfig()
     limits: LimitsConfig = LimitsConfig()
+    access: AccessConfig = AccessConfig()
     engine: EngineConfig = EngineConfig()
 
     @classmethod
@@ -189,5 +225,21 @@ def _faults(error: ValidationError) -> list[str]:
     # A list with a bad item is reported twice, once for the item and once for itself; the item says more.
     inner = {fault["loc"][:-1] for fault in details}
     return [
-        f"{'.'.join(map(str, fault['loc']))}: {describe_fault(fault)}" for fault in details if fault["loc"] not in inner
+        f"{'.'.join(map(str, fault['loc']))}: {describe_fault({**fault, 'input': _quotable(fault)})}"
+        for fault in details
+        if fault["loc"] not in inner
     ]
+
+
+class _Unquoted:
+    """Stands in a message for what may be, or hold, a secret key."""
+
+    def __repr__(self) -> str:
+        return "what is not shown here"
+
+
+def _quotable(fault: ErrorDetails) -> object:
+    """What was found, unless it may be a secret: also one under a wrong name or in the wrong place."""
+    where, found = fault["loc"], fault["input"]
+    harmless = where[:1] != ("doorbell",) or where[1:] in (("bind",), ("connect",))
+    return found if harmless and not isinstance(found, dict | list) else _Unquoted()

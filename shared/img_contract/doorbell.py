@@ -9,18 +9,28 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import structlog
 import zmq
 from pydantic import ValidationError
 
+from .curve import CurveConfig
 from .job import Job
 
-MAX_MESSAGE_BYTES: Final = 64 * 1024
-"""A job message is under 2 KiB; a peer that sends more than this is disconnected by ZeroMQ."""
+if TYPE_CHECKING:
+    from zmq.auth.thread import ThreadAuthenticator
+
+MESSAGE_BYTES: Final = 64 * 1024
+"""A job message is under 2 KiB; ZeroMQ cuts off a peer that sends more than this in one."""
 
 _REBIND_SECONDS: Final = 1.0
+
+_HANDSHAKE_MILLISECONDS: Final = 5000
+"""Who has connected and does not speak ZeroMQ by then is cut off."""
+
+_JUNK_LOG_SECONDS: Final = 10.0
+"""How often a flood of junk is told of."""
 
 log = structlog.get_logger(__name__)
 
@@ -39,7 +49,7 @@ class Listener(Protocol):
     """The side that hears of jobs."""
 
     def wait(self, seconds: float) -> Job | None:
-        """The next job announced, or None after so many seconds, or at once for a message that is no job."""
+        """The next job announced, or None after so many seconds. What is no job is dropped and does not end it."""
 
     def close(self) -> None:
         """Let go of the line."""
@@ -69,14 +79,31 @@ class MemoryDoorbell:
 
 
 class ZmqRinger:
-    """PUSH, bound once by img-rest. While the address is taken, rings are lost and binding is tried again."""
+    """PUSH, bound once by img-rest. While the address is taken, rings are lost and binding is tried again.
 
-    def __init__(self, address: str) -> None:
+    Strangers who connect cost little: a line holds one message at most, whichever way it goes. With `keys` only
+    engines that have the client's secret key are let in.
+    """
+
+    def __init__(self, address: str, keys: CurveConfig | None = None, message_bytes: int = MESSAGE_BYTES) -> None:
         self._address = address
+        self._message_bytes = message_bytes
         self._context = zmq.Context()
+        self._gate: ThreadAuthenticator | None = None
         self._socket = self._context.socket(zmq.PUSH)
         self._socket.setsockopt(zmq.LINGER, 0)
-        self._socket.setsockopt(zmq.SNDHWM, 1000)
+        # One message a line, the newest; also of what a peer sends, which PUSH never reads: high-water marks count
+        # whole messages, and one whose parts never end would fill the memory. Of two rings within microseconds one
+        # may be lost.
+        self._socket.setsockopt(zmq.CONFLATE, 1)
+        self._socket.setsockopt(zmq.MAXMSGSIZE, message_bytes)
+        self._socket.setsockopt(zmq.HANDSHAKE_IVL, _HANDSHAKE_MILLISECONDS)
+        self._socket.setsockopt(zmq.TCP_KEEPALIVE, 1)
+        if keys:
+            from .gate import guard, open_gate  # noqa: PLC0415  it brings asyncio, for which engines need not wait
+
+            self._gate = open_gate(self._context, keys)
+            guard(self._socket, keys)
         self._lock = threading.Lock()
         self._bound = False
         self._tried_at = float("-inf")
@@ -85,18 +112,22 @@ class ZmqRinger:
 
     def ring(self, job: Job) -> bool:
         message = job.message()
+        if len(message) > self._message_bytes:
+            return False  # an engine would cut the line
         with self._lock:
             if not self._bound and not self._bind():
                 return False
             try:
                 self._socket.send(message, zmq.NOBLOCK)
-            except zmq.ZMQError:  # zmq.Again: no engine is connected, or all their queues are full
+            except zmq.ZMQError:  # zmq.Again: no engine is connected
                 return False
             return True
 
     def close(self) -> None:
         with self._lock:
             self._socket.close()
+            if self._gate:
+                self._gate.stop()
             self._context.term()
 
     def _bind(self) -> bool:
@@ -113,32 +144,76 @@ class ZmqRinger:
 
 
 class ZmqListener:
-    """PULL, connected by each engine. ZeroMQ reconnects by itself when img-rest comes back."""
+    """PULL, connected by each engine. ZeroMQ reconnects by itself when img-rest comes back.
 
-    def __init__(self, address: str) -> None:
+    With `keys` it listens to nobody but the server that has the secret key of `server_public`.
+    """
+
+    def __init__(self, address: str, keys: CurveConfig | None = None, message_bytes: int = MESSAGE_BYTES) -> None:
+        self._junk = _Junk()
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.PULL)
         self._socket.setsockopt(zmq.LINGER, 0)
         self._socket.setsockopt(zmq.RCVHWM, 1)  # what one engine has taken off the line no other hears of
-        self._socket.setsockopt(zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES)
+        self._socket.setsockopt(zmq.MAXMSGSIZE, message_bytes)
+        self._socket.setsockopt(zmq.HANDSHAKE_IVL, _HANDSHAKE_MILLISECONDS)
         self._socket.setsockopt(zmq.RECONNECT_IVL, 100)
         self._socket.setsockopt(zmq.RECONNECT_IVL_MAX, 1000)
         self._socket.setsockopt(zmq.TCP_KEEPALIVE, 1)
+        if keys:
+            self._socket.curve_serverkey = keys.server_public.encode()
+            self._socket.curve_publickey = keys.client_public.encode()
+            self._socket.curve_secretkey = keys.client_secret.get_secret_value().encode()
         self._socket.connect(address)
 
+    @property
+    def dropped(self) -> int:
+        """How many messages were no jobs."""
+        return self._junk.dropped
+
     def wait(self, seconds: float) -> Job | None:
-        if not self._socket.poll(max(0, int(seconds * 1000))):
-            return None
-        try:
-            # Only the first frame is read as a job; a message of several parts is none of ours.
-            frames = self._socket.recv_multipart(zmq.NOBLOCK)
-            return Job.model_validate_json(frames[0]) if len(frames) == 1 else None
-        except ValidationError as error:
-            log.warning("doorbell_junk_dropped", faults=error.error_count())
-            return None
-        except zmq.Again:
-            return None
+        deadline = time.monotonic() + seconds
+        while self._socket.poll(max(0, int((deadline - time.monotonic()) * 1000))):
+            try:
+                message = self._whole_message()
+                if message is not None:
+                    return Job.model_validate_json(message)
+                self._junk.drop()
+            except ValidationError:
+                self._junk.drop()
+            except zmq.Again:
+                pass  # it was ready, and then it was not
+            if time.monotonic() >= deadline:
+                break  # a flood keeps nobody here, either
+        self._junk.tell()
+        return None
 
     def close(self) -> None:
         self._socket.close()
         self._context.term()
+
+    def _whole_message(self) -> bytes | None:
+        """The next message; None for one of several parts, which is none of ours and is dropped part by part."""
+        message: bytes | None = self._socket.recv(zmq.NOBLOCK)
+        while self._socket.getsockopt(zmq.RCVMORE):
+            self._socket.recv(zmq.NOBLOCK)
+            message = None
+        return message
+
+
+class _Junk:
+    """Counts what was dropped, and tells of it at once and then every ten seconds: a flood must not fill the disk."""
+
+    def __init__(self) -> None:
+        self.dropped = 0
+        self._told = 0
+        self._told_at = float("-inf")
+
+    def drop(self) -> None:
+        self.dropped += 1
+        self.tell()
+
+    def tell(self) -> None:
+        if self.dropped > self._told and time.monotonic() - self._told_at >= _JUNK_LOG_SECONDS:
+            log.warning("doorbell_junk_dropped", messages=self.dropped - self._told, since_start=self.dropped)
+            self._told, self._told_at = self.dropped, time.monotonic()

@@ -5,15 +5,24 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from pydantic import BaseModel
 
-from .errors import StoreFull, StoreUnavailable
+from .errors import DamagedRecord, StoreFull, StoreUnavailable
+from .failpoints import failpoint
 
-_FULL = {errno.ENOSPC, errno.EDQUOT}
+_FULL: Final = {errno.ENOSPC, errno.EDQUOT}
+_NO_FILE: Final = {errno.ELOOP, errno.ENXIO, errno.EISDIR}  # a link, a socket, a folder
+_NO_FOLDER: Final = {errno.ELOOP, errno.ENOTDIR}
+
+_MOST_RECORD_BYTES: Final = 1024 * 1024
+"""job.json and outcome.json have a few KiB."""
 
 
 @contextmanager
@@ -31,21 +40,40 @@ def storage_faults(*, missing_passes: bool = False) -> Iterator[None]:
         raise kind(f"{error.strerror or error} ({errno.errorcode.get(error.errno or 0, 'no errno')})") from error
 
 
+def fsync(descriptor: int) -> None:
+    """Flush a file."""
+    failpoint("storage.fsync")
+    os.fsync(descriptor)
+
+
+def rename(old: Path, new: Path) -> None:
+    """Rename a file or folder, in one step."""
+    failpoint("storage.rename")
+    os.rename(old, new)
+
+
+def make_empty(path: Path) -> None:
+    """Create an empty file; one that is there stays."""
+    failpoint("storage.write")
+    path.touch()
+
+
 def fsync_directory(path: Path) -> None:
     """Flush the names in a directory: without it a power cut may undo a rename or a create."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(descriptor)
+        fsync(descriptor)
     finally:
         os.close(descriptor)
 
 
 def write_durably(path: Path, data: bytes) -> None:
     """Write a new file and flush its content. The caller flushes the directory."""
+    failpoint("storage.write")
     with open(path, "xb") as file:
         file.write(data)
         file.flush()
-        os.fsync(file.fileno())
+        fsync(file.fileno())
 
 
 def create_exclusively(path: Path, data: bytes, *, durable: bool) -> bool:
@@ -55,12 +83,14 @@ def create_exclusively(path: Path, data: bytes, *, durable: bool) -> bool:
     """
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
+        failpoint("storage.write")
         with open(draft, "xb") as file:
             file.write(data)
             if durable:
                 file.flush()
-                os.fsync(file.fileno())
+                fsync(file.fileno())
         try:
+            failpoint("storage.rename")
             os.link(draft, path)
         except FileExistsError:
             return False
@@ -71,10 +101,62 @@ def create_exclusively(path: Path, data: bytes, *, durable: bool) -> bool:
     return True
 
 
-def read_file(path: Path) -> bytes:
-    """Read a whole regular file; a symbolic link is never followed (ELOOP). Raises FileNotFoundError, OSError."""
-    with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb") as file:
-        return file.read()
+def read_record(path: Path) -> bytes:
+    """Read a whole record. A link is not followed, and a pipe not waited for.
+
+    Raises DamagedRecord if it is no regular file or too large; FileNotFoundError, OSError.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno in _NO_FILE:
+            raise DamagedRecord(f"{path.name} is no regular file") from None
+        raise
+    try:
+        if not is_file(descriptor):
+            raise DamagedRecord(f"{path.name} is no regular file")
+        content = _read(descriptor, _MOST_RECORD_BYTES + 1)
+    finally:
+        os.close(descriptor)
+    if len(content) > _MOST_RECORD_BYTES:
+        raise DamagedRecord(f"{path.name} has more than {_MOST_RECORD_BYTES} bytes")
+    return content
+
+
+def _read(descriptor: int, most: int) -> bytes:
+    content = b""
+    while len(content) < most and (part := os.read(descriptor, most - len(content))):
+        content += part
+    return content
+
+
+def is_file(at: Path | int) -> bool:
+    """Whether a path or a descriptor is of a regular file, not of a link to one. Raises OSError."""
+    return stat.S_ISREG(os.stat(at, follow_symlinks=isinstance(at, int)).st_mode)
+
+
+def names_in(folder: Path | str) -> list[str]:
+    """The names in a folder. Raises FileNotFoundError if it is missing, a link or no folder; OSError."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError as error:
+        if error.errno in _NO_FOLDER:
+            raise FileNotFoundError(errno.ENOENT, "no folder") from None
+        raise
+    try:
+        return os.listdir(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def remove(path: Path) -> None:
+    """Remove whatever is there, if anything is. Links are not followed."""
+    try:
+        path.unlink(missing_ok=True)
+    except (IsADirectoryError, PermissionError):  # POSIX leaves it open which of them a folder gives
+        if not path.is_dir():
+            raise
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def modified_ns(path: Path) -> int:

@@ -4,8 +4,11 @@ ContractError
 ├── ConfigError          the configuration has faults, all of them listed
 ├── UnknownJob           no job of that id is on the volume
 ├── UnknownResult        the job is done, and has no result of that name
+├── ResultGone           the job is done, and its result's file is missing or damaged
 ├── JobDeleted           the job's owner deleted it
-├── DamagedRecord        job.json on the volume is no job
+├── DamagedRecord        a file on the volume is not the record that it should be
+├── SubmissionUnderWay   another request with the same Idempotency-Key is being received
+├── KeyReused            the Idempotency-Key came with something else before
 ├── JobNotDone           a result was asked of a job that has none (carries the status)
 └── StoreError           the volume, not the job, is at fault
     ├── StoreFull        no space or quota left
@@ -55,8 +58,20 @@ class JobDeleted(ContractError):
         self.job_id = job_id
 
 
+class ResultGone(ContractError):
+    """The job is done, and its result's file is missing, or is not the file that the outcome tells of."""
+
+
 class DamagedRecord(ContractError):
-    """job.json cannot be read as a job, or is another's."""
+    """A file on the volume is not the record that it should be: junk, another's, or no regular file."""
+
+
+class SubmissionUnderWay(ContractError):
+    """Another request with the same Idempotency-Key is being received."""
+
+
+class KeyReused(ContractError):
+    """The Idempotency-Key came before, with another picture or other parameters."""
 
 
 class JobNotDone(ContractError):

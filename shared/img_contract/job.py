@@ -43,6 +43,7 @@ class Job(_Frozen):
     accept: tuple[OutputFormat, ...] = Field(
         (), description="Formats that the client said it takes; empty if it said nothing. For format=auto."
     )
+    owner: str | None = Field(None, max_length=64, description="Name of the API key that it was sent with.")
     resize: Resize
 
     def message(self) -> bytes:

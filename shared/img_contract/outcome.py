@@ -84,7 +84,10 @@ class Output(_Frozen):
     """One result file."""
 
     name: str = Field(description="The name it is offered under, e.g. image.jpg.")
-    file: str = Field(description="Its file in the job's result folder; one per attempt, so that none is overwritten.")
+    file: str = Field(
+        pattern=r"^[1-9][0-9]*-[^/\x00]+$",
+        description="Its file in the job's result folder; one per attempt, so that none is overwritten.",
+    )
     media_type: str
     width: int = Field(ge=1, description="Pixels.")
     height: int = Field(ge=1, description="Pixels.")

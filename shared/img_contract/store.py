@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Protocol
 
 from .formats import OutputFormat
+from .idempotency import Key
 from .job import Job
 from .outcome import Facts, Failure, JobStatus, Output, ResultWarning
 from .resize import Resize
@@ -78,8 +79,22 @@ class Submission(AbstractContextManager["Submission"], Protocol):
     def watermark(self) -> Part:
         """The picture that is to be put on it: with this call there is one. Raises StoreError."""
 
-    def commit(self, *, filename: str | None, resize: Resize, accept: tuple[OutputFormat, ...] = ()) -> Job:
-        """Make it a job, durably. Raises ValueError if a file's first bytes are no picture's; StoreError."""
+    @property
+    def repeated(self) -> bool:
+        """Whether `commit` gave the job of an earlier submission."""
+
+    def commit(
+        self,
+        *,
+        filename: str | None,
+        resize: Resize,
+        accept: tuple[OutputFormat, ...] = (),
+        owner: str | None = None,
+    ) -> Job:
+        """Make it a job, durably; or give the job that was made of the same under the same key.
+
+        Raises ValueError if a file's first bytes are no picture's; KeyReused, StoreError.
+        """
 
 
 class Claim(Protocol):
@@ -124,11 +139,14 @@ class Claim(Protocol):
 class JobStore(Protocol):
     """Where jobs live."""
 
-    def begin(self) -> Submission:
-        """Start receiving an upload. Raises StoreError."""
+    def begin(self, key: Key | None = None) -> Submission:
+        """Start receiving an upload, under a key if it may be sent again. Raises SubmissionUnderWay, StoreError."""
 
     def status(self, job_id: str) -> JobStatus:
         """Where the job is in its life. Raises UnknownJob, JobDeleted, StoreError."""
+
+    def owner(self, job_id: str) -> str | None:
+        """Who sent the job, also of one that was deleted; None if nobody is named. Raises UnknownJob, StoreError."""
 
     def ended(self, job_id: str) -> bool:
         """Whether the job has ended or is gone; cheap enough to be asked every few milliseconds."""
@@ -136,7 +154,7 @@ class JobStore(Protocol):
     def open_result(self, job_id: str, name: str | None = None) -> tuple[Path, Output, JobStatus]:
         """A result of a job that is done: the first one, or the one of this name.
 
-        Raises UnknownJob, UnknownResult, JobDeleted, JobNotDone, StoreError.
+        Raises UnknownJob, UnknownResult, ResultGone, JobDeleted, JobNotDone, StoreError.
         """
 
     def cancel(self, job_id: str) -> None:

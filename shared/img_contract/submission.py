@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import os
+import hashlib
 import shutil
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from .durable import fsync_directory, storage_faults, write_durably
+from .durable import fsync, fsync_directory, make_empty, rename, storage_faults, write_durably
+from .errors import KeyReused
+from .failpoints import failpoint
 from .formats import MEDIA_TYPES, SIGNATURE_BYTES, OutputFormat, sniff
+from .idempotency import Key, Use
 from .job import Job, Source, new_job_id, now
 from .resize import Resize
 
@@ -20,18 +24,28 @@ if TYPE_CHECKING:
 class VolumePart:
     """One uploaded file being streamed into a submission's folder."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, digested: bool) -> None:
+        failpoint("storage.write")
         self._file = open(path, "xb", buffering=0)  # noqa: SIM115  closed by the submission
         self._head = b""
+        self._digest = hashlib.sha256() if digested else None
         self.received = 0
 
     def write(self, chunk: bytes) -> None:
         with storage_faults():
+            failpoint("storage.write")
             view = memoryview(chunk)
             while view:
                 view = view[self._file.write(view) :]
         self._head += chunk[: SIGNATURE_BYTES - len(self._head)]
         self.received += len(chunk)
+        if self._digest:
+            self._digest.update(chunk)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of what came, hexadecimal, if it was to be digested."""
+        return self._digest.hexdigest() if self._digest else ""
 
     def described(self, filename: str | None) -> Source:
         picture = sniff(self._head)
@@ -40,7 +54,7 @@ class VolumePart:
         return Source(filename=filename, media_type=MEDIA_TYPES[picture], format=picture, bytes=self.received)
 
     def flush(self) -> None:
-        os.fsync(self._file.fileno())
+        fsync(self._file.fileno())
         self._file.close()
 
     def close(self) -> None:
@@ -50,61 +64,106 @@ class VolumePart:
 class VolumeSubmission:
     """An upload being streamed to incoming/<guid>/, and a watermark beside it if there is one."""
 
-    def __init__(self, store: VolumeStore) -> None:
+    def __init__(self, store: VolumeStore, key: Key | None) -> None:
+        self.repeated = False
         self._store = store
+        self._key = key
         self._id = new_job_id()
         self._folder = store.root / "incoming" / self._id
-        self._folder.mkdir()
-        self.picture = VolumePart(self._folder / "source")
-        self._watermark: VolumePart | None = None
+        self._parts: list[VolumePart] = []
+        self._cleaning = ExitStack()
 
     def __enter__(self) -> Self:
+        with ExitStack() as cleaning:
+            if self._key:
+                cleaning.enter_context(self._store.keys.held(self._key))
+            with storage_faults():
+                failpoint("storage.write")
+                self._folder.mkdir()
+                cleaning.callback(shutil.rmtree, self._folder, ignore_errors=True)  # gone by then after a commit
+                self.picture = self._new_part("source")
+            self._cleaning = cleaning.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        for part in self._parts():
+        for part in self._parts:
             part.close()
-        shutil.rmtree(self._folder, ignore_errors=True)  # nothing is there any more after a commit
+        self._cleaning.close()
+
+    def _new_part(self, name: str) -> VolumePart:
+        self._parts.append(VolumePart(self._folder / name, digested=self._key is not None))
+        return self._parts[-1]
 
     def watermark(self) -> VolumePart:
-        with storage_faults():
-            self._watermark = self._watermark or VolumePart(self._folder / "watermark")
-        return self._watermark
+        if len(self._parts) == 1:
+            with storage_faults():
+                self._new_part("watermark")
+        return self._parts[1]
 
-    def commit(self, *, filename: str | None, resize: Resize, accept: tuple[OutputFormat, ...] = ()) -> Job:
+    def commit(
+        self,
+        *,
+        filename: str | None,
+        resize: Resize,
+        accept: tuple[OutputFormat, ...] = (),
+        owner: str | None = None,
+    ) -> Job:
         job = Job(
             version=1,
             id=self._id,
             submitted_at=now(),
             source=self.picture.described(filename),
-            watermark=self._watermark.described(None) if self._watermark else None,
+            watermark=self._parts[1].described(None) if len(self._parts) > 1 else None,
             accept=accept,
+            owner=owner,
             resize=resize,
         )
+        earlier = self._earlier(job)
+        if earlier:
+            self.repeated = True
+            return earlier
         folder = self._store.folder(job.id)
         with storage_faults():
-            for part in self._parts():
+            for part in self._parts:
                 part.flush()
+            failpoint("submission.flushed")
             write_durably(self._folder / "job.json", job.message())
             fsync_directory(self._folder)
+            if self._key:
+                self._store.keys.note(self._key, Use(job=job.id, content=self._content(job)))
+            failpoint("submission.recorded")
             try:
+                failpoint("storage.write")
                 folder.parent.mkdir()
                 fsync_directory(folder.parent.parent)
             except FileExistsError:
                 pass
-            os.rename(self._folder, folder)  # from here on the job exists
+            rename(self._folder, folder)  # from here on the job exists
             try:
+                failpoint("submission.renamed")
                 fsync_directory(folder.parent)
                 # Not flushed: after a power cut, upkeep gives a job that has no marker its marker back.
-                (self._store.root / "pending" / job.id).touch()
+                make_empty(self._store.root / "pending" / job.id)
+                failpoint("submission.marked")
             except OSError:
                 # Nobody has been told of it. An engine that has found it finds it gone.
-                os.rename(folder, self._folder)
+                rename(folder, self._folder)
                 (self._store.root / "pending" / job.id).unlink(missing_ok=True)
                 raise
         return job
 
-    def _parts(self) -> list[VolumePart]:
-        return [self.picture, *([self._watermark] if self._watermark else [])]
+    def _earlier(self, job: Job) -> Job | None:
+        """The job that the key has made already. Raises KeyReused if it was made of something else."""
+        with storage_faults():
+            use = self._store.keys.use_of(self._key) if self._key else None
+            earlier = self._store.job(use.job) if use else None
+        if use and earlier and use.content != self._content(job):
+            raise KeyReused("expected the picture and the parameters that came with this Idempotency-Key before")
+        return earlier
+
+    def _content(self, job: Job) -> str:
+        """SHA-256, hexadecimal, of all that makes the job what it is; the file's name and the time do not."""
+        parts = [part.digest for part in self._parts]
+        return hashlib.sha256("\0".join([job.resize.model_dump_json(), *parts]).encode()).hexdigest()

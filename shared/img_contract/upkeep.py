@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from .durable import fsync_directory, modified_ns
+from .durable import fsync_directory, make_empty, modified_ns, remove, rename
+from .idempotency import job_noted
 from .job import JOB_ID
 
 LEFTOVER_SECONDS: Final = 3600.0
@@ -41,57 +40,65 @@ class Upkeep:
             faults += _each(_entries(self._root / "incoming"), lambda left: _clear_submission(left, present))
             faults += _each(_entries(self._root / "pending"), lambda marker: self._clear_marker(marker, present))
             faults += _each(_entries(self._root / "engines"), lambda engine: _clear_engine(engine, present))
+            faults += _each(_entries(self._root / "idempotency"), lambda note: self._clear_note(note, present))
         if faults:
             raise faults[0]
 
     def _visit(self, job: Path, present: float) -> None:
         if not JOB_ID.fullmatch(job.name):
             return
+        if job.is_symlink() or not job.is_dir():
+            remove(job)  # not of our making
+            return
         ended = _mtime(job / "outcome.json")
         if ended:
             if present - ended > self._retention:
                 self._expire(job)
         elif present - _mtime(job) > ADOPTION_SECONDS:
-            if (job / "job.json").exists():
-                self._adopt(job)
-            else:
-                self._expire(job)  # a submission that was taken back half way
+            self._adopt(job)
 
     def _expire(self, job: Path) -> None:
         # Out of sight in one step: a job that lost half of its files would look like one that is queued.
         leaving = self._root / "incoming" / f"{job.name}.expired"
         try:
-            os.rename(job, leaving)
+            rename(job, leaving)
         except FileNotFoundError:
             return  # another engine was faster
-        _remove(leaving)
+        remove(leaving)
 
     def _adopt(self, job: Path) -> None:
         marker = self._root / "pending" / job.name
         if not marker.exists():
-            marker.touch()
+            make_empty(marker)
             fsync_directory(marker.parent)
 
     def _clear_marker(self, marker: Path, present: float) -> None:
-        job = self._root / "jobs" / marker.name[:2] / marker.name
-        if not job.exists() and present - _mtime(marker) > LEFTOVER_SECONDS:
-            _remove(marker)
+        if present - _mtime(marker) > LEFTOVER_SECONDS and not self._job_exists(marker.name):
+            remove(marker)
+
+    def _clear_note(self, note: Path, present: float) -> None:
+        # The note comes first and the job after it, so a young one may have no job yet.
+        if present - _mtime(note) > LEFTOVER_SECONDS and not self._job_exists(job_noted(note) or ""):
+            remove(note)
+
+    def _job_exists(self, job_id: str) -> bool:
+        return bool(JOB_ID.fullmatch(job_id)) and (self._root / "jobs" / job_id[:2] / job_id).exists()
 
 
 def _clear_submission(folder: Path, present: float) -> None:
     if present - max(_mtime(folder), _mtime(folder / "source")) > LEFTOVER_SECONDS:
-        _remove(folder)
+        remove(folder)
 
 
 def _clear_engine(engine: Path, present: float) -> None:
     if present - _mtime(engine) > LEFTOVER_SECONDS:
-        _remove(engine)
+        remove(engine)
 
 
 def _entries(folder: Path) -> list[Path]:
     try:
         return list(folder.iterdir())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
 
 
@@ -109,10 +116,3 @@ def _each(paths: list[Path], act: Callable[[Path], None]) -> list[OSError]:
 def _mtime(path: Path) -> float:
     """Seconds since the epoch; 0 if it is gone."""
     return modified_ns(path) / 1e9
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)

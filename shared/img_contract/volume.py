@@ -11,6 +11,7 @@
         outcome.json         written once, exclusively: done, failed or cancelled, with its facts
         deleted              its owner deleted it after it had ended
     pending/<guid>           empty; there from submission until the outcome
+    idempotency/<digest>     which job was made under an Idempotency-Key
     engines/<name>           empty; its mtime says when that engine was last alive
 
 This module has status and outcome; `submission` has the way in, `claims` the attempts, `upkeep` the cleaning.
@@ -32,13 +33,18 @@ from .claims import LeaseWatch, VolumeClaim, claims_in, started_at
 from .durable import (
     create_exclusively,
     fsync_directory,
+    is_file,
     modified_ns,
-    read_file,
+    names_in,
+    read_record,
     record,
+    remove,
     storage_faults,
     write_durably,
 )
-from .errors import DamagedRecord, JobDeleted, JobNotDone, StoreUnavailable, UnknownJob, UnknownResult
+from .errors import DamagedRecord, JobDeleted, JobNotDone, ResultGone, UnknownJob, UnknownResult
+from .failpoints import failpoint
+from .idempotency import IdempotencyKeys, Key
 from .job import JOB_ID, Job, new_job_id, now
 from .outcome import Failure, FailureCode, JobStatus, Outcome, Output, State
 from .store import Capacity
@@ -60,6 +66,7 @@ class VolumeStore:
     retention_seconds: float = 24 * 3600.0
     lease_seconds: float = 30.0
     attempts: int = 3
+    keys: IdempotencyKeys = field(init=False, repr=False)
     _jobs: str = field(init=False, repr=False)
     _watch: LeaseWatch = field(init=False, repr=False)
     _upkeep: Upkeep = field(init=False, repr=False)
@@ -67,32 +74,42 @@ class VolumeStore:
     def __post_init__(self) -> None:
         self.root = self.root.absolute()
         self._jobs = str(self.root / "jobs")
+        self.keys = IdempotencyKeys(self.root / "idempotency")
         self._watch = LeaseWatch(self.lease_seconds)
         self._upkeep = Upkeep(self.root, self.retention_seconds)
 
     def prepare(self) -> None:
         """Create the top folders. Both containers do it at start; either may be first. Raises StoreError."""
         with storage_faults():
-            for name in ("incoming", "jobs", "pending", "engines"):
+            for name in ("incoming", "jobs", "pending", "engines", "idempotency"):
                 (self.root / name).mkdir(parents=True, exist_ok=True)
             fsync_directory(self.root)
 
     # The client's side
 
-    def begin(self) -> VolumeSubmission:
+    def begin(self, key: Key | None = None) -> VolumeSubmission:
+        return VolumeSubmission(self, key)
+
+    def owner(self, job_id: str) -> str | None:
+        folder = self.folder(job_id)
         with storage_faults():
-            return VolumeSubmission(self)
+            try:
+                names_in(folder)
+            except FileNotFoundError:
+                raise UnknownJob(job_id) from None
+        job = _job_if_sound(folder)
+        return job.owner if job else None
 
     def status(self, job_id: str) -> JobStatus:
         folder = self.folder(job_id)
         try:
             with storage_faults(missing_passes=True):
-                names = os.listdir(folder)
+                names = names_in(folder)
                 if "deleted" in names:
                     raise JobDeleted(job_id)
                 outcome = _read_outcome(folder) if "outcome.json" in names else None
                 attempt = max(claims_in(names), default=0)
-                submitted = (folder / "source").stat().st_mtime if "source" in names else folder.stat().st_mtime
+                submitted = (folder / ("source" if "source" in names else ".")).lstat().st_mtime
                 started = outcome.started_at if outcome else started_at(folder, attempt)
         except FileNotFoundError:
             raise UnknownJob(job_id) from None
@@ -107,7 +124,7 @@ class VolumeStore:
     def ended(self, job_id: str) -> bool:
         folder = self._folder_name(job_id)
         with storage_faults():
-            return os.path.exists(f"{folder}/outcome.json") or not os.path.exists(folder)
+            return os.path.lexists(f"{folder}/outcome.json") or not os.path.exists(folder)
 
     def open_result(self, job_id: str, name: str | None = None) -> tuple[Path, Output, JobStatus]:
         status = self.status(job_id)
@@ -115,28 +132,30 @@ class VolumeStore:
             raise JobNotDone(status)
         for output in status.outcome.outputs:
             if name in (None, output.name):
-                return self.folder(job_id) / "result" / output.file, output, status
+                path = self.folder(job_id) / "result" / output.file
+                _check_result(path, output)
+                return path, output, status
         raise UnknownResult([output.name for output in status.outcome.outputs])
 
     def cancel(self, job_id: str) -> None:
         folder = self.folder(job_id)
         with storage_faults():
-            if not (folder / "job.json").exists():
-                raise UnknownJob(job_id)
             try:
-                attempt = max(claims_in(os.listdir(folder)), default=0)
+                attempt = max(claims_in(names_in(folder)), default=0)
+            except FileNotFoundError:
+                raise UnknownJob(job_id) from None
+            try:
                 cancelled = Outcome(
                     state=State.CANCELLED,
                     attempt=attempt,
                     started_at=started_at(folder, attempt),
                     finished_at=now(),
                 )
-                ended = (folder / "outcome.json").exists() or not self.end(folder, cancelled)
+                ended = os.path.lexists(folder / "outcome.json") or not self.end(folder, cancelled)
                 # The files go first: on a full volume that makes the room for the mark. A result without its file
                 # is a deleted one already.
-                shutil.rmtree(folder / "result", ignore_errors=True)
-                for name in ("source", "watermark"):
-                    (folder / name).unlink(missing_ok=True)
+                for name in ("result", "source", "watermark"):
+                    remove(folder / name)
                 if ended and _read_outcome(folder).state is not State.CANCELLED:
                     create_exclusively(folder / "deleted", b"", durable=True)
             except FileNotFoundError:
@@ -158,11 +177,7 @@ class VolumeStore:
         folder = self.folder(job_id)
         try:
             with storage_faults(missing_passes=True):
-                try:
-                    job = _read_job(folder)
-                except DamagedRecord as error:
-                    self._give_up(folder, attempts, FailureCode.JOB_DAMAGED, f"job.json is damaged: {error}")
-                    return None
+                job = _read_job(folder)
                 if attempts >= self.attempts:
                     detail = (
                         f"gave up after {attempts} attempts; the last one ended with: {_last_reason(folder, attempts)}"
@@ -170,6 +185,10 @@ class VolumeStore:
                     self._give_up(folder, attempts, FailureCode.ATTEMPTS_EXHAUSTED, detail)
                     return None
                 return VolumeClaim.take(self, folder, job, attempts + 1, engine)
+        except DamagedRecord as error:
+            with storage_faults():
+                self._give_up(folder, attempts, FailureCode.JOB_DAMAGED, f"the job is damaged: {error}")
+            return None
         except FileNotFoundError:
             return None  # it expired under our hands
 
@@ -215,19 +234,24 @@ class VolumeStore:
     def end(self, folder: Path, outcome: Outcome) -> bool:
         """The exclusive last step: the first outcome stands. Either way nothing is pending afterwards."""
         first = create_exclusively(folder / "outcome.json", record(outcome), durable=True)
-        (self.root / "pending" / folder.name).unlink(missing_ok=True)
+        failpoint("outcome.written")
+        remove(self.root / "pending" / folder.name)
         return first
+
+    def job(self, job_id: str) -> Job | None:
+        """The job, whatever became of it; None if it is gone or damaged. Raises OSError."""
+        return _job_if_sound(self.folder(job_id))
 
     def _claimable(self, job_id: str) -> int | None:
         """How many attempts the job has had, if it can be claimed now; else None."""
         with storage_faults():
             try:
                 folder = self.folder(job_id)
-                names = os.listdir(folder)
-            except (UnknownJob, FileNotFoundError, NotADirectoryError):
+                names = names_in(folder)
+            except (UnknownJob, FileNotFoundError):
                 return None
             if "outcome.json" in names:  # an engine died between the outcome and the marker
-                (self.root / "pending" / job_id).unlink(missing_ok=True)
+                remove(self.root / "pending" / job_id)
                 return None
             attempts = max(claims_in(names), default=0)
             if attempts == 0 or f"claim.{attempts}.ended" in names or self._watch.dead(folder / f"claim.{attempts}"):
@@ -248,12 +272,16 @@ class VolumeStore:
 
 def _read_job(folder: Path) -> Job:
     try:
-        job = Job.model_validate_json(read_file(folder / "job.json"))
+        job = Job.model_validate_json(read_record(folder / "job.json"))
+    except FileNotFoundError:
+        if folder.exists():
+            raise DamagedRecord("job.json is missing") from None
+        raise
     except ValidationError as error:
         fault = error.errors(include_url=False)[0]
-        raise DamagedRecord(": ".join([*map(str, fault["loc"]), fault["msg"]])) from None
+        raise DamagedRecord(": ".join(["job.json", *map(str, fault["loc"]), fault["msg"]])) from None
     if job.id != folder.name:
-        raise DamagedRecord(f"it is of job {job.id}")
+        raise DamagedRecord(f"job.json is of job {job.id}")
     return job
 
 
@@ -266,14 +294,29 @@ def _job_if_sound(folder: Path) -> Job | None:
 
 
 def _read_outcome(folder: Path) -> Outcome:
+    """How the job ended. A damaged outcome is one: the job was not left undone, and nobody can tell its result."""
+    path = folder / "outcome.json"
     try:
-        return Outcome.model_validate_json(read_file(folder / "outcome.json"))
-    except ValidationError as error:
-        raise StoreUnavailable(f"the outcome of job {folder.name} is damaged: {error.error_count()} faults") from error
+        return Outcome.model_validate_json(read_record(path))
+    except (DamagedRecord, ValidationError):
+        failure = Failure(code=FailureCode.JOB_DAMAGED, detail="outcome.json is damaged; nobody can tell the result")
+        ended = datetime.fromtimestamp(path.lstat().st_mtime, UTC)
+        return Outcome(state=State.FAILED, finished_at=ended, error=failure)
+
+
+def _check_result(path: Path, output: Output) -> None:
+    """Raise ResultGone unless the file is there, is no link, and has its size."""
+    with storage_faults(missing_passes=True):
+        try:
+            found = path.lstat().st_size if is_file(path) else None
+        except (FileNotFoundError, NotADirectoryError):
+            found = None
+    if found != output.bytes:
+        raise ResultGone(f"expected a result of {output.bytes} bytes, found {'none' if found is None else found}")
 
 
 def _last_reason(folder: Path, attempt: int) -> str:
     try:
-        return re.sub(r"\s+", " ", read_file(folder / f"claim.{attempt}.ended").decode(errors="replace")).strip()
-    except FileNotFoundError:
+        return re.sub(r"\s+", " ", read_record(folder / f"claim.{attempt}.ended").decode(errors="replace")).strip()
+    except (FileNotFoundError, DamagedRecord):
         return "the engine died without a word"

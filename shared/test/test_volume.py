@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from img_contract import failpoints
 from img_contract.durable import fsync_directory
 from img_contract.errors import StoreFull, StoreUnavailable, UnknownJob
 from img_contract.job import Job
@@ -64,16 +65,14 @@ def test_an_ended_job_expires_whole(store: VolumeStore, submit: Submit) -> None:
 
 
 def test_a_broken_submission_is_cleared_after_an_hour_but_a_slow_one_is_not(store: VolumeStore) -> None:
-    broken, slow = store.begin(), store.begin()
-    for submission in (broken, slow):
-        submission.picture.write(b"half")
-        age(submission._folder / "source", LEFTOVER_SECONDS + 1)
-        age(submission._folder, LEFTOVER_SECONDS + 1)
-    slow.picture.write(b"another byte")
-    upkeep(store)
-    assert [path.name for path in (store.root / "incoming").iterdir()] == [slow._folder.name]
-    for submission in (broken, slow):
-        submission.__exit__(None, None, None)
+    with store.begin() as broken, store.begin() as slow:
+        for submission in (broken, slow):
+            submission.picture.write(b"half")
+            age(submission._folder / "source", LEFTOVER_SECONDS + 1)
+            age(submission._folder, LEFTOVER_SECONDS + 1)
+        slow.picture.write(b"another byte")
+        upkeep(store)
+        assert [path.name for path in (store.root / "incoming").iterdir()] == [slow._folder.name]
 
 
 def test_a_job_whose_marker_was_never_made_is_adopted(store: VolumeStore, submit: Submit) -> None:
@@ -129,8 +128,15 @@ def test_a_record_that_is_a_link_is_not_followed(store: VolumeStore, submit: Sub
     elsewhere = tmp_path / "elsewhere"
     record.rename(elsewhere)
     record.symlink_to(elsewhere)
-    with pytest.raises(StoreUnavailable):
-        _ = store.status(job.id).job
+    assert store.status(job.id).job is None
+    assert store.claim(job.id, "engine") is None
+    outcome = store.status(job.id).outcome
+    assert outcome is not None
+    assert outcome.error is not None
+    assert (outcome.error.code, outcome.error.detail) == (
+        FailureCode.JOB_DAMAGED,
+        "the job is damaged: job.json is no regular file",
+    )
 
 
 def test_a_full_volume_is_told_apart_from_a_broken_one(
@@ -153,8 +159,8 @@ def test_a_full_volume_is_told_apart_from_a_broken_one(
 
 def test_a_volume_whose_folders_are_gone_is_unavailable(store: VolumeStore) -> None:
     (store.root / "incoming").rmdir()
-    with pytest.raises(StoreUnavailable):
-        store.begin()
+    with pytest.raises(StoreUnavailable), store.begin():
+        pass
     with pytest.raises(StoreUnavailable):
         store.engines()
 
@@ -173,11 +179,11 @@ def test_facts_of_an_attempt_survive_a_restart(store: VolumeStore, submit: Submi
 def test_a_claim_that_cannot_be_made_whole_is_not_made(store: VolumeStore, submit: Submit) -> None:
     """Or a full disk would cost attempts."""
     job = submit()
-    (store.folder(job.id) / "result").write_bytes(b"in the way of the workspace")
-    for _ in range(5):
-        with pytest.raises(StoreUnavailable):
+    for number in (1, 2):  # the workspace, and the record in the claim
+        failpoints.arm({failpoints.VARIABLE: f"storage.write#{number}=ENOSPC"})
+        with pytest.raises(StoreFull):
             store.claim(job.id, "engine")
-    (store.folder(job.id) / "result").unlink()
+    failpoints.arm({})
     claim = store.claim(job.id, "engine")
     assert claim is not None
     assert claim.attempt == 1

@@ -14,12 +14,18 @@ from typing import Final
 
 from PIL import Image
 
+from .bounds import at_most
 from .movie import Afterwards, Part
 
 _EXTENSION, _IMAGE, _END = 0x21, 0x2C, 0x3B
 _CONTROL: Final = 0xF9
-_MOST_BLOCKS: Final = 200_000
-"""Blocks, and sub-blocks in a row that are looked at: 50 MB of pixels if each is full."""
+_SCREEN_BYTES: Final = 13
+_MOST_BLOCKS: Final = 700_000
+"""Blocks and sub-blocks: 178 MB if each is full. Pillow takes a third of a second for those in front of a frame."""
+
+_MOST_JUNK: Final = 2 * 1024 * 1024
+"""Bytes that belong to no block in front of the first frame, which Pillow reads one by one in Python."""
+
 _BLOCK: Final = re.compile(rb"[!,;]")
 
 _AFTERWARDS: Final = {2: Afterwards.CLEARED, 3: Afterwards.UNDONE}
@@ -35,22 +41,29 @@ class _Control:
 
 
 def read_gif(data: bytes, most: int) -> tuple[Part, ...]:
-    """The parts of its frames, `most` + 1 at most. A file that breaks off has those up to the break."""
+    """The parts of its frames, `most` + 1 at most. A file that breaks off has those up to the break.
+
+    Raises PictureRefused for more blocks, or more that is none, than a GIF has.
+    """
+    if len(data) < _SCREEN_BYTES:
+        return ()
     view = memoryview(data)
-    colours = view[13 : 13 + _palette_bytes(view[10])]
-    at, control = 13 + len(colours), _Control()
+    colours = view[_SCREEN_BYTES : _SCREEN_BYTES + _palette_bytes(view[10])]
+    at, control = _SCREEN_BYTES + len(colours), _Control()
     parts: list[Part] = []
-    blocks = 0
-    while at < len(view) and view[at] != _END and len(parts) <= most and blocks < _MOST_BLOCKS:
-        blocks += 1
+    blocks = junk = 0
+    while at < len(view) and view[at] != _END and len(parts) <= most:
+        at_most(_MOST_BLOCKS, blocks, "blocks")
         if view[at] == _EXTENSION and at + 1 < len(view):
             if view[at + 1] == _CONTROL and len(view) >= at + 8:
                 flags, hundredths, transparent = struct.unpack_from("<BHB", view, at + 3)
                 control = _Control(hundredths, flags >> 2 & 7, transparent if flags & 1 else None)
-            at = behind_blocks(view, at + 2)
+            at, count = _behind(view, at + 2)
+            blocks += count
         elif view[at] == _IMAGE and at + 10 < len(view):
             left, top, width, height, flags = struct.unpack_from("<HHHHB", view, at + 1)
-            end = behind_blocks(view, at + 10 + _palette_bytes(flags) + 1)
+            end, count = _behind(view, at + 10 + _palette_bytes(flags) + 1)
+            blocks += count
             if width and height:
                 picture = _Picture((width, height), colours, view[at + 9 : end], control.transparent)
                 shown = _AFTERWARDS.get(control.disposal, Afterwards.STAYS)
@@ -60,7 +73,10 @@ def read_gif(data: bytes, most: int) -> tuple[Part, ...]:
             at, control = end, _Control()
         else:
             found = _BLOCK.search(data, at + 1)  # junk between blocks is skipped, as everybody does
-            at = found.start() if found else len(view)
+            next_at = found.start() if found else len(view)
+            blocks, junk, at = blocks + 1, junk + (0 if parts else next_at - at), next_at
+            at_most(_MOST_JUNK, junk, "bytes of no block in front of the first frame")
+    at_most(_MOST_BLOCKS, blocks, "blocks")
     return tuple(parts)
 
 
@@ -95,8 +111,13 @@ def _palette_bytes(flags: int) -> int:
 
 def behind_blocks(view: memoryview, at: int) -> int:
     """Where a chain of sub-blocks ends; the end of the file if it breaks off."""
-    for _ in range(_MOST_BLOCKS):
+    return _behind(view, at)[0]
+
+
+def _behind(view: memoryview, at: int) -> tuple[int, int]:
+    """The same, and how many blocks it took. A chain of more than a GIF may have ends with the file."""
+    for count in range(1, _MOST_BLOCKS + 1):
         if at >= len(view) or not view[at]:
-            return min(at + 1, len(view))
+            return min(at + 1, len(view)), count
         at += view[at] + 1
-    return len(view)
+    return len(view), _MOST_BLOCKS + 1

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import BinaryIO, Final
 
 import pillow_heif
@@ -18,9 +19,13 @@ from img_engine.orientation import UPRIGHT, as_seen
 from img_engine.picture import PictureLimits, Upload
 
 from .apng import read_apng
+from .bmp import check_runs
 from .gif import read_gif
+from .ico import picture_sizes
+from .jpeg_markers import check_markers
 from .movie import Part
-from .png_chunks import complete, look_through
+from .png_chunks import Notes, complete, look_through
+from .tiff_directories import count_pages
 
 _MEGA: Final = 1_000_000
 
@@ -32,6 +37,8 @@ _OF_THE_DISK: Final = frozenset(
 _TURNED_BY_DECODER: Final = frozenset({Format.TIFF, Format.HEIC})
 """Formats whose decoders apply the orientation: Pillow's for TIFF, libheif for HEIC."""
 
+_MOST_EXIF: Final = 1024 * 1024
+"""A longer block of EXIF is not taken apart: Pillow makes a fraction of every eight bytes. A JPEG's has 65,527."""
 
 _EXIF_IN_A_BLOCK: Final = frozenset({Format.JPEG, Format.PNG, Format.WEBP, Format.AVIF})
 """Formats that keep EXIF in a block of its own, which Pillow hands over as it is."""
@@ -71,18 +78,16 @@ def picture_faults(verb: str) -> Iterator[None]:
 def open_picture(file: BinaryIO, source: Format, limits: PictureLimits) -> Upload:
     """Read the header and check every limit. Raises PictureRefused; OSError if the file cannot be read."""
     with picture_faults("decoded"):
-        if source is Format.WEBP:
-            check_pixels(_webp_canvas(file), limits, "the picture")  # libwebp allocates it when it is opened
-        notes = look_through(file) if source is Format.PNG else None
+        seen = _look_before(file, source, limits)
         image = Image.open(file, formats=DECODERS[source])
         stored = image.size
         check_pixels(stored, limits, "the picture")
-        if notes:
-            complete(image, notes)
-        parts = _parts(image, file, source, limits)
+        if seen.notes:
+            complete(image, seen.notes)
+        parts = seen.parts or _png_parts(image, file, source, limits)
         for part in parts:  # a frame may hang over the canvas, as far as it likes
             check_pixels(part.size, limits, "a frame")
-        frames = _count_frames(image, source, parts, limits.frames)
+        frames = _count_frames(image, source, parts or seen.pages, limits.frames)
         found = _orientation(image, source)
     todo = UPRIGHT if source in _TURNED_BY_DECODER else found
     width, height = as_seen(stored, todo)
@@ -99,6 +104,38 @@ def open_picture(file: BinaryIO, source: Format, limits: PictureLimits) -> Uploa
         region=(0, 0, *stored),
         parts=parts,
     )
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What was found in a file before Pillow opened it."""
+
+    notes: Notes | None = None
+    parts: tuple[Part, ...] = ()
+    pages: int = 0
+
+
+def _look_before(file: BinaryIO, source: Format, limits: PictureLimits) -> _Seen:
+    """Judge what Pillow, as it opens a file, would take its time for. Rewinds the file. Raises PictureRefused."""
+    seen = _Seen()
+    match source:
+        case Format.JPEG:
+            check_markers(file)
+        case Format.PNG:
+            seen = _Seen(notes=look_through(file))
+        case Format.GIF:
+            seen = _Seen(parts=read_gif(file.read(), limits.frames))
+        case Format.TIFF:
+            seen = _Seen(pages=count_pages(file, limits.frames))
+        case Format.WEBP:
+            check_pixels(_webp_canvas(file), limits, "the picture")  # libwebp allocates it when it is opened
+        case Format.BMP:
+            check_runs(file)
+        case Format.ICO:
+            for size in picture_sizes(file):
+                check_pixels(size, limits, "a picture")
+    file.seek(0)
+    return seen
 
 
 def configure_decoders() -> None:
@@ -138,24 +175,18 @@ def _webp_canvas(file: BinaryIO) -> tuple[int, int]:
     return 1 + int.from_bytes(head[24:27], "little"), 1 + int.from_bytes(head[27:30], "little")
 
 
-def _parts(image: Image.Image, file: BinaryIO, source: Format, limits: PictureLimits) -> tuple[Part, ...]:
-    """What the frames of a GIF or of an animated PNG are made of; nothing for all else."""
-    if source is Format.GIF:
-        read = read_gif
-    elif source is Format.PNG and (getattr(image, "is_animated", False) or "default_image" in image.info):
-        read = read_apng
-    else:
+def _png_parts(image: Image.Image, file: BinaryIO, source: Format, limits: PictureLimits) -> tuple[Part, ...]:
+    """What the frames of an animated PNG are made of; nothing for all else."""
+    if source is not Format.PNG or not (getattr(image, "is_animated", False) or "default_image" in image.info):
         return ()
     file.seek(0)
-    return read(file.read(), limits.frames)
+    return read_apng(file.read(), limits.frames)
 
 
-def _count_frames(image: Image.Image, source: Format, parts: tuple[Part, ...], most: int) -> int:
+def _count_frames(image: Image.Image, source: Format, known: tuple[Part, ...] | int, most: int) -> int:
     """How many frames or pages there are. Raises PictureRefused past `most`."""
-    if parts:
-        frames = len(parts)
-    elif source is Format.TIFF:
-        frames = _count_pages(image, most)  # Pillow's n_frames would walk all pages, however many
+    if known:
+        frames = known if isinstance(known, int) else len(known)
     elif source in (Format.GIF, Format.PNG):
         frames = 1  # its frames are damaged; the first picture may be whole
     else:
@@ -170,22 +201,15 @@ def _count_frames(image: Image.Image, source: Format, parts: tuple[Part, ...], m
     return frames
 
 
-def _count_pages(image: Image.Image, most: int) -> int:
-    pages = 1
-    with suppress(Exception):  # EOFError after the last page; a page that is damaged is none
-        while pages <= most:
-            image.seek(pages)
-            pages += 1
-    image.seek(0)
-    return pages
-
-
 def _orientation(image: Image.Image, source: Format) -> int:
     """By EXIF alone: Pillow would look in XMP, too, which nobody else does."""
+    block = image.info.get("exif") or b""
+    if len(block) > _MOST_EXIF:
+        return UPRIGHT
     try:
         if source in _EXIF_IN_A_BLOCK and "Raw profile type exif" not in image.info:
             exif = Image.Exif()
-            exif.load(image.info.get("exif", b""))
+            exif.load(block)
         else:
             exif = image.getexif()
         found = exif.get(ExifTags.Base.Orientation, UPRIGHT)

@@ -12,10 +12,17 @@ from typing import BinaryIO, Final
 
 from PIL import Image
 
+from .bounds import at_most
+
 SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 
 MOST_CHUNKS: Final = 100_000
 """A file with more of them is not looked through."""
+
+_MOST_PACKED: Final = 500
+"""Chunks of text or of a profile that Pillow inflates, up to 1 MiB each: half a millisecond."""
+
+_PACKED: Final = frozenset({b"iCCP", b"zTXt", b"iTXt"})
 
 _XMP: Final = b"XML:com.adobe.xmp\0\0\0\0\0"
 """Keyword, not compressed, no language, no translation."""
@@ -70,15 +77,16 @@ class Notes:
     xmp: bytes = b""
 
 
-def look_through(file: BinaryIO) -> Notes:
+def look_through(file: BinaryIO, begin: int = 0) -> Notes:
     """Go from chunk to chunk by their lengths, and end where they lead nowhere. Rewinds the file.
 
-    Raises ValueError for a file of very many chunks, which Pillow would gather in memory.
+    `begin` is where the PNG begins in it. Raises PictureRefused for very many chunks, which Pillow would gather in
+    memory, and for many that it would inflate.
     """
-    file.seek(_DEPTH_AT)
+    file.seek(begin + _DEPTH_AT)
     depth = int.from_bytes(file.read(1), "big")
     exif = xmp = b""
-    at, behind = len(SIGNATURE), False
+    at, behind, packed = begin + len(SIGNATURE), False, 0
     for _ in range(MOST_CHUNKS):
         file.seek(at)
         head = file.read(8)
@@ -86,6 +94,8 @@ def look_through(file: BinaryIO) -> Notes:
             file.seek(0)
             return Notes(depth, exif, xmp)
         length, kind = int.from_bytes(head[:4], "big"), head[4:]
+        packed += kind in _PACKED
+        at_most(_MOST_PACKED, packed, "chunks of iCCP, zTXt and iTXt")
         behind = behind or kind == b"IDAT"
         if behind and kind == b"eXIf":
             exif = exif or file.read(length)
@@ -93,7 +103,8 @@ def look_through(file: BinaryIO) -> Notes:
             content = file.read(length)
             xmp = content.removeprefix(_XMP) if content.startswith(_XMP) else b""
         at += 12 + length
-    raise ValueError(f"expected at most {MOST_CHUNKS} chunks, found more")
+    at_most(MOST_CHUNKS, MOST_CHUNKS + 1, "chunks")
+    raise AssertionError  # it has raised
 
 
 def complete(image: Image.Image, notes: Notes) -> None:

@@ -1,0 +1,64 @@
+"""What every answer carries for the safety of browsers, and how large the headers of a request may be.
+
+OWASP Secure Headers Project, https://owasp.org/www-project-secure-headers/.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from flask import Flask, Response, request
+from img_contract.config import LimitsConfig
+
+from .errors import HeadersTooLarge
+
+_ALWAYS: Final = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+_NOTHING: Final = "default-src 'none'; frame-ancestors 'none'"
+"""Content-Security-Policy of all that is no page."""
+
+_INLINE_SCRIPT: Final = re.compile(r"<script(?![^>]*\bsrc=)[^>]*>(.*?)</script>", re.DOTALL)
+
+
+def register(app: Flask, limits: LimitsConfig) -> None:
+    """Judge the headers of each request, and add those of each answer."""
+    app.before_request(lambda: check_size(request.environ, limits.header_bytes))
+    app.after_request(_secured)
+
+
+def check_size(environ: Mapping[str, Any], most: int) -> None:
+    """Raise HeadersTooLarge if the request's line and headers have more than so many bytes."""
+    actual = len(environ.get("PATH_INFO", "")) + len(environ.get("QUERY_STRING", "")) + len("GET  HTTP/1.1\r\n")
+    for name, value in environ.items():
+        if name.startswith("HTTP_") or name in ("CONTENT_TYPE", "CONTENT_LENGTH"):
+            actual += len(name.removeprefix("HTTP_")) + len(value) + len(": \r\n")
+    if actual > most:
+        raise HeadersTooLarge(f"expected headers of at most {most} bytes, found {actual}", limit=most, actual=actual)
+
+
+def _secured(response: Response) -> Response:
+    for name, value in _ALWAYS.items():
+        response.headers.setdefault(name, value)
+    if response.mimetype == "text/html":
+        response.headers["Content-Security-Policy"] = _policy_of_page(response.get_data(as_text=True))
+    else:
+        response.headers["Content-Security-Policy"] = _NOTHING
+    return response
+
+
+def _policy_of_page(html: str) -> str:
+    """For Swagger UI: what it brings along, and its one inline script as it is written."""
+    digests = [hashlib.sha256(script.encode()).digest() for script in _INLINE_SCRIPT.findall(html)]
+    scripts = " ".join(["'self'", *(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests)])
+    return (
+        f"default-src 'none'; script-src {scripts}; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
+        "font-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )

@@ -1,0 +1,156 @@
+"""The same request sent again gives the job that it gave before; another one under its name is refused."""
+
+from __future__ import annotations
+
+import io
+import threading
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from img_contract import failpoints
+from img_contract.upkeep import LEFTOVER_SECONDS, SHARDS
+from img_contract.volume import VolumeStore
+
+
+def send(client: FlaskClient, picture: bytes, key: str = "my-request-1", **parameters: str) -> Any:
+    form = {"file": (io.BytesIO(picture), "name.png"), **({"width": "5"} | parameters)}
+    return client.post("/resize", data=form, headers={"Idempotency-Key": key})
+
+
+def test_a_repeated_request_gives_the_first_job(client: FlaskClient, png: bytes, store: VolumeStore) -> None:
+    first = send(client, png)
+    again = send(client, png, key='"my-request-1"')
+    assert (first.status_code, again.status_code) == (202, 202)
+    assert again.get_json() == first.get_json()
+    assert again.headers["Location"] == first.headers["Location"]
+    assert ("Idempotency-Replayed" in first.headers, again.headers["Idempotency-Replayed"]) == (False, "true")
+    assert store.capacity().pending == 1
+    assert list((store.root / "incoming").iterdir()) == []
+
+
+def test_it_does_so_after_the_job_has_ended_and_after_a_restart(
+    client: FlaskClient, png: bytes, finish: Any, app: Any
+) -> None:
+    first = send(client, png)
+    finish(first.get_json()["id"])
+    from img_rest import api
+    from img_rest.app import create_app
+
+    parts = app.extensions[api.SEGMENT]
+    restarted = create_app(parts.config, VolumeStore(parts.config.volume), parts.doorbell).test_client()
+    again = send(restarted, png)
+    assert (again.status_code, again.get_json()["id"]) == (202, first.get_json()["id"])
+    waited = client.post(
+        "/resize?wait=5",
+        data={"file": (io.BytesIO(png), "x"), "width": "5"},
+        headers={"Idempotency-Key": "my-request-1"},
+    )
+    assert (waited.status_code, waited.headers["Location"]) == (303, f"/resize/{first.get_json()['id']}")
+
+
+@pytest.mark.parametrize("other", [{"width": "6"}, {"fit": "cover", "height": "3"}])
+def test_other_parameters_under_the_same_key_are_refused(
+    client: FlaskClient, png: bytes, other: dict[str, str]
+) -> None:
+    send(client, png)
+    answer = send(client, png, **other)
+    assert (answer.status_code, answer.get_json()["code"]) == (422, "idempotency_key_reused")
+
+
+def test_another_picture_or_watermark_under_the_same_key_is_refused(client: FlaskClient, png: bytes) -> None:
+    send(client, png)
+    assert send(client, png + b"more").get_json()["code"] == "idempotency_key_reused"
+    form = {"file": (io.BytesIO(png), "x"), "watermark": (io.BytesIO(png), "w"), "width": "5"}
+    answer = client.post("/resize", data=form, headers={"Idempotency-Key": "my-request-1"})
+    assert answer.get_json()["code"] == "idempotency_key_reused"
+
+
+def test_a_request_that_failed_leaves_its_key_free(client: FlaskClient, png: bytes) -> None:
+    assert send(client, png, width="0").status_code == 422
+    assert send(client, b"no picture").status_code == 415
+    assert send(client, png).status_code == 202
+
+
+def test_while_the_first_is_under_way_the_second_is_told_to_wait(client: FlaskClient, png: bytes, app: Any) -> None:
+    reached, go_on = threading.Event(), threading.Event()
+
+    class Slow(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            reached.set()
+            go_on.wait(10)
+            return super().read(size)
+
+    statuses = []
+
+    def first() -> None:
+        with app.test_client() as own:
+            answer = own.post(
+                "/resize?width=5",
+                input_stream=Slow(png),
+                content_length=len(png),
+                headers={"Idempotency-Key": "k"},
+            )
+            statuses.append(answer.status_code)
+
+    thread = threading.Thread(target=first)
+    thread.start()
+    assert reached.wait(10)
+    answer = send(client, png, key="k")
+    assert (answer.status_code, answer.get_json()["code"]) == (409, "idempotency_key_in_use")
+    assert int(answer.headers["Retry-After"]) > 0
+    go_on.set()
+    thread.join(10)
+    assert statuses == [202]
+    assert client.post("/resize?width=5", data=png, headers={"Idempotency-Key": "k"}).status_code == 202
+
+
+@pytest.mark.parametrize("key", ["", " ", "with blank", "é", "x" * 256, "\x7f", '""'])
+def test_a_key_that_is_none_is_refused(client: FlaskClient, png: bytes, key: str) -> None:
+    answer = send(client, png, key=key)
+    assert answer.status_code == 422
+    assert answer.get_json()["errors"][0]["parameter"] == "Idempotency-Key"
+
+
+@pytest.mark.parametrize("key", ["../../etc/passwd", "a/b", "x" * 255, "%00", "~!@#$%^&*()"])
+def test_a_key_never_becomes_a_path(client: FlaskClient, png: bytes, key: str, store: VolumeStore) -> None:
+    assert send(client, png, key=key).status_code == 202
+    (note,) = (store.root / "idempotency").iterdir()
+    assert len(note.name) == 64
+
+
+def test_a_death_between_note_and_job_leaves_the_key_free(client: FlaskClient, png: bytes, store: VolumeStore) -> None:
+    """The job's rename fails, as if the process had died there: the note is on the volume, and leads nowhere."""
+    failpoints.arm({failpoints.VARIABLE: "storage.rename#2=EIO"})  # the first is the note's own
+    try:
+        assert send(client, png).status_code == 503
+    finally:
+        failpoints.arm({})
+    assert len(list((store.root / "idempotency").iterdir())) == 1
+    answer = send(client, png, width="7")
+    assert answer.status_code == 202
+    assert send(client, png, width="7").get_json()["id"] == answer.get_json()["id"]
+
+
+def test_a_damaged_note_counts_as_none(client: FlaskClient, png: bytes, store: VolumeStore) -> None:
+    first = send(client, png)
+    (note,) = (store.root / "idempotency").iterdir()
+    note.write_text("{")
+    again = send(client, png)
+    assert (again.status_code, again.get_json()["id"] != first.get_json()["id"]) == (202, True)
+
+
+def test_notes_go_with_their_jobs(client: FlaskClient, png: bytes, store: VolumeStore) -> None:
+    import os
+    import shutil
+    import time
+
+    kept, gone = send(client, png, key="kept"), send(client, png, key="gone")
+    shutil.rmtree(store.folder(gone.get_json()["id"]))
+    past = time.time() - LEFTOVER_SECONDS - 1
+    for note in (store.root / "idempotency").iterdir():
+        os.utime(note, (past, past))
+    for _ in range(SHARDS):
+        store.upkeep()
+    assert len(list((store.root / "idempotency").iterdir())) == 1
+    assert send(client, png, key="kept").get_json()["id"] == kept.get_json()["id"]
