@@ -154,6 +154,21 @@ def test_a_corrupt_picture_fails_at_once_and_the_next_is_served(store: VolumeSto
     assert status.outcome.error.code in (FailureCode.PICTURE_CORRUPT, FailureCode.PICTURE_UNSUPPORTED)
 
 
+@pytest.mark.parametrize("make", [os.mkfifo, lambda at: os.symlink("/etc/passwd", at)])
+def test_an_upload_that_is_no_regular_file_fails_as_missing(
+    make: Callable[[Path], None], store: VolumeStore, picture: bytes
+) -> None:
+    job = submit(store, picture)
+    source = store.folder(job.id) / "source"
+    source.unlink()
+    make(source)
+    with engine(store):
+        status = ended(store, job)
+    assert status.outcome is not None
+    assert status.outcome.error is not None
+    assert (status.outcome.error.code, status.attempt) == (FailureCode.JOB_DAMAGED, 1)
+
+
 def test_a_child_that_is_killed_costs_an_attempt_and_the_job_is_done_by_another(
     store: VolumeStore, slow_picture: bytes
 ) -> None:

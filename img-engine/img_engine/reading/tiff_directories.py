@@ -22,8 +22,8 @@ MOST_VALUES: Final = 300_000
 """Numbers in the first page's directories. 65,535 rows, each a strip, have 131,070. Pillow reads 300,000 in a tenth of
 a second or two."""
 
-_IN_BYTES: Final = frozenset({1, 2, 7})
-"""Types of which Pillow keeps the bytes: BYTE, ASCII, UNDEFINED."""
+_OF_NUMBERS: Final = frozenset({3, 4, 5, 6, 8, 9, 10, 11, 12, 13, 16})
+"""Types that Pillow knows and makes numbers of. Of BYTE, ASCII and UNDEFINED it keeps the bytes."""
 
 _DIRECTORIES: Final = frozenset({0x8769, 0x8825, 0xA005})
 """Tags that lead to another directory: EXIF, GPS, interoperability (EXIF 2.32, 4.6.3)."""
@@ -69,8 +69,8 @@ def count_pages(file: BinaryIO, most: int) -> int:
 def _numbers(file: BinaryIO, layout: _Layout, at: int, levels: int) -> int:
     """How many numbers the tags of a directory have, with those of the directories that it leads to.
 
-    Pillow follows EXIF and GPS from the first directory, and what EXIF says of interoperability: three levels. It leaves
-    out what does not fit into the file.
+    Pillow follows EXIF and GPS from the first directory, and what EXIF says of interoperability: three levels. It
+    leaves out what does not fit into the file.
     """
     size = file.seek(0, os.SEEK_END)
     tags = _begin(file, layout, at)
@@ -78,7 +78,7 @@ def _numbers(file: BinaryIO, layout: _Layout, at: int, levels: int) -> int:
     table = file.read(tags * layout.tag.size)
     numbers, further = 0, dict[int, int]()
     for tag, kind, count, value in layout.tag.iter_unpack(table[: len(table) - len(table) % layout.tag.size]):
-        numbers += 0 if kind in _IN_BYTES or count > size else count
+        numbers += count if kind in _OF_NUMBERS and count <= size else 0
         if tag in _DIRECTORIES:
             further.setdefault(tag, value)  # of two, the first counts
     return numbers + sum(_numbers(file, layout, there, levels - 1) for there in further.values() if levels > 1)

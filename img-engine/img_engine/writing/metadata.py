@@ -54,6 +54,9 @@ def read_metadata(image: Image.Image, ask: Resize) -> KeptMetadata:
     """The upload's EXIF and XMP, upright now; nothing unless it is to be kept, or if it cannot be read."""
     if ask.metadata is Metadata.STRIP:
         return KeptMetadata()
+    block = image.info.get("exif") or b""
+    if len(block) > _MOST_BYTES:  # not taken apart, which would take seconds; it is told as lost
+        return KeptMetadata(block)
     try:
         exif = image.getexif()
         if ask.metadata is Metadata.COPYRIGHT:
@@ -78,8 +81,8 @@ def metadata_options(encoder: Encoder, kept: KeptMetadata) -> tuple[dict[str, An
     """Save options that write the metadata, and the names of what the format cannot hold."""
     options: dict[str, Any] = {}
     lost: list[str] = []
-    if encoder.format is OutputFormat.TIFF:
-        return options, lost
+    if encoder.format is OutputFormat.TIFF:  # see tiff_tags
+        return options, [name for name, block in (("EXIF", kept.exif), ("XMP", kept.xmp)) if len(block) > _MOST_BYTES]
     most = {OutputFormat.JPEG: _SEGMENT_BYTES, OutputFormat.GIF: 0}.get(encoder.format, _MOST_BYTES)
     if len(kept.exif) > most:
         lost.append("EXIF")
@@ -98,9 +101,10 @@ def metadata_options(encoder: Encoder, kept: KeptMetadata) -> tuple[dict[str, An
 def tiff_tags(kept: KeptMetadata) -> dict[str, Any]:
     """Save options for TIFF, where metadata are tags beside those of the pixels."""
     exif = Image.Exif()
-    exif.load(kept.exif)
+    if len(kept.exif) <= _MOST_BYTES:
+        exif.load(kept.exif)
     exif[_PREDICTOR] = 2  # horizontal differencing (TIFF 6.0, section 14)
-    if kept.xmp:
+    if 0 < len(kept.xmp) <= _MOST_BYTES:
         exif[_XMP] = kept.xmp
     nested = any(tag in exif for tag in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo))
     # Directories within directories cannot be handed to libtiff; Pillow's own writer takes them, but does not compress.

@@ -1,0 +1,78 @@
+"""Small pictures of every format and of many kinds: what mutations start from."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+from bombs import bmp_of_runs, heif, icon, tiff_of_pages
+from img_contract.formats import SIGNATURE_BYTES, Format, sniff
+from PIL import ExifTags, Image, ImageCms
+from samples import encoded, four_corners
+
+CORPUS = Path(__file__).parents[3] / "shared" / "corpus"
+"""Beside the clone where CI runs, and perhaps not here."""
+
+_FROM_CORPUS = 150
+_MOST_BYTES = 40_000
+
+
+def seeds() -> dict[Format, list[bytes]]:
+    """By format, always in the same order."""
+    found: dict[Format, list[bytes]] = {kind: [] for kind in Format}
+    for data in (*_made(), *_from_corpus()):
+        kind = sniff(data[:SIGNATURE_BYTES])
+        if kind is not None:
+            found[kind].append(data)
+    return found
+
+
+def _made() -> list[bytes]:
+    rgb = four_corners((48, 40))
+    noise = Image.effect_noise((48, 40), 90)
+    rgba = Image.merge("RGBA", (*rgb.split(), noise))
+    about = Image.Exif()
+    about[ExifTags.Base.Orientation] = 6
+    about.get_ifd(ExifTags.IFD.GPSInfo)[1] = "N"
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    frames = [rgba, rgba.rotate(90), rgba.rotate(180)]
+    moving = {"save_all": True, "append_images": frames[1:], "duration": 50}
+    return [
+        encoded(rgb, "JPEG", exif=about, icc_profile=profile),
+        encoded(rgb, "JPEG", progressive=True, comment=b"made"),
+        encoded(rgb.convert("CMYK"), "JPEG"),
+        encoded(noise, "JPEG", restart_marker_blocks=1),
+        encoded(rgb, "PNG", exif=about, icc_profile=profile),
+        encoded(rgba, "PNG"),
+        encoded(rgb.quantize(16), "PNG", transparency=3),
+        encoded(noise.convert("I;16"), "PNG"),
+        encoded(rgba, "PNG", **moving),
+        encoded(rgb.quantize(16), "GIF"),
+        encoded(rgba, "GIF", **moving, disposal=[1, 2, 3], transparency=0),
+        encoded(rgb, "WEBP", exif=about, icc_profile=profile),
+        encoded(rgba, "WEBP", lossless=True),
+        encoded(rgba, "WEBP", **moving),
+        encoded(rgb, "AVIF", exif=about),
+        encoded(rgba, "AVIF", **moving),
+        heif(),
+        *(encoded(rgb, "TIFF", compression=packing) for packing in ("raw", "tiff_lzw", "tiff_adobe_deflate", "jpeg")),
+        encoded(noise.convert("1"), "TIFF", compression="group4"),
+        encoded(rgb, "TIFF", big_tiff=True, exif=about),
+        tiff_of_pages(4),
+        encoded(rgb, "BMP"),
+        encoded(rgb.quantize(16), "BMP"),
+        bmp_of_runs(b"\x30\1\0\0" * 40 + b"\0\1", (48, 40)),
+        encoded(rgba, "ICO"),
+        icon(encoded(rgba, "BMP")[14:]),
+    ]
+
+
+def _from_corpus() -> list[bytes]:
+    small = sorted(path for path in CORPUS.rglob("*") if path.is_file() and 0 < path.stat().st_size <= _MOST_BYTES)
+    pictures = []
+    for path in small:
+        with path.open("rb") as file:
+            if sniff(file.read(SIGNATURE_BYTES)):
+                pictures.append(path)
+    chosen = random.Random(7).sample(pictures, min(_FROM_CORPUS, len(pictures)))  # noqa: S311  the same each time
+    return [path.read_bytes() for path in chosen]
