@@ -3,8 +3,10 @@
 # make lint    style, types, who may import whom
 # make e2e     the whole over containers, and in a browser (needs Docker, docker-compose and Chromium)
 # make faults  kills, failing disks and attacks on real processes; FAULTS=full for the long loops
+# make soak    mixed load with faults at random, MINUTES=30 of it, and what it costs
 # make load    1,000 uploads from 16 clients, with what they cost
 # make bench   speed and fidelity against sharp and pyvips, written to docs/benchmarks.md (needs npm; ROUNDS=n for longer)
+# make audit   known holes in the pinned packages (needs a way to PyPI's advisories)
 # make schema  write docs/job.schema.json anew
 
 SHELL := /bin/bash
@@ -14,10 +16,11 @@ BIN := $(VENV)/bin
 PACKAGES := shared img-rest img-engine
 SOURCES := $(addsuffix /pyproject.toml,$(PACKAGES)) constraints.txt
 
-.PHONY: run test lint e2e faults load bench schema clean
+.PHONY: run test lint e2e faults soak load bench audit schema clean
 
 ROUNDS ?= 9
 FAULTS ?= short
+MINUTES ?= 30
 
 run: $(VENV)/product
 	@./run $(BIN)
@@ -37,6 +40,9 @@ e2e: $(VENV)/tools
 faults: $(VENV)/tools
 	FAULTS=$(FAULTS) $(BIN)/pytest -m faults test/faults
 
+soak: $(VENV)/tools
+	$(BIN)/python test/soak.py $(MINUTES)
+
 load: $(VENV)/tools
 	$(BIN)/python test/load.py
 
@@ -50,11 +56,16 @@ bench/.venv/ready: bench/requirements.txt
 bench/node_modules/ready: bench/package.json
 	-npm install --prefix bench --no-audit --no-fund --loglevel error && touch $@
 
+audit: $(VENV)/tools
+	$(PYTHON) -m venv $(VENV)-audit
+	$(VENV)-audit/bin/pip install --quiet --disable-pip-version-check pip-audit
+	$(VENV)-audit/bin/pip-audit --strict --no-deps --disable-pip -r constraints.txt
+
 schema: $(VENV)/product
 	$(BIN)/python -m img_contract.schema > docs/job.schema.json
 
 clean:
-	rm -rf $(VENV) var bench/.venv bench/.work bench/node_modules
+	rm -rf $(VENV) $(VENV)-audit var bench/.venv bench/.work bench/node_modules
 
 $(VENV)/product: $(SOURCES)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
+import random
 import subprocess
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -215,3 +218,79 @@ def test_a_restart_of_everything_under_load_loses_nothing(photo: bytes) -> None:
             part.result()
     assert len(jobs) == 8 * 15
     assert {end["status"] for end in map(ended, jobs)} == {"done"}
+
+
+def test_containers_killed_at_random_under_load_lose_nothing(photo: bytes) -> None:
+    """Ten kills, one after the other, while eight clients post, wait, and check every file."""
+    run(*compose(), "up", "-d", "--scale", "img-engine=2")
+    until(lambda: ready(2), 60, "two engines did not start")
+    chance, over = random.Random(7), threading.Event()
+    found: list[tuple[str, bool]] = []
+
+    def one(number: int) -> tuple[str, bool]:
+        key = {"Idempotency-Key": f"{number}-{time.monotonic_ns()}"}
+        form = {"width": 200 + number}
+        job_id = retried(
+            lambda: requests.post(f"{URL}/resize", files={"file": photo}, data=form, headers=key, timeout=60), 202
+        ).json()["id"]
+        status = ended(job_id, 120)
+        content = retried(lambda: requests.get(f"{URL}/resize/{job_id}", timeout=60), 200).content
+        return status["status"], hashlib.sha256(content).hexdigest() == status["outputs"][0]["sha256"]
+
+    def client(number: int) -> None:
+        while not over.is_set():
+            found.append(one(number))
+
+    with ThreadPoolExecutor(8) as clients:
+        work = [clients.submit(client, number) for number in range(8)]
+        try:
+            for _ in range(10):
+                before = len(found)
+                victim = chance.choice([*containers("img-rest"), *containers("img-engine")])
+                run("docker", "kill", "--signal=KILL", victim)
+                run("docker", "start", victim)
+                until(lambda: ready(1), 60, "the service did not come back")
+                until(lambda before=before: len(found) >= before + 5, 90, "no further job was done")
+        finally:
+            over.set()
+        for part in work:
+            part.result()
+    assert len(found) >= 50
+    assert set(found) == {("done", True)}
+
+
+def retried(ask: Callable[[], requests.Response], expected: int) -> requests.Response:
+    """Ask again for as long as a container is down."""
+    for _ in range(600):
+        try:
+            answer = ask()
+        except (requests.ConnectionError, requests.Timeout):
+            time.sleep(0.1)  # refused or cut off: come again
+            continue
+        assert answer.status_code == expected, answer.text
+        return answer
+    raise AssertionError("the API did not come back")
+
+
+def test_when_memory_runs_out_the_kernel_takes_a_child_and_never_the_parent(photo: bytes) -> None:
+    """The container gets less memory than its children may take, as if somebody had sized it wrongly."""
+    run(*compose(), "up", "-d", "--scale", "img-engine=1")
+    (engine,) = until(
+        lambda: containers("img-engine") if len(containers("img-engine")) == 1 else None, 60, "one engine"
+    )
+    until(lambda: ready(1), 60, "the engine is not ready")
+    ended(post(photo, width=20))
+    started = inspect(engine)["State"]["StartedAt"]
+    large = io.BytesIO()
+    Image.effect_noise((5600, 5600), 90).convert("RGB").save(large, "PNG", compress_level=0)
+    run("docker", "update", "--memory=300m", "--memory-swap=300m", engine)
+    try:
+        status = ended(post(large.getvalue(), width=5000, format="png"), 300)
+        assert (status["status"], status["error"]["code"]) == ("failed", "attempts_exhausted"), status
+        assert "signal 9" in status["error"]["detail"]
+        assert ended(post(photo, width=30))["status"] == "done"  # the next job is served
+    finally:
+        run("docker", "update", "--memory=4g", "--memory-swap=4g", engine)
+    after = inspect(engine)
+    assert (after["State"]["StartedAt"], after["RestartCount"]) == (started, 0), "the parent did not live"
+    assert ended(post(large.getvalue(), width=5000, format="png"), 120)["status"] == "done"

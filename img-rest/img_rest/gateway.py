@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import math
 import os
 import re
 import socket
@@ -52,12 +53,12 @@ class Floor:
     """The slowest upload that is taken."""
 
     bytes_per_second: float
-    grace_seconds: float
-    """So long nobody is judged."""
+    seconds: float
+    """An upload is judged after each such time of waiting, by what came in it: a fast beginning buys nothing."""
 
     def check(self, received: int, seconds: float) -> None:
         """Raise UploadTooSlow if so few bytes came in so many seconds of waiting."""
-        if seconds >= self.grace_seconds and received < seconds * self.bytes_per_second:
+        if received < seconds * self.bytes_per_second:
             raise UploadTooSlow(
                 f"expected at least {self.bytes_per_second:g} bytes a second, found {received} in {seconds:.0f} seconds"
             )
@@ -97,15 +98,22 @@ class Body:
                 self._ended = True
                 self._changed.notify()
 
-    def read(self, size: int = -1) -> bytes:
-        """Give the next bytes, at most `size`; none at the end. Raises UploadTooSlow."""
+    def read(self, size: int = -1, until: float = math.inf) -> bytes:
+        """Give the next bytes, at most `size`; none at the end. At `until`, a time.monotonic(), what there is then.
+
+        Raises UploadTooSlow.
+        """
         most = _PORTION if size < 0 else min(size, _PORTION)
         with self._changed:
-            before, began = self._held, time.monotonic()
+            before = self._held
+            began = now = time.monotonic()
             self._wanted = most
-            while self._held < most and not self._ended:
-                if not self._changed.wait(timeout=1.0):
-                    self._floor.check(self._held - before, time.monotonic() - began)
+            while self._held < most and not self._ended and now < until:
+                self._changed.wait(timeout=min(1.0, until - now))
+                now = time.monotonic()
+                if self._held < most and now - began >= self._floor.seconds:
+                    self._floor.check(self._held - before, now - began)
+                    before, began = self._held, now
             self._wanted = 0
             taken = self._take(most)
             if self._held < _PORTION and not self._room.is_set():
@@ -194,14 +202,14 @@ class Gateway:
         self._application = application
         self._floor = floor
         self._deaf_seconds = deaf_seconds
-        self._connections_limited = False
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="request")
+
+    def __rsgi_init__(self, _loop: asyncio.AbstractEventLoop) -> None:
+        """Before the first connection is taken."""
+        disconnect_the_deaf(self._deaf_seconds)
 
     async def __rsgi__(self, scope: Any, protocol: Any) -> None:
         """Answer one request."""
-        if not self._connections_limited:
-            self._connections_limited = True
-            disconnect_the_deaf(self._deaf_seconds)
         loop = asyncio.get_running_loop()
         environ = _environ(scope)
         has_body = environ.get("CONTENT_LENGTH", "0") != "0" or "HTTP_TRANSFER_ENCODING" in environ
@@ -244,13 +252,13 @@ class Gateway:
 def disconnect_the_deaf(seconds: float) -> None:
     """Have the kernel end connections whose client takes nothing of an answer for so long (RFC 5482).
 
-    A connection inherits the option from the socket that listens, which granian has and does not hand out.
+    A connection inherits the option from the socket that will listen, which granian has and does not hand out.
     """
     for name in os.listdir("/proc/self/fd"):
         with suppress(OSError):  # no socket, or gone
             found = socket.socket(fileno=int(name))
             try:
-                if found.family != socket.AF_UNIX and found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+                if found.family != socket.AF_UNIX and found.type == socket.SOCK_STREAM:
                     found.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(seconds * 1000))
             finally:
                 found.detach()  # it is granian's, and stays open
@@ -274,7 +282,7 @@ def _environ(scope: Any) -> dict[str, Any]:
         "REQUEST_METHOD": scope.method,
         "SCRIPT_NAME": "",
         "PATH_INFO": unquote_to_bytes(scope.path).decode("latin-1"),
-        "QUERY_STRING": scope.query_string,
+        "QUERY_STRING": scope.query_string.encode().decode("latin-1"),
         "SERVER_NAME": host,
         "SERVER_PORT": port,
         "SERVER_PROTOCOL": f"HTTP/{scope.http_version}",
@@ -288,6 +296,8 @@ def _environ(scope: Any) -> dict[str, Any]:
         "wsgi.input_terminated": True,
     }
     for name, value in scope.headers.items():
+        if "_" in name:  # X_Forwarded_For would pass for the X-Forwarded-For of a proxy
+            continue
         key = name.upper().replace("-", "_")
         if key not in ("CONTENT_TYPE", "CONTENT_LENGTH"):
             key = f"HTTP_{key}"

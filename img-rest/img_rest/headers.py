@@ -1,4 +1,4 @@
-"""What every answer carries for the safety of browsers, and how large the headers of a request may be.
+"""What every answer carries for the safety of browsers, and what the first lines of a request must have.
 
 OWASP Secure Headers Project, https://owasp.org/www-project-secure-headers/.
 """
@@ -11,8 +11,9 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from flask import Flask, Response, request
+from flask import Flask, Request, Response, request
 from img_contract.config import LimitsConfig
+from werkzeug.exceptions import BadRequest
 
 from .errors import HeadersTooLarge
 
@@ -25,12 +26,16 @@ _ALWAYS: Final = {
 _NOTHING: Final = "default-src 'none'; frame-ancestors 'none'"
 """Content-Security-Policy of all that is no page."""
 
+_HOST: Final = re.compile(r"([\w.~-]+|\[[0-9a-fA-F:.]+\])(:\d{0,5})?", re.ASCII)
+"""Several Host headers are joined with commas, which no name has."""
+
 _INLINE_SCRIPT: Final = re.compile(r"<script(?![^>]*\bsrc=)[^>]*>(.*?)</script>", re.DOTALL)
 
 
 def register(app: Flask, limits: LimitsConfig) -> None:
     """Judge the headers of each request, and add those of each answer."""
     app.before_request(lambda: check_size(request.environ, limits.header_bytes))
+    app.before_request(lambda: _check_target(request))
     app.after_request(_secured)
 
 
@@ -42,6 +47,19 @@ def check_size(environ: Mapping[str, Any], most: int) -> None:
             actual += len(name.removeprefix("HTTP_")) + len(value) + len(": \r\n")
     if actual > most:
         raise HeadersTooLarge(f"expected headers of at most {most} bytes, found {actual}", limit=most, actual=actual)
+
+
+def _check_target(request: Request) -> None:
+    """Raise BadRequest unless the request asks for a path, in one known way to write it, and of one host.
+
+    RFC 9112, 3.2: without a Host header, with several or with a broken one, the answer is 400.
+    """
+    method: str = request.environ["REQUEST_METHOD"]
+    if method != method.upper() or not request.environ["PATH_INFO"]:
+        raise BadRequest
+    host: str = request.environ.get("HTTP_HOST", "")
+    if not _HOST.fullmatch(host) and (host or request.environ["SERVER_PROTOCOL"] != "HTTP/1.0"):
+        raise BadRequest
 
 
 def _secured(response: Response) -> Response:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Final
+from types import NoneType
+from typing import Final, get_args
 
 from img_contract.faults import describe_fault
 from img_contract.formats import OutputFormat
@@ -66,6 +67,8 @@ def parse_resize(pairs: Pairs) -> Resize:
         elif name not in Resize.model_fields:
             known = ", ".join([*Resize.model_fields, WAIT])
             faults.append(ParameterFault(_shortened(name), f"expected one of the parameters {known}"))
+        elif loose := _loose(name, value.strip()):
+            faults.append(ParameterFault(name, loose))
         else:
             values[name] = value.strip()
     try:
@@ -77,6 +80,17 @@ def parse_resize(pairs: Pairs) -> Resize:
     if faults:
         raise ParametersInvalid(faults)
     return resize
+
+
+def _loose(name: str, text: str) -> str | None:
+    """What is wrong with a number that Python takes and people do not write: 1_000, or 80.0 for a whole one."""
+    declared = Resize.model_fields[name].annotation
+    kinds = {declared, *get_args(declared)}
+    if int in kinds and kinds <= {int, NoneType, int | None} and set("_.+") & set(text):
+        return f"expected a whole number, found {_shortened(text)!r}"
+    if float in kinds and set("_+eE") & set(text):
+        return f"expected a number, found {_shortened(text)!r}"
+    return None
 
 
 def parse_wait(pairs: Pairs, headers: Headers, longest: float) -> float:

@@ -11,6 +11,7 @@ import unicodedata
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain
 from typing import BinaryIO, Final
 
@@ -32,6 +33,7 @@ from .errors import (
     UploadTooLarge,
     UploadTooSlow,
 )
+from .gateway import Body
 
 FILE_FIELD: Final = "file"
 WATERMARK_FIELD: Final = "watermark"
@@ -74,8 +76,10 @@ def drain_refused(response: Response, places: AbstractContextManager[object], li
     if response.status_code < BadRequest.code or request.environ.get(_UNREAD):
         return response
     left, until = limits.upload_bytes, time.monotonic() + _DRAIN_SECONDS
+    stream = request.environ["wsgi.input"]
+    read = partial(stream.read, until=until) if isinstance(stream, Body) else stream.read
     with suppress(UploadTooSlow, UploadsFull), places:
-        while left > 0 and time.monotonic() < until and (portion := request.environ["wsgi.input"].read(_PORTION)):
+        while left > 0 and time.monotonic() < until and (portion := read(_PORTION)):
             left -= len(portion)
     return response
 
@@ -149,24 +153,51 @@ def _receive_raw(request: Request, submission: Submission, limits: LimitsConfig)
     receiver.finish()
 
 
+class _FormBody:
+    """The body of a form, which has no more bytes than are allowed, and as many as its Content-Length says."""
+
+    def __init__(self, request: Request, limits: LimitsConfig) -> None:
+        self._stream: BinaryIO = request.environ["wsgi.input"]
+        self._length = request.content_length
+        self._limits = limits
+        self._received = 0
+        self._check(self._length or 0)
+
+    def read(self, size: int) -> bytes:
+        if self._length is not None:
+            size = min(size, self._length - self._received)
+        portion = self._stream.read(size)
+        self._received += len(portion)
+        self._check(self._received)
+        return portion
+
+    def finish(self) -> None:
+        """Read what is behind the last boundary. Raises UploadMalformed if the body ends before it should."""
+        while self._length is not None and self._received < self._length:
+            if not self.read(_PORTION):
+                raise UploadMalformed(
+                    f"expected a body of {self._length} bytes as Content-Length says, found {self._received}"
+                )
+
+    def _check(self, actual: int) -> None:
+        if actual > self._limits.upload_bytes + _FORM_OVERHEAD:
+            raise too_large(actual, self._limits)
+
+
 def _form_parser(request: Request, limits: LimitsConfig) -> PushMultipartParser:
     boundary = request.mimetype_params.get("boundary")
     if not boundary:
         raise UploadMalformed("expected a boundary in the Content-Type of a multipart form, found none")
-    length = request.content_length
-    if length is not None and length > limits.upload_bytes + _FORM_OVERHEAD:
-        raise too_large(length, limits)
-    return PushMultipartParser(
-        boundary, content_length=-1 if length is None else length, max_segment_count=limits.parts + 1
-    )
+    return PushMultipartParser(boundary, max_segment_count=limits.parts + 1)
 
 
 def _receive_form(request: Request, submission: Submission, limits: LimitsConfig) -> Upload:
     upload = Upload()
     received: dict[str, int] = {}
     try:
+        body = _FormBody(request, limits)
         with _form_parser(request, limits) as parser:
-            for segment, chunks in _segments(parser, request.environ["wsgi.input"], limits):
+            for segment, chunks in _segments(parser, body, limits):
                 name = segment.name or ""
                 if name in received:
                     raise UploadMalformed(f"expected one field {name!r}, found several")
@@ -184,6 +215,7 @@ def _receive_form(request: Request, submission: Submission, limits: LimitsConfig
                     )
                 else:
                     upload.fields.append((name, _field_value(chunks, limits)))
+        body.finish()
     except ParserLimitReached as error:
         raise UploadMalformed(f"expected parts with short headers: {error}") from None
     except (MultipartError, UnicodeError) as error:
@@ -206,10 +238,10 @@ def _receive_file(
 
 
 def _segments(
-    parser: PushMultipartParser, stream: BinaryIO, limits: LimitsConfig
+    parser: PushMultipartParser, body: _FormBody, limits: LimitsConfig
 ) -> Iterator[tuple[MultipartSegment, Iterator[bytes]]]:
     """Each part of a form with an iterator of its content, which is to be used up before the next part."""
-    events = iter(parser.parse_blocking(stream.read, _PORTION))
+    events = iter(parser.parse_blocking(body.read, _PORTION))
 
     def content() -> Iterator[bytes]:
         for event in events:

@@ -394,3 +394,9 @@ def test_a_hostile_file_name_reaches_no_path_and_no_header(
     assert "Set-Cookie" not in fetched.headers
     assert "\u202e" not in fetched.headers["Content-Disposition"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["volume"]
+
+
+@pytest.mark.parametrize("number", ["80.0", "1_0", "+80", "8e1", "0x50", "\u0668\u0660", "nan"])
+def test_a_number_is_written_as_people_write_it(client: FlaskClient, png: bytes, number: str) -> None:
+    body = problem(client.post("/resize", data=form(png, width="5", quality=number)), 422, "parameters_invalid")
+    assert body["errors"] == [{"parameter": "quality", "detail": f"expected a whole number, found {number!r}"}]

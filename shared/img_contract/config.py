@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Final, Self
 
@@ -20,6 +21,9 @@ from .curve import CurveConfig
 from .errors import ConfigError
 from .faults import describe_fault
 from .formats import Format
+
+_OTHER_VARIABLES: Final = frozenset({"IMG_CONFIG", "IMG_FAILPOINTS", "IMG_PORT", "IMG_ENGINE_MEMORY"})
+"""They have a meaning elsewhere: the file to read, failpoints.py, docker-compose.yml."""
 
 MIB: Final = 1024 * 1024
 
@@ -201,12 +205,30 @@ def load_config(path: Path | None) -> Config:
     class FromFile(Config):
         model_config = SettingsConfigDict(json_file=path)
 
+    unknown = _unknown_variables(os.environ)
     try:
-        return FromFile()
+        config = FromFile()
     except ValidationError as error:
-        raise ConfigError(_faults(error)) from None
+        raise ConfigError(_faults(error) + unknown) from None
     except ValueError as error:  # an environment variable that should have been JSON
-        raise ConfigError([str(error)]) from None
+        raise ConfigError([str(error), *unknown]) from None
+    if unknown:
+        raise ConfigError(unknown)
+    return config
+
+
+def _unknown_variables(environment: Mapping[str, str]) -> list[str]:
+    """A fault for each variable that begins as ours do and is none: most often one that is misspelt.
+
+    Those that are misspelt after the section's name are found with the rest.
+    """
+    return [
+        f"{name}: expected a variable that docs/configuration.md has, found one that is unknown"
+        for name in sorted(environment)
+        if name.startswith("IMG_")
+        and name not in _OTHER_VARIABLES
+        and name.removeprefix("IMG_").partition("__")[0].lower() not in Config.model_fields
+    ]
 
 
 def _check_file(path: Path) -> None:

@@ -19,6 +19,9 @@ ADOPTION_SECONDS: Final = 60.0
 
 SHARDS: Final = 256
 
+ROUND: Final = 64
+"""With every so many shards of `jobs/` the other folders are cleaned."""
+
 
 class Upkeep:
     """Goes round the volume, a 256th of the jobs at a time, so that no call takes long."""
@@ -29,14 +32,14 @@ class Upkeep:
         self._shard = 0
 
     def portion(self) -> None:
-        """Clean one shard of `jobs/`, and with the first of them the other folders.
+        """Clean one shard of `jobs/`, and now and then the other folders.
 
         What cannot be cleaned does not keep the rest from it; the first such OSError is raised at the end.
         """
         present = time.time()
         shard, self._shard = self._shard, (self._shard + 1) % SHARDS
         faults = _each(_entries(self._root / "jobs" / f"{shard:02x}"), lambda job: self._visit(job, present))
-        if shard == 0:
+        if shard % ROUND == 0:
             faults += _each(_entries(self._root / "incoming"), lambda left: _clear_submission(left, present))
             faults += _each(_entries(self._root / "pending"), lambda marker: self._clear_marker(marker, present))
             faults += _each(_entries(self._root / "engines"), lambda engine: _clear_engine(engine, present))

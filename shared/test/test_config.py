@@ -80,3 +80,29 @@ def test_a_lease_must_outlast_two_heartbeats(write: Any) -> None:
 def test_threads_must_be_left_for_short_requests(write: Any) -> None:
     with pytest.raises(ConfigError, match="found 16 threads, 128 waiters, 448 uploads"):
         load_config(write({"http": {"threads": 16}}))
+
+
+def test_a_variable_that_is_misspelt_is_a_fault(write: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IMG_LIMITS__PIXEL", "5")
+    monkeypatch.setenv("IMG_LIMIT__PIXELS", "5")
+    monkeypatch.setenv("IMG_VOLUMES", "x")
+    monkeypatch.setenv("IMG_HTTP__PORT", "0")
+    with pytest.raises(ConfigError) as raised:
+        load_config(write({}))
+    assert sorted(fault.split(":")[0] for fault in raised.value.faults) == [
+        "IMG_LIMIT__PIXELS",
+        "IMG_VOLUMES",
+        "http.port",
+        "limits.pixel",
+    ]
+
+
+@pytest.mark.parametrize("name", ["IMG_CONFIG", "IMG_FAILPOINTS", "IMG_PORT", "IMG_ENGINE_MEMORY", "IMAGE_X"])
+def test_variables_of_others_are_left_alone(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, "1")
+    load_config(None)
+
+
+def test_a_key_may_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IMG_ACCESS__KEYS", json.dumps({"alice": "0" * 64}))
+    assert load_config(None).access.keys == {"alice": "0" * 64}

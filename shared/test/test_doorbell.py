@@ -1,17 +1,30 @@
-"""What every doorbell promises; run against ZeroMQ and the one in memory."""
+"""What every doorbell promises; run against ZeroMQ with and without keys and the one in memory; and strangers at it."""
 
 from __future__ import annotations
 
 import socket
+import struct
+import threading
 import time
 from collections.abc import Callable, Iterator
 
+import psutil
 import pytest
 import zmq
-from img_contract.doorbell import Listener, MemoryDoorbell, Ringer, ZmqListener, ZmqRinger
+from img_contract.curve import CurveConfig, fresh_keys
+from img_contract.doorbell import (
+    MESSAGE_BYTES,
+    Listener,
+    MemoryDoorbell,
+    Ringer,
+    ZmqListener,
+    ZmqRinger,
+    _Junk,
+)
 from img_contract.formats import Format
 from img_contract.job import Job, Source, new_job_id, now
 from img_contract.resize import Resize
+from structlog.testing import capture_logs
 
 
 def job() -> Job:
@@ -25,14 +38,19 @@ def free_address() -> str:
         return f"tcp://127.0.0.1:{probe.getsockname()[1]}"
 
 
-@pytest.fixture(params=["memory", "zeromq"])
+def fresh() -> CurveConfig:
+    return CurveConfig.model_validate(fresh_keys())
+
+
+@pytest.fixture(params=["memory", "zeromq", "zeromq with keys"])
 def pair(request: pytest.FixtureRequest) -> Iterator[tuple[Ringer, Listener]]:
     if request.param == "memory":
         bell = MemoryDoorbell(capacity=10)
         yield bell, bell
         return
+    keys = fresh() if request.param == "zeromq with keys" else None
     address = free_address()
-    ringer, listener = ZmqRinger(address), ZmqListener(address)
+    ringer, listener = ZmqRinger(address, keys), ZmqListener(address, keys)
     yield ringer, listener
     listener.close()
     ringer.close()
@@ -87,8 +105,83 @@ def test_a_taken_address_costs_rings_until_it_is_free() -> None:
     second.close()
 
 
+def test_a_message_larger_than_the_limit_is_never_sent() -> None:
+    address = free_address()
+    ringer, listener = ZmqRinger(address, message_bytes=100), ZmqListener(address, message_bytes=100)
+    time.sleep(0.2)  # time to connect
+    assert ringer.ring(job()) is False
+    listener.close()
+    ringer.close()
+
+
+# Keys
+
+
+@pytest.mark.parametrize(
+    ("whose", "keeps_server"), [("no keys", False), ("keys of another set", False), ("another client's", True)]
+)
+def test_who_has_not_the_right_keys_hears_nothing(whose: str, keeps_server: bool) -> None:
+    keys = fresh()
+    strangers: CurveConfig | None = None if whose == "no keys" else fresh()
+    if strangers and keeps_server:  # it knows img-rest's public key, which is no secret
+        strangers = strangers.model_copy(update={"server_public": keys.server_public})
+    address = free_address()
+    ringer, stranger = ZmqRinger(address, keys), ZmqListener(address, strangers)
+    deadline = time.monotonic() + 1
+    while time.monotonic() < deadline:
+        assert ringer.ring(job()) is False
+        assert stranger.wait(0.05) is None
+    engine = ZmqListener(address, keys)
+    until_rung(ringer, rung := job())
+    assert engine.wait(10) == rung
+    assert stranger.wait(0.2) is None
+    for end in (stranger, engine, ringer):
+        end.close()
+
+
+@pytest.mark.parametrize("server_has_keys", [False, True])
+def test_an_engine_with_keys_listens_to_no_other_server(server_has_keys: bool) -> None:
+    address = free_address()
+    impostor, engine = ZmqRinger(address, fresh() if server_has_keys else None), ZmqListener(address, fresh())
+    deadline = time.monotonic() + 1
+    while time.monotonic() < deadline:
+        impostor.ring(job())
+        assert engine.wait(0.05) is None
+    assert engine.dropped == 0
+    impostor.close()
+    engine.close()
+
+
+def test_a_gate_that_has_died_lets_nobody_in() -> None:
+    keys, address = fresh(), free_address()
+    ringer = ZmqRinger(address, keys)
+    assert ringer._gate is not None
+    ringer._gate.stop()
+    engine = ZmqListener(address, keys)
+    assert engine.wait(0.5) is None
+    assert ringer.ring(job()) is False
+    engine.close()
+    ringer.close()
+
+
+def test_keys_are_in_no_text_of_the_parts_that_hold_them() -> None:
+    keys = fresh()
+    secrets = [keys.server_secret.get_secret_value(), keys.client_secret.get_secret_value()]
+    ringer = ZmqRinger(free_address(), keys)
+    listener = ZmqListener(free_address(), keys)
+    told = f"{keys!r} {keys} {keys.model_dump_json()} {vars(ringer)} {vars(listener)}"
+    assert [secret for secret in secrets if secret in told] == []
+    ringer.close()
+    listener.close()
+
+
+# Junk
+
+Send = Callable[[list[bytes]], None]
+
+
 @pytest.fixture
-def line() -> Iterator[tuple[Callable[[list[bytes]], None], ZmqListener]]:
+def line() -> Iterator[tuple[Send, ZmqListener]]:
     """Send raw frames to a real listener."""
     context = zmq.Context()
     push = context.socket(zmq.PUSH)
@@ -109,16 +202,124 @@ def line() -> Iterator[tuple[Callable[[list[bytes]], None], ZmqListener]]:
         [b"{}"],
         [b'{"version": 2}'],
         [b"null"],
+        [b"[" * 60_000],
+        [b"9" * 60_000],
         [b"a", b"b"],
+        [job().message(), b""],
+        [b"a"] * 1000,
         [job().model_dump_json().replace('"id":"', '"id":"../').encode()],
+        [job().model_dump_json().replace('"version":1', '"version":2').encode()],
     ],
+    ids=lambda frames: frames[0][:20],
 )
-def test_what_is_no_job_is_dropped_and_the_next_job_is_heard(
-    line: tuple[Callable[[list[bytes]], None], ZmqListener], frames: list[bytes]
+def test_what_is_no_job_is_dropped_and_counted_and_the_next_job_is_heard(
+    line: tuple[Send, ZmqListener], frames: list[bytes]
 ) -> None:
     send, listener = line
-    send(frames)
-    assert listener.wait(10) is None
     good = job()
-    send([good.model_dump_json().encode()])
+    send(frames)
+    send([good.message()])
     assert listener.wait(10) == good
+    assert listener.dropped == 1
+
+
+def test_who_sends_too_large_a_message_is_cut_off_and_may_come_again(line: tuple[Send, ZmqListener]) -> None:
+    send, listener = line
+    before = psutil.Process().memory_info().rss
+    large = bytes(MESSAGE_BYTES + 1)
+    for _ in range(20):
+        send([large])
+    heard = None
+    deadline = time.monotonic() + 10
+    while heard is None and time.monotonic() < deadline:
+        send([job().message()])
+        heard = listener.wait(0.2)
+    assert heard is not None
+    assert listener.dropped == 0
+    assert psutil.Process().memory_info().rss - before < 2**24
+
+
+def test_a_flood_of_junk_keeps_nobody_at_the_door_and_is_told_once(line: tuple[Send, ZmqListener]) -> None:
+    send, listener = line
+    stop = threading.Event()
+
+    def flood() -> None:
+        while not stop.is_set():
+            send([b"junk"])
+
+    flooding = threading.Thread(target=flood)
+    with capture_logs() as logs:
+        flooding.start()
+        took = []
+        for _ in range(5):
+            began = time.monotonic()
+            assert listener.wait(0.2) is None
+            took.append(time.monotonic() - began)
+        stop.set()
+        while flooding.is_alive():  # empty the line, or the sender would hang in it
+            listener.wait(0.2)
+        flooding.join()
+    assert min(took) > 0.15, "junk ended the waiting, and an idle engine sweeps whenever it ends"
+    assert max(took) < 1
+    assert [(line["event"], line["messages"]) for line in logs] == [("doorbell_junk_dropped", 1)]
+
+
+def test_a_second_word_on_junk_comes_later_and_has_the_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("img_contract.doorbell._JUNK_LOG_SECONDS", 0.2)
+    junk = _Junk()
+    with capture_logs() as logs:
+        for _ in range(1000):
+            junk.drop()
+        threading.Event().wait(0.25)
+        junk.tell()
+        junk.tell()
+    assert [line["messages"] for line in logs] == [1, 999]
+    assert logs[-1]["since_start"] == junk.dropped == 1000
+
+
+# What a stranger can do to img-rest's side
+
+
+def greeted(address: str, kind: bytes = b"PULL") -> socket.socket:
+    """A raw connection that has introduced itself as ZeroMQ wants it (ZMTP 3.0, NULL)."""
+    host, port = address.removeprefix("tcp://").split(":")
+    raw = socket.create_connection((host, int(port)), timeout=5)
+    raw.sendall(b"\xff" + bytes(8) + b"\x7f" + b"\x03\x00" + b"NULL".ljust(20, b"\0") + bytes(32))
+    ready = b"\x05READY" + b"\x0bSocket-Type" + struct.pack(">I", len(kind)) + kind
+    raw.sendall(b"\x04" + bytes([len(ready)]) + ready)
+    return raw
+
+
+@pytest.mark.parametrize("more", [False, True], ids=["messages", "one message whose parts never end"])
+def test_a_listener_that_talks_fills_no_memory(more: bool) -> None:
+    address = free_address()
+    ringer = ZmqRinger(address)
+    talker = greeted(address)
+    frame = bytes([2 | more]) + struct.pack(">Q", 60_000) + bytes(60_000)
+    for _ in range(100):
+        talker.sendall(frame)
+    before = psutil.Process().memory_info().rss
+    for _ in range(2000):  # 120 MB
+        talker.sendall(frame)
+    assert psutil.Process().memory_info().rss - before < 2**23
+    until_rung(ringer, job())
+    talker.close()
+    ringer.close()
+
+
+def test_listeners_that_never_read_cost_no_ring_its_time_and_little_memory() -> None:
+    address = free_address()
+    ringer = ZmqRinger(address)
+    deaf = [greeted(address) for _ in range(50)]
+    until_rung(ringer, rung := job())
+    before = psutil.Process().memory_info().rss
+    longest = 0.0
+    for _ in range(20_000):
+        began = time.monotonic()
+        ringer.ring(rung)
+        longest = max(longest, time.monotonic() - began)
+    assert longest < 1
+    assert psutil.Process().memory_info().rss - before < 2**24
+    for raw in deaf:
+        raw.close()
+    ringer.close()
