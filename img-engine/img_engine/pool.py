@@ -41,6 +41,7 @@ _START_SECONDS: Final = 30.0
 
 log = structlog.get_logger(__name__)
 
+CONSTS.sleep_unit = 0.02  # how soon a child's death is seen and another started; a tenth of a second by default
 CONSTS.term_timeout = 0.5  # a child that ignores SIGTERM is killed half a second after its limit
 
 

@@ -195,7 +195,9 @@ class Worker:
             reason = str(spent)
             log.warning("attempt_spent", reason=reason)
             self._persist(running, lambda: claim.abandon(reason))
-            self._swept_at = float("-inf")  # the next attempt may start at once
+            # The next attempt may start, but not before the others that wait: a picture that kills its child is a
+            # burden to them each time.
+            self._swept_at = min(self._swept_at, time.monotonic() + SWEEP_SECONDS - BUSY_SWEEP_SECONDS)
         except (CancelledError, ChildrenBroken) as stopped:
             log.info("attempt_cancelled", void=running.void, reason=str(stopped))
             self._persist(running, claim.release)  # the engine stops, or its children do: nobody's fault

@@ -60,7 +60,7 @@ MEMORY = FailureCode.TOO_MUCH_MEMORY
 UNSUPPORTED = FailureCode.PICTURE_UNSUPPORTED
 
 ZEROS, FILL = bytes(LARGE), b"\xff" * LARGE
-JUNK = random.Random(1).randbytes(LARGE)  # noqa: S311  the same each time
+JUNK = random.Random(1).randbytes(LARGE)
 
 MIB = 1024 * 1024
 STORED_TEXT = zlib.compress(bytes(80 * MIB), 0)

@@ -16,7 +16,7 @@ from . import access
 from .backlog import Backlog
 from .polling import UploadPlaces, Waiters
 from .problems import Problem
-from .swagger import register_model
+from .swagger import completed, register_model
 
 SEGMENT: Final = "img_rest"
 """The key of this package's parts in `app.extensions`."""
@@ -43,7 +43,7 @@ class _ProblemApi(Api):
     @property
     def __schema__(self) -> Any:
         more = access.SWAGGER if parts().config.access.keys else {}
-        return super().__schema__ | more
+        return completed(super().__schema__) | more
 
 
 blueprint = Blueprint("api", __name__)

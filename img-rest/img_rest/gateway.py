@@ -120,6 +120,14 @@ class Body:
                 self._loop.call_soon_threadsafe(self._room.set)
         return taken
 
+    def forget(self) -> None:
+        """The request is answered.
+
+        Granian ends the connection over an unread body only once nobody holds its protocol, and this object may stay
+        until the garbage is collected: Werkzeug's request and its environment refer to each other.
+        """
+        self._protocol = None
+
     def _take(self, most: int) -> bytes:
         parts: list[bytes] = []
         while most and self._chunks:
@@ -150,12 +158,14 @@ class Client:
         return self._gone
 
     def forget(self) -> None:
-        """The request is answered."""
+        """The request is answered; for the rest see Body.forget."""
+        self._protocol = None
         if self._watch is not None:
             self._watch.cancel()
 
     def _start(self) -> None:
-        self._watch = self._loop.create_task(self._follow())
+        if self._protocol is not None:
+            self._watch = self._loop.create_task(self._follow())
 
     async def _follow(self) -> None:
         await self._protocol.client_disconnect()
@@ -202,14 +212,16 @@ class Gateway:
         self._application = application
         self._floor = floor
         self._deaf_seconds = deaf_seconds
+        self._connections_limited = False
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="request")
-
-    def __rsgi_init__(self, _loop: asyncio.AbstractEventLoop) -> None:
-        """Before the first connection is taken."""
-        disconnect_the_deaf(self._deaf_seconds)
 
     async def __rsgi__(self, scope: Any, protocol: Any) -> None:
         """Answer one request."""
+        if (
+            not self._connections_limited
+        ):  # at the first, as granian begins to listen after it has called us at its start
+            self._connections_limited = True
+            disconnect_the_deaf(self._deaf_seconds)
         loop = asyncio.get_running_loop()
         environ = _environ(scope)
         has_body = environ.get("CONTENT_LENGTH", "0") != "0" or "HTTP_TRANSFER_ENCODING" in environ
@@ -220,6 +232,7 @@ class Gateway:
             answer = await loop.run_in_executor(self._threads, self._answer, environ)
         finally:
             client.forget()
+            body.forget()
             if feeding:
                 feeding.cancel()
         _send(protocol, answer)
@@ -252,7 +265,8 @@ class Gateway:
 def disconnect_the_deaf(seconds: float) -> None:
     """Have the kernel end connections whose client takes nothing of an answer for so long (RFC 5482).
 
-    A connection inherits the option from the socket that will listen, which granian has and does not hand out.
+    A connection inherits the option from the socket that listens, which granian has and does not hand out; those that
+    are open already get it, too.
     """
     for name in os.listdir("/proc/self/fd"):
         with suppress(OSError):  # no socket, or gone

@@ -58,13 +58,15 @@ def _check_target(request: Request) -> None:
     if method != method.upper() or not request.environ["PATH_INFO"]:
         raise BadRequest
     host: str = request.environ.get("HTTP_HOST", "")
-    if not _HOST.fullmatch(host) and (host or request.environ["SERVER_PROTOCOL"] != "HTTP/1.0"):
+    if not _HOST.fullmatch(host) and (host or request.environ["SERVER_PROTOCOL"] == "HTTP/1.1"):
         raise BadRequest
 
 
 def _secured(response: Response) -> Response:
     for name, value in _ALWAYS.items():
         response.headers.setdefault(name, value)
+    if response.mimetype == "text/html" and not response.get_data():
+        del response.headers["Content-Type"]  # Flask's default, of an answer that has no body: 204, 303
     if response.mimetype == "text/html":
         response.headers["Content-Security-Policy"] = _policy_of_page(response.get_data(as_text=True))
     else:

@@ -32,6 +32,36 @@ def resize_parameters(place: str) -> dict[str, dict[str, Any]]:
     return parameters
 
 
+def completed(document: dict[str, Any]) -> dict[str, Any]:
+    """The document that Flask-RESTX makes, with what holds for every route, and without what holds for none."""
+    answers = {
+        "400": "The request cannot be understood.",
+        "431": "The request's line and headers are too large.",
+    }
+    problem = {"$ref": "#/definitions/Problem"}
+    for operations in document["paths"].values():
+        for operation in (one for method, one in operations.items() if method != "parameters"):
+            for status, description in answers.items():
+                operation["responses"].setdefault(status, {"description": description, "schema": problem})
+            for status, response in operation["responses"].items():
+                if headers := {name: told for name, (told, places) in _HEADERS.items() if status in places}:
+                    response["headers"] = {name: dict(told) for name, told in headers.items()}
+    produces = ["application/json", "application/problem+json"]
+    return {key: value for key, value in document.items() if key not in ("consumes", "responses")} | {
+        "produces": produces
+    }
+
+
+_HEADERS: dict[str, tuple[dict[str, str], tuple[str, ...]]] = {
+    "Location": ({"type": "string", "description": "Where to go on."}, ("202", "303")),
+    "Retry-After": ({"type": "integer", "description": "Seconds."}, ("202", "429", "503", "507")),
+    "WWW-Authenticate": ({"type": "string", "description": "How to send a key."}, ("401",)),
+    "ETag": ({"type": "string", "description": "The SHA-256 of the file."}, ("206", "304")),
+    "Content-Range": ({"type": "string", "description": "Which part of how many bytes."}, ("206", "416")),
+}
+"""Headers that every answer of such a status has."""
+
+
 def _flattened(declared: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
     """A property without references and without `null`, which a parameter cannot be; of several types, a string."""
     flat = {key: value for key, value in declared.items() if key not in ("anyOf", "$ref", "allOf")}

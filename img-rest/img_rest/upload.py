@@ -38,6 +38,9 @@ from .gateway import Body
 FILE_FIELD: Final = "file"
 WATERMARK_FIELD: Final = "watermark"
 _PORTION: Final = 256 * 1024
+_FIRST: Final = 4096
+"""The first portion of a form: what is no picture is often seen in it, and refused before a slow client sends more."""
+
 _DRAIN_SECONDS: Final = 10.0
 """So long the rest of a refused upload is read."""
 
@@ -95,13 +98,18 @@ class _Receiver:
         """Bytes of the request's other files."""
         self._head = b""
 
+    @property
+    def judged(self) -> bool:
+        """Whether enough came to see what it is."""
+        return len(self._head) == SIGNATURE_BYTES
+
     def write(self, chunk: bytes) -> None:
         actual = self._before + self._part.received + len(chunk)
         if actual > self._limits.upload_bytes:
             raise too_large(actual, self._limits)
         if len(self._head) < SIGNATURE_BYTES:
             self._head += chunk[: SIGNATURE_BYTES - len(self._head)]
-            if len(self._head) == SIGNATURE_BYTES:
+            if self.judged:
                 self._judge()
         failpoint("upload.receiving")
         self._part.write(chunk)
@@ -145,7 +153,7 @@ def _receive_raw(request: Request, submission: Submission, limits: LimitsConfig)
     receiver = _Receiver(submission.picture, FILE_FIELD, limits)
     left = length
     while left > 0:
-        portion = stream.read(min(_PORTION, left))
+        portion = stream.read(min(_PORTION if receiver.judged else SIGNATURE_BYTES, left))
         if not portion:
             raise UploadMalformed(f"expected a body of {length} bytes as Content-Length says, found {length - left}")
         receiver.write(portion)
@@ -164,6 +172,8 @@ class _FormBody:
         self._check(self._length or 0)
 
     def read(self, size: int) -> bytes:
+        if not self._received:
+            size = _FIRST
         if self._length is not None:
             size = min(size, self._length - self._received)
         portion = self._stream.read(size)

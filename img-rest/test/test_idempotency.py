@@ -154,3 +154,21 @@ def test_notes_go_with_their_jobs(client: FlaskClient, png: bytes, store: Volume
         store.upkeep()
     assert len(list((store.root / "idempotency").iterdir())) == 1
     assert send(client, png, key="kept").get_json()["id"] == kept.get_json()["id"]
+
+
+def test_a_job_that_died_before_its_marker_is_worked_on_once_it_is_sent_again(
+    client: FlaskClient, png: bytes, store: VolumeStore
+) -> None:
+    job = send(client, png).get_json()["id"]
+    (store.root / "pending" / job).unlink()
+    assert send(client, png).get_json()["id"] == job
+    assert store.pending() == [job]
+
+
+def test_a_job_that_has_ended_is_not_put_back_into_the_queue(
+    client: FlaskClient, png: bytes, store: VolumeStore, finish: Any
+) -> None:
+    job = send(client, png).get_json()["id"]
+    finish(job)
+    send(client, png)
+    assert store.capacity().pending == 0

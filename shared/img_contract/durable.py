@@ -113,7 +113,7 @@ def read_record(path: Path) -> bytes:
             raise DamagedRecord(f"{path.name} is no regular file") from None
         raise
     try:
-        if not is_file(descriptor):
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise DamagedRecord(f"{path.name} is no regular file")
         content = _read(descriptor, _MOST_RECORD_BYTES + 1)
     finally:
@@ -128,11 +128,6 @@ def _read(descriptor: int, most: int) -> bytes:
     while len(content) < most and (part := os.read(descriptor, most - len(content))):
         content += part
     return content
-
-
-def is_file(at: Path | int) -> bool:
-    """Whether a path or a descriptor is of a regular file, not of a link to one. Raises OSError."""
-    return stat.S_ISREG(os.stat(at, follow_symlinks=isinstance(at, int)).st_mode)
 
 
 def names_in(folder: Path | str) -> list[str]:

@@ -85,13 +85,16 @@ def failpoint(name: str, subject: str | None = None) -> None:
     """Come past a point. Nothing happens unless it is armed. May raise OSError, or not return."""
     if not _armed:
         return
-    for armed in _armed.get(name, ()):
-        if armed.subject in (None, subject):
-            with _lock:
-                _passed[name, armed.subject] += 1
-                now = armed.nth in (None, _passed[name, armed.subject])
-            if now:
-                _act(armed.action, name)
+    with _lock:
+        for kind in {None, subject}:
+            _passed[name, kind] += 1
+        due = [
+            armed.action
+            for armed in _armed.get(name, ())
+            if armed.subject in (None, subject) and armed.nth in (None, _passed[name, armed.subject])
+        ]
+    for action in due:
+        _act(action, name)
 
 
 def _act(action: str, name: str) -> None:

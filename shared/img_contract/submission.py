@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from .durable import fsync, fsync_directory, make_empty, rename, storage_faults, write_durably
+from .durable import fsync, fsync_directory, rename, storage_faults, write_durably
 from .errors import KeyReused
 from .failpoints import failpoint
 from .formats import MEDIA_TYPES, SIGNATURE_BYTES, OutputFormat, sniff
@@ -145,7 +145,7 @@ class VolumeSubmission:
                 failpoint("submission.renamed")
                 fsync_directory(folder.parent)
                 # Not flushed: after a power cut, upkeep gives a job that has no marker its marker back.
-                make_empty(self._store.root / "pending" / job.id)
+                self._store.mark(job.id)
                 failpoint("submission.marked")
             except OSError:
                 # Nobody has been told of it. An engine that has found it finds it gone.
@@ -159,8 +159,13 @@ class VolumeSubmission:
         with storage_faults():
             use = self._store.keys.use_of(self._key) if self._key else None
             earlier = self._store.job(use.job) if use else None
-        if use and earlier and use.content != self._content(job):
-            raise KeyReused("expected the picture and the parameters that came with this Idempotency-Key before")
+            if use and earlier:
+                if use.content != self._content(job):
+                    raise KeyReused(
+                        "expected the picture and the parameters that came with this Idempotency-Key before"
+                    )
+                # The first request may have died before it made the marker: that is why it is sent again.
+                self._store.mark(earlier.id)
         return earlier
 
     def _content(self, job: Job) -> str:

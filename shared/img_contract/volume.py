@@ -22,6 +22,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import stat
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -33,7 +34,7 @@ from .claims import LeaseWatch, VolumeClaim, claims_in, started_at
 from .durable import (
     create_exclusively,
     fsync_directory,
-    is_file,
+    make_empty,
     modified_ns,
     names_in,
     read_record,
@@ -238,6 +239,11 @@ class VolumeStore:
         remove(self.root / "pending" / folder.name)
         return first
 
+    def mark(self, job_id: str) -> None:
+        """Have the engines look at a job, unless it has ended. Raises OSError."""
+        if not self.ended(job_id):
+            make_empty(self.root / "pending" / job_id)
+
     def job(self, job_id: str) -> Job | None:
         """The job, whatever became of it; None if it is gone or damaged. Raises OSError."""
         return _job_if_sound(self.folder(job_id))
@@ -308,7 +314,8 @@ def _check_result(path: Path, output: Output) -> None:
     """Raise ResultGone unless the file is there, is no link, and has its size."""
     with storage_faults(missing_passes=True):
         try:
-            found = path.lstat().st_size if is_file(path) else None
+            entry = path.lstat()
+            found = entry.st_size if stat.S_ISREG(entry.st_mode) else None
         except (FileNotFoundError, NotADirectoryError):
             found = None
     if found != output.bytes:
