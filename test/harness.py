@@ -57,8 +57,8 @@ class Service:
         self._started: list[subprocess.Popen[bytes]] = []
         self.rest: subprocess.Popen[bytes] | None = None
 
-    def start_rest(self) -> subprocess.Popen[bytes]:
-        self.rest = self._start("img-rest")
+    def start_rest(self, **settings: str) -> subprocess.Popen[bytes]:
+        self.rest = self._start("img-rest", **settings)
         until(self.alive, why="img-rest did not answer")
         return self.rest
 
@@ -66,6 +66,15 @@ class Service:
         engine = self._start("img-engine", **settings)
         name = f"{socket.gethostname()}.{engine.pid}"
         until((self.volume / "engines" / name).exists, why="the engine did not announce itself")
+        return engine
+
+    def launch_engine(self, **settings: str) -> subprocess.Popen[bytes]:
+        """Start an engine that may die as soon as it runs; the volume knows of it a second later."""
+        log = self.logs / f"img-engine-{len(self._started)}.log"
+        engine = self._start("img-engine", **settings)
+        until(
+            lambda: engine.poll() is not None or b"engine_started" in log.read_bytes(), why="the engine did not start"
+        )
         return engine
 
     def _start(self, command: str, **settings: str) -> subprocess.Popen[bytes]:

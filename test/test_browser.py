@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import json
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,16 +29,26 @@ FLAGS = [
 ]
 
 
-@pytest.fixture
-def page(service: Any) -> Iterator[Page]:
+@contextmanager
+def opened(address: str) -> Iterator[Page]:
+    """A page in a browser. Nothing on it may be stopped by its Content-Security-Policy."""
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     assert chromium, "no Chromium on this machine"
+    refused: list[str] = []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        opened = browser.new_page(viewport={"width": 1280, "height": 1600})
-        opened.goto(f"{service.url}/")
-        yield opened
+        page = browser.new_page(viewport={"width": 1280, "height": 1600})
+        page.on("console", lambda said: refused.append(said.text) if "Content Security Policy" in said.text else None)
+        page.goto(address)
+        yield page
         browser.close()
+    assert refused == []
+
+
+@pytest.fixture
+def page(service: Any) -> Iterator[Page]:
+    with opened(f"{service.url}/") as page:
+        yield page
 
 
 def execute(page: Page, operation: str, fill: Callable[[Any], None]) -> Any:
@@ -100,3 +113,26 @@ def test_the_page_loads_nothing_from_elsewhere_and_reports_no_error(page: Page, 
     assert len(asked) > 3
     assert [url for url in asked if not url.startswith((service.url, "data:"))] == []
     assert faults == []
+
+
+def test_where_keys_are_asked_for_a_person_gives_theirs_once(make_service: Callable[..., Any], photo: bytes) -> None:
+    key = "a key for the page"
+    digest = hashlib.sha256(key.encode()).hexdigest()
+    service = make_service(IMG_ACCESS__KEYS=json.dumps({"person": digest}))
+    service.start_rest()
+    with opened(f"{service.url}/") as page:
+
+        def choose(block: Any) -> None:
+            block.locator("input[type=file]").first.set_input_files(
+                {"name": "photo.jpg", "mimeType": "image/jpeg", "buffer": photo}
+            )
+            block.locator("tr[data-param-name='width'] input").fill("100")
+
+        block = execute(page, "submit", choose)
+        live_answer(block, "401")
+        page.get_by_role("button", name="Authorize").first.click()
+        page.locator(".auth-container input").fill(key)
+        page.locator(".auth-container").get_by_role("button", name="Authorize").click()
+        page.locator(".auth-container").get_by_role("button", name="Close").click()
+        block.get_by_role("button", name="Execute").click()
+        live_answer(block, "202")

@@ -130,6 +130,8 @@ def test_each_container_has_no_more_than_it_needs(service: str) -> None:
     status = run("docker", "exec", container, "cat", "/proc/1/status")
     assert "CapEff:\t0000000000000000" in status
     assert "NoNewPrivs:\t1" in status
+    assert "Seccomp:\t2" in status  # a filter: Docker's own profile, since none is named
+    assert not [option for option in host["SecurityOpt"] if option.startswith("seccomp")]
     refused = subprocess.run(["docker", "exec", container, "touch", "/opt/x"], capture_output=True, check=False)
     assert refused.returncode != 0
 

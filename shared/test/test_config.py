@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from img_contract.config import Config, load_config
+from img_contract.curve import fresh_keys
 from img_contract.errors import ConfigError
 
 TOP = Path(__file__).parents[2]
@@ -106,3 +110,64 @@ def test_variables_of_others_are_left_alone(monkeypatch: pytest.MonkeyPatch, nam
 def test_a_key_may_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("IMG_ACCESS__KEYS", json.dumps({"alice": "0" * 64}))
     assert load_config(None).access.keys == {"alice": "0" * 64}
+
+
+# Keys of the doorbell
+
+
+@pytest.mark.parametrize(
+    ("break_it", "fault"),
+    [
+        (lambda keys: keys.pop("client_secret"), "doorbell.curve.client_secret: expected a value, found nothing"),
+        (
+            lambda keys: keys.update(server_secret=keys["server_secret"][1:]),
+            "doorbell.curve.server_secret: expected a key of 40 characters, found 39 characters",
+        ),
+        (
+            lambda keys: keys.update(client_public=" " * 40),
+            "doorbell.curve.client_public: expected a key in Z85, found characters that are none of it",
+        ),
+        (
+            lambda keys: keys.update(server_secret="#" * 40),
+            "doorbell.curve.server_secret: expected a key in Z85, found characters that are none of it",
+        ),
+        (
+            lambda keys: keys.update(client_secret=keys["server_secret"]),
+            "doorbell.curve: expected a client_public that belongs to client_secret, found another's",
+        ),
+        (
+            lambda keys: keys.update(server_secrt=keys["server_secret"]),
+            "doorbell.curve.server_secrt: expected no such key, found what is not shown here",
+        ),
+    ],
+    ids=["missing", "short", "no Z85", "too large for 32 bits", "another's", "misspelt"],
+)
+def test_a_fault_in_the_keys_is_told_and_quotes_none_of_them(
+    write: Any, break_it: Callable[[dict[str, Any]], None], fault: str
+) -> None:
+    keys = fresh_keys()
+    secrets = [keys["server_secret"][1:], keys["client_secret"][1:]]
+    break_it(keys)
+    with pytest.raises(ConfigError) as raised:
+        load_config(write({"doorbell": {"curve": keys}}))
+    assert raised.value.faults == [fault]
+    assert [secret for secret in secrets if secret in str(raised.value)] == []
+
+
+@pytest.mark.parametrize(
+    "place",
+    [lambda keys: {"dorbell": keys}, lambda keys: {"doorbell": {"curv": keys}}, lambda keys: {"doorbell": keys}],
+)
+def test_keys_in_the_wrong_place_are_quoted_in_no_fault(write: Any, place: Callable[[object], object]) -> None:
+    keys = fresh_keys()
+    with pytest.raises(ConfigError) as raised:
+        load_config(write(place(keys)))
+    assert [key for key in keys.values() if key in str(raised.value)] == []
+
+
+def test_the_command_prints_keys_that_are_taken_as_they_are(write: Any) -> None:
+    printed = subprocess.run([sys.executable, "-m", "img_contract.curve"], capture_output=True, text=True, check=True)
+    config = load_config(write(printed.stdout))
+    assert config.doorbell.curve is not None
+    assert config.doorbell.curve.client_secret.get_secret_value() in printed.stdout
+    assert config.doorbell.curve.client_secret.get_secret_value() not in repr(config)
