@@ -31,7 +31,11 @@ SWEEP_SECONDS: Final = 1.0
 """An idle engine looks for pending jobs this often: what a lost ring costs."""
 
 BUSY_SWEEP_SECONDS: Final = 5.0
-"""An engine under load does it this often, so that its leases are watched and the oldest come first."""
+"""An engine under load does it at least this often, so that its leases are watched and the oldest come first."""
+
+_SWEEP_SHARE: Final = 0.02
+"""And more often, down to every second, as long as it takes no more than this share of the time: a short queue is soon
+swept, and then a lost ring costs no more beside other jobs than it does an idle engine."""
 
 _OF_CPU: Final = 0.8
 """A picture that takes this share of the time as CPU time would take it again, and fails at once."""
@@ -87,6 +91,7 @@ class Worker:
         self._running: set[Running] = set()
         self._candidates: deque[str] = deque()
         self._swept_at = float("-inf")
+        self._sweep_seconds = 0.0
         self._told_to_stop = False
         self._stopping = threading.Event()  # no new job
         self._stopped = threading.Event()  # no job runs any more; until then claims are kept alive
@@ -121,8 +126,7 @@ class Worker:
 
     def _dispatch(self) -> None:
         """One turn: sweep if it is time, and start one job if a slot is free."""
-        since_sweep = time.monotonic() - self._swept_at
-        if since_sweep >= (BUSY_SWEEP_SECONDS if self._running else SWEEP_SECONDS):
+        if time.monotonic() >= self._sweep_due():
             self._sweep()
         if not self._free.acquire(timeout=SWEEP_SECONDS):
             return
@@ -138,8 +142,10 @@ class Worker:
             self._slots.submit(self._attempt, running)
 
     def _sweep(self) -> None:
+        began = time.monotonic()
         self._candidates = deque(self._store.pending())
         self._swept_at = time.monotonic()
+        self._sweep_seconds = self._swept_at - began
         try:
             self._store.upkeep()
         except StoreError as error:  # what cannot be cleaned must not keep jobs waiting
@@ -163,8 +169,12 @@ class Worker:
 
     def _patience(self) -> float:
         """How long to wait at the doorbell: until the next sweep is due."""
-        due = self._swept_at + (BUSY_SWEEP_SECONDS if self._running else SWEEP_SECONDS)
-        return min(SWEEP_SECONDS, max(0.0, due - time.monotonic()))
+        return min(SWEEP_SECONDS, max(0.0, self._sweep_due() - time.monotonic()))
+
+    def _sweep_due(self) -> float:
+        """When to look at the volume next, by the monotonic clock."""
+        pause = min(max(self._sweep_seconds / _SWEEP_SHARE, SWEEP_SECONDS), BUSY_SWEEP_SECONDS)
+        return self._swept_at + (pause if self._running else SWEEP_SECONDS)
 
     # One job
 
@@ -195,9 +205,7 @@ class Worker:
             reason = str(spent)
             log.warning("attempt_spent", reason=reason)
             self._persist(running, lambda: claim.abandon(reason))
-            # The next attempt may start, but not before the others that wait: a picture that kills its child is a
-            # burden to them each time.
-            self._swept_at = min(self._swept_at, time.monotonic() + SWEEP_SECONDS - BUSY_SWEEP_SECONDS)
+            # The next sweep finds it. Not at once: a picture that kills its child is a burden to the others each time.
         except (CancelledError, ChildrenBroken) as stopped:
             log.info("attempt_cancelled", void=running.void, reason=str(stopped))
             self._persist(running, claim.release)  # the engine stops, or its children do: nobody's fault

@@ -37,3 +37,25 @@ def test_headers_that_are_too_large_are_431_with_both_numbers(client: FlaskClien
         assert (answer.status_code, body["code"], body["limit"]) == (431, "headers_too_large", 16384)
         assert body["actual"] > 20_000
     assert client.get("/limits", headers={"X-Large": "x" * 15_000}).status_code == 200
+
+
+@pytest.mark.parametrize("host", ["", "a,b", "a b", "a/b", "u@a", '"><script>', "[::1", "a:123456"])
+def test_a_request_of_no_host_or_of_a_broken_one_is_400(client: FlaskClient, host: str) -> None:
+    answer = client.get("/health", environ_overrides={"HTTP_HOST": host})
+    assert (answer.status_code, answer.get_json()["code"]) == (400, "request_malformed")
+
+
+@pytest.mark.parametrize("host", ["localhost", "img_rest:8080", "[::1]:8080", "1.2.3.4", "a.example:"])
+def test_any_name_or_address_is_a_host(client: FlaskClient, host: str) -> None:
+    assert client.get("/health", environ_overrides={"HTTP_HOST": host}).status_code == 200
+
+
+def test_a_method_is_written_in_upper_case(client: FlaskClient) -> None:
+    assert client.get("/health", environ_overrides={"REQUEST_METHOD": "get"}).status_code == 400
+
+
+def test_an_answer_without_a_body_says_no_type(client: FlaskClient, png: bytes) -> None:
+    job_id = client.post("/resize?width=5", data=png).get_json()["id"]
+    deleted = client.delete(f"/resize/{job_id}")
+    assert (deleted.status_code, deleted.headers.get("Content-Type")) == (204, None)
+    assert deleted.headers["Content-Security-Policy"] == "default-src 'none'; frame-ancestors 'none'"

@@ -80,3 +80,14 @@ def _nullable(schema: Any) -> Any:
         return schema
     inner = {key: _nullable(value) for key, value in schema.items() if key != "x-nullable"}
     return {"anyOf": [inner, {"type": "null"}]} if schema.get("x-nullable") else inner
+
+
+def test_every_route_tells_what_holds_for_all_and_nothing_that_holds_for_none(document: Any) -> None:
+    assert "responses" not in document
+    assert "consumes" not in document
+    for operations in document["paths"].values():
+        for method in set(operations) & {"get", "post", "delete"}:
+            assert {"400", "431"} <= set(operations[method]["responses"])
+    answers = document["paths"]["/resize"]["post"]["responses"]
+    assert set(answers["202"]["headers"]) == {"Location", "Retry-After"}
+    assert set(answers["503"]["headers"]) == {"Retry-After"}

@@ -3,9 +3,20 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
+from typing import Any
 
 import structlog
+from structlog.typing import EventDict
+
+
+def _without_controls(_logger: Any, _method: str, event: EventDict) -> EventDict:
+    """On a terminal, what a client wrote must not move the cursor; JSON escapes it by itself."""
+    return {
+        key: re.sub(r"[\x00-\x1f\x7f-\x9f]", "�", value) if isinstance(value, str) else value
+        for key, value in event.items()
+    }
 
 
 def configure_logs(level: str, service: str) -> None:
@@ -17,7 +28,7 @@ def configure_logs(level: str, service: str) -> None:
             lambda _logger, _method, event: {"service": service, **event},
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            *([] if human else [structlog.processors.dict_tracebacks]),
+            *([_without_controls] if human else [structlog.processors.dict_tracebacks]),
             structlog.dev.ConsoleRenderer() if human else structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),

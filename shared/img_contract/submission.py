@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from .durable import fsync, fsync_directory, rename, storage_faults, write_durably
+from .durable import fsync, fsync_directory, make_empty, rename, storage_faults, write_durably
 from .errors import KeyReused
 from .failpoints import failpoint
 from .formats import MEDIA_TYPES, SIGNATURE_BYTES, OutputFormat, sniff
@@ -145,7 +145,7 @@ class VolumeSubmission:
                 failpoint("submission.renamed")
                 fsync_directory(folder.parent)
                 # Not flushed: after a power cut, upkeep gives a job that has no marker its marker back.
-                self._store.mark(job.id)
+                make_empty(self._store.root / "pending" / job.id)
                 failpoint("submission.marked")
             except OSError:
                 # Nobody has been told of it. An engine that has found it finds it gone.

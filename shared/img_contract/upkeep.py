@@ -48,8 +48,8 @@ class Upkeep:
             raise faults[0]
 
     def _visit(self, job: Path, present: float) -> None:
-        if not JOB_ID.fullmatch(job.name):
-            return
+        if not JOB_ID.fullmatch(job.name) or job.parent.name != job.name[:2]:
+            return  # not of our making, and where no other verb looks
         if job.is_symlink() or not job.is_dir():
             remove(job)  # not of our making
             return

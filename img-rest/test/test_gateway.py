@@ -1,0 +1,93 @@
+"""What the gateway makes of a request, and how long it waits for a body."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from img_rest.errors import UploadTooSlow
+from img_rest.gateway import Body, Floor, _environ
+
+
+class Sent:
+    """What a client sends: pieces, and then nothing more."""
+
+    def __init__(self, *pieces: bytes) -> None:
+        self._pieces = pieces
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for piece in self._pieces:
+            yield piece
+        await asyncio.Event().wait()
+
+
+@pytest.fixture
+def body() -> Iterator[Callable[..., Body]]:
+    """Bodies that come through an event loop in a thread of its own, as granian's does."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+
+    def made(*pieces: bytes) -> Body:
+        one = Body(loop, Sent(*pieces), Floor(bytes_per_second=1024, seconds=0.5))
+        asyncio.run_coroutine_threadsafe(one.feed(), loop)
+        return one
+
+    async def end() -> None:
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        await loop.shutdown_asyncgens()
+
+    yield made
+    asyncio.run_coroutine_threadsafe(end(), loop).result(10)
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join(10)
+    loop.close()
+
+
+def test_a_fast_beginning_buys_no_time_for_what_follows(body: Callable[..., Body]) -> None:
+    """200 kB would be 195 seconds at the slowest speed; the end is judged by itself."""
+    began = time.monotonic()
+    with pytest.raises(UploadTooSlow, match="found 0 in"):
+        body(bytes(200_000)).read(256 * 1024)
+    assert time.monotonic() - began < 20
+
+
+def test_a_read_that_is_limited_in_time_gives_what_has_come(body: Callable[..., Body]) -> None:
+    one = body(b"abc", bytes(1000))
+    assert len(one.read(256 * 1024, until=time.monotonic() + 0.4)) == 1003
+    assert one.read(256 * 1024, until=time.monotonic() - 1) == b""
+
+
+def scope(path: str = "/", query: str = "", **headers: str) -> Any:
+    return SimpleNamespace(
+        method="GET",
+        path=path,
+        query_string=query,
+        server="127.0.0.1:8080",
+        client="127.0.0.1:1",
+        http_version="1.1",
+        scheme="http",
+        authority=None,
+        headers={name.replace("__", "-"): value for name, value in headers.items()},
+    )
+
+
+def test_a_header_with_an_underscore_is_no_other_header() -> None:
+    """X_Forwarded_For would be X-Forwarded-For, past the proxy that writes it."""
+    environ = _environ(scope(x__forwarded__for="1.2.3.4", x_forwarded_for="6.6.6.6", content_length="5"))
+    assert environ["HTTP_X_FORWARDED_FOR"] == "1.2.3.4"
+    assert "CONTENT_LENGTH" not in environ
+
+
+def test_what_is_no_latin_1_is_given_on_in_bytes_as_wsgi_has_it() -> None:
+    environ = _environ(scope("/€%e2%82%ac", "x=€"))
+    assert environ["PATH_INFO"].encode("latin-1").decode() == "/€€"
+    assert environ["QUERY_STRING"].encode("latin-1").decode() == "x=€"

@@ -1,0 +1,110 @@
+"""Jobs reach an engine without the doorbell and after an engine's death, and once however often they are told of."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+import zmq
+from harness import Service, free_port, until
+
+from faults.witness import Row, Witness, events, job_folder, rounds
+
+pytestmark = pytest.mark.faults
+
+IN_TIME = 5
+"""Seconds that a post may take; far more than it does, for a busy machine."""
+
+
+def test_a_doorbell_that_is_down_costs_no_job_and_heals(
+    make_service: Callable[..., Service], row: Callable[[str], Row]
+) -> None:
+    """Another program has its address: nothing can be rung, until it goes."""
+    port = free_port()
+    service = make_service(
+        IMG_DOORBELL__BIND=f"tcp://127.0.0.1:{port}", IMG_DOORBELL__CONNECT=f"tcp://127.0.0.1:{port}"
+    )
+    witness = Witness(service, row("doorbell down"))
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        other.bind(("127.0.0.1", port))
+        other.listen()
+        service.start_rest()
+        service.launch_engine()
+        ends = time.monotonic() + rounds(5, 60)
+        slowest = 0.0
+        while time.monotonic() < ends or len(witness.accepted) < 5:
+            began = time.monotonic()
+            job_id = witness.insist()
+            slowest = max(slowest, time.monotonic() - began)
+            witness.recovered(job_id, time.time())
+        assert slowest < IN_TIME
+        assert {event["rung"] for event in events(service.log(), "job_accepted")} == {False}
+    witness.verdict(most_attempts=1)
+
+    def rung() -> bool:
+        witness.ended(witness.insist())
+        return any(event["rung"] for event in events(service.log(), "job_accepted"))
+
+    until(rung, 60, "the doorbell does not come back")
+    witness.verdict(most_attempts=1)
+    witness.row.add(rounds=1, remark=f"slowest post {slowest:.2f} s")
+
+
+def test_jobs_wait_for_an_engine_however_it_went(
+    make_service: Callable[..., Service], row: Callable[[str], Row]
+) -> None:
+    """None at first; then one that is killed with the queue before it."""
+    count = rounds(60, 500)
+    service = make_service()
+    service.start_rest()
+    witness = Witness(service, row(f"no engine, then one killed with {count} queued"))
+    slowest = 0.0
+    for _ in range(count):
+        began = time.monotonic()
+        witness.insist()
+        slowest = max(slowest, time.monotonic() - began)
+    assert slowest < IN_TIME
+    assert {witness.status(job_id)["status"] for job_id in witness.accepted[::10]} == {"queued"}
+    engine = service.launch_engine()
+    until(lambda: events(service.log(), "job_claimed"), why="no job was claimed")
+    assert service.kill(engine) == -9
+    killed = time.time()
+    service.launch_engine()
+    for job_id in list(witness.accepted):
+        witness.recovered(job_id, killed)
+    witness.verdict(most_attempts=2)
+    witness.row.add(rounds=1, remark=f"slowest post {slowest:.2f} s")
+
+
+def test_a_job_that_is_told_of_five_times_to_three_engines_is_rendered_once(
+    make_service: Callable[..., Service], row: Callable[[str], Row]
+) -> None:
+    """img-rest rings where nobody listens; here is the doorbell that the engines hear."""
+    port = free_port()
+    service = make_service(IMG_DOORBELL__CONNECT=f"tcp://127.0.0.1:{port}", IMG_ENGINE__CHILDREN="1")
+    witness = Witness(service, row("each job told of five times to three engines"))
+    with zmq.Context() as context, context.socket(zmq.PUSH) as doorbell:
+        doorbell.setsockopt(zmq.LINGER, 0)
+        doorbell.setsockopt(zmq.SNDTIMEO, 30_000)
+        doorbell.bind(f"tcp://127.0.0.1:{port}")
+        service.start_rest()
+        for _ in range(3):
+            service.launch_engine()
+        for _ in range(rounds(40, 100)):
+            job_id = witness.insist()
+            message = (job_folder(service.volume, job_id) / "job.json").read_bytes()
+            for _ in range(5):
+                doorbell.send(message)
+        jobs = set(witness.accepted)
+        witness.verdict(most_attempts=1)
+    for name in ("job_claimed", "job_done"):
+        told = Counter(event["id"] for event in events(service.log(), name) if event["id"] in jobs)
+        assert set(told) == jobs
+        assert set(told.values()) == {1}, f"{name}: some more than once"
+    shares = [len(events(path.read_text(), "job_done")) for path in sorted(service.logs.glob("img-engine-*"))]
+    witness.row.add(rounds=5, remark=f"shares of the engines {shares}")
+    assert all(shares), "not all of them were told"
