@@ -90,6 +90,9 @@ class Worker:
         self._slots = ThreadPoolExecutor(slots, thread_name_prefix="slot")
         self._running: set[Running] = set()
         self._candidates: deque[str] = deque()
+        self._repeats: deque[str] = deque()
+        self._spent: set[str] = set()
+        """Jobs that cost a child its life or its time here. They are tried again one at a time, behind the others."""
         self._swept_at = float("-inf")
         self._sweep_seconds = 0.0
         self._told_to_stop = False
@@ -143,7 +146,10 @@ class Worker:
 
     def _sweep(self) -> None:
         began = time.monotonic()
-        self._candidates = deque(self._store.pending())
+        pending = self._store.pending()
+        self._spent &= {*pending, *self._ids_running()}
+        self._candidates = deque(job_id for job_id in pending if job_id not in self._spent)
+        self._repeats = deque(job_id for job_id in pending if job_id in self._spent)
         self._swept_at = time.monotonic()
         self._sweep_seconds = self._swept_at - began
         try:
@@ -155,17 +161,25 @@ class Worker:
         while self._candidates and not self._stopping.is_set():
             if claim := self._claim(self._candidates.popleft()):
                 return claim
-        job = self._doorbell.wait(self._patience())
-        if job is None and not self._running:
+        repeat = bool(self._repeats) and self._spent.isdisjoint(self._ids_running())
+        job = self._doorbell.wait(0 if repeat else self._patience())
+        if job is not None:
+            return self._claim(job.id)
+        if repeat:
+            return self._claim(self._repeats.popleft())
+        if not self._running:
             self._swept_at = float("-inf")  # idle: the next turn sweeps, without waiting for its time
-        return self._claim(job.id) if job else None
+        return None
 
     def _claim(self, job_id: str) -> Claim | None:
         # A claim of ours may look dead to ourselves, if we were frozen for a lease; the slot is still at it.
-        if any(running.claim.job.id == job_id for running in list(self._running)):
+        if job_id in self._ids_running():
             return None
         failpoint("job.received")
         return self._store.claim(job_id, self._name)
+
+    def _ids_running(self) -> set[str]:
+        return {running.claim.job.id for running in list(self._running)}
 
     def _patience(self) -> float:
         """How long to wait at the doorbell: until the next sweep is due."""
@@ -204,6 +218,7 @@ class Worker:
         except AttemptSpent as spent:
             reason = str(spent)
             log.warning("attempt_spent", reason=reason)
+            self._spent.add(claim.job.id)
             self._persist(running, lambda: claim.abandon(reason))
             # The next sweep finds it. Not at once: a picture that kills its child is a burden to the others each time.
         except (CancelledError, ChildrenBroken) as stopped:
