@@ -10,7 +10,7 @@ Actions: `kill` ends the program with SIGKILL (this process, and the one that st
 process alone, `segv` the same by a segmentation fault, `freeze` stops it until SIGCONT, `hang` keeps it in a call into
 C with SIGTERM ignored; the name of an errno raises that OSError. `#n`: only the n-th time that a process comes there.
 
-The idea is that of FreeBSD's fail(9). docs/reliability.md lists the points.
+The idea is that of FreeBSD's fail(9). POINTS has them all.
 """
 
 from __future__ import annotations
