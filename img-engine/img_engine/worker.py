@@ -33,9 +33,10 @@ SWEEP_SECONDS: Final = 1.0
 BUSY_SWEEP_SECONDS: Final = 5.0
 """An engine under load does it at least this often, so that its leases are watched and the oldest come first."""
 
+_SHORTEST_PAUSE: Final = 0.1
 _SWEEP_SHARE: Final = 0.02
-"""And more often, down to every second, as long as it takes no more than this share of the time: a short queue is soon
-swept, and then a lost ring costs no more beside other jobs than it does an idle engine."""
+"""And more often, down to that pause, as long as it takes no more than this share of the time: rings that come while
+all slots are busy are lost, and a slot that gets free should not wait for a job that is there."""
 
 _OF_CPU: Final = 0.8
 """A picture that takes this share of the time as CPU time would take it again, and fails at once."""
@@ -95,6 +96,8 @@ class Worker:
         """Jobs that cost a child its life or its time here. They are tried again one at a time, behind the others."""
         self._swept_at = float("-inf")
         self._sweep_seconds = 0.0
+        self._kept_at = float("-inf")
+        """When the volume was last kept clean."""
         self._told_to_stop = False
         self._stopping = threading.Event()  # no new job
         self._stopped = threading.Event()  # no job runs any more; until then claims are kept alive
@@ -152,6 +155,9 @@ class Worker:
         self._repeats = deque(job_id for job_id in pending if job_id in self._spent)
         self._swept_at = time.monotonic()
         self._sweep_seconds = self._swept_at - began
+        if self._swept_at - self._kept_at < SWEEP_SECONDS:
+            return
+        self._kept_at = self._swept_at
         try:
             self._store.upkeep()
         except StoreError as error:  # what cannot be cleaned must not keep jobs waiting
@@ -187,7 +193,7 @@ class Worker:
 
     def _sweep_due(self) -> float:
         """When to look at the volume next, by the monotonic clock."""
-        pause = min(max(self._sweep_seconds / _SWEEP_SHARE, SWEEP_SECONDS), BUSY_SWEEP_SECONDS)
+        pause = min(max(self._sweep_seconds / _SWEEP_SHARE, _SHORTEST_PAUSE), BUSY_SWEEP_SECONDS)
         return self._swept_at + (pause if self._running else SWEEP_SECONDS)
 
     # One job
