@@ -92,8 +92,9 @@ class Worker:
         self._running: set[Running] = set()
         self._candidates: deque[str] = deque()
         self._repeats: deque[str] = deque()
-        self._spent: set[str] = set()
-        """Jobs that cost a child its life or its time here. They are tried again one at a time, behind the others."""
+        self._spent: dict[str, float] = {}
+        """Jobs that cost a child its life or its time here, and when. They are tried again one at a time, behind the
+        others, but behind those of a few seconds only."""
         self._swept_at = float("-inf")
         self._sweep_seconds = 0.0
         self._kept_at = float("-inf")
@@ -150,7 +151,8 @@ class Worker:
     def _sweep(self) -> None:
         began = time.monotonic()
         pending = self._store.pending()
-        self._spent &= {*pending, *self._ids_running()}
+        known = {*pending, *self._ids_running()}
+        self._spent = {job_id: since for job_id, since in list(self._spent.items()) if job_id in known}
         self._candidates = deque(job_id for job_id in pending if job_id not in self._spent)
         self._repeats = deque(job_id for job_id in pending if job_id in self._spent)
         self._swept_at = time.monotonic()
@@ -164,10 +166,12 @@ class Worker:
             log.error("volume_fault", reason=str(error))
 
     def _next_claim(self) -> Claim | None:
+        repeat = bool(self._repeats) and self._spent.keys().isdisjoint(self._ids_running())
+        if repeat and time.monotonic() - self._spent.get(self._repeats[0], 0.0) >= BUSY_SWEEP_SECONDS:
+            return self._claim(self._repeats.popleft())
         while self._candidates and not self._stopping.is_set():
             if claim := self._claim(self._candidates.popleft()):
                 return claim
-        repeat = bool(self._repeats) and self._spent.isdisjoint(self._ids_running())
         job = self._doorbell.wait(0 if repeat else self._patience())
         if job is not None:
             return self._claim(job.id)
@@ -224,7 +228,7 @@ class Worker:
         except AttemptSpent as spent:
             reason = str(spent)
             log.warning("attempt_spent", reason=reason)
-            self._spent.add(claim.job.id)
+            self._spent[claim.job.id] = time.monotonic()
             self._persist(running, lambda: claim.abandon(reason))
             # The next sweep finds it. Not at once: a picture that kills its child is a burden to the others each time.
         except (CancelledError, ChildrenBroken) as stopped:

@@ -8,13 +8,15 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
+import time
 from typing import Any, Final
 
-from flask import Flask, g, request
+from flask import Flask, Response, g, request
 from flask_limiter import Limiter
 from img_contract.config import AccessConfig
 from img_contract.errors import UnknownJob
 from img_contract.store import JobStore
+from werkzeug.exceptions import TooManyRequests
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from .errors import KeyMissing
@@ -44,14 +46,21 @@ def guard(app: Flask, config: AccessConfig) -> None:
     if config.keys:
         app.before_request(lambda: _ask_for_key(config.keys))
     if config.rate:
-        Limiter(
+        limiter = Limiter(
             lambda: owner() or request.remote_addr or "",
             app=app,
             default_limits=[config.rate],
             default_limits_exempt_when=lambda: request.method != "POST",
-            headers_enabled=True,
             storage_uri="memory://",  # there is one process
         )
+        app.after_request(lambda response: _told_when(response, limiter))
+
+
+def _told_when(response: Response, limiter: Limiter) -> Response:
+    """Say when to come again to who was refused for the rate, and to nobody else."""
+    if response.status_code == TooManyRequests.code and limiter.current_limit:
+        response.headers["Retry-After"] = str(max(1, round(limiter.current_limit.reset_at - time.time())))
+    return response
 
 
 def owner() -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from flask import Flask, request
 from img_contract.config import Config
@@ -17,6 +18,9 @@ from .conditions import drop_unreadable_dates
 from .polling import UploadPlaces, Waiters
 from .upload import drain_refused
 
+_DRAINING: Final = 32
+"""So many refused uploads are read to their end at the same time; the connection of a further one is closed."""
+
 
 def create_app(
     config: Config, store: JobStore, doorbell: Ringer, stopping: Callable[[], bool] = lambda: False
@@ -29,6 +33,7 @@ def create_app(
         SWAGGER_UI_REQUEST_DURATION=True,
     )
     uploads = UploadPlaces(config.http.uploads)
+    draining = UploadPlaces(_DRAINING)  # not those of uploads: who has no key must not take the places of who has
     app.extensions[api.SEGMENT] = api.Parts(
         config,
         store,
@@ -40,7 +45,7 @@ def create_app(
     app.before_request(lambda: drop_unreadable_dates(request.environ))
     headers.register(app, config.limits)
     access.guard(app, config.access)
-    app.after_request(lambda response: drain_refused(response, uploads, config.limits))
+    app.after_request(lambda response: drain_refused(response, draining, config.limits))
     app.register_blueprint(api.blueprint)
     problems.register(app)
     return app

@@ -65,12 +65,12 @@ def _check_target(request: Request) -> None:
 def _secured(response: Response) -> Response:
     for name, value in _ALWAYS.items():
         response.headers.setdefault(name, value)
-    if response.mimetype == "text/html" and not response.get_data():
-        del response.headers["Content-Type"]  # Flask's default, of an answer that has no body: 204, 303
-    if response.mimetype == "text/html":
-        response.headers["Content-Security-Policy"] = _policy_of_page(response.get_data(as_text=True))
-    else:
-        response.headers["Content-Security-Policy"] = _NOTHING
+    response.headers["Content-Security-Policy"] = _NOTHING
+    if response.mimetype == "text/html" and not response.direct_passthrough:  # which is how files go out
+        if html := response.get_data(as_text=True):
+            response.headers["Content-Security-Policy"] = _policy_of_page(html)
+        else:
+            del response.headers["Content-Type"]  # Flask's default, of an answer that has no body: 204, 303
     return response
 
 

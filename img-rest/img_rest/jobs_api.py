@@ -105,12 +105,12 @@ class Resizes(Resource):
         """Send a picture to be resized. At least one of width, height and variants is needed."""
         found = parts()
         job, seconds, repeated = _submit(found)
-        response = self._answer(found, job, seconds)
+        response = self._answer(found, job, seconds, found.store.status(job.id).state if repeated else State.QUEUED)
         if repeated:
             response.headers["Idempotency-Replayed"] = "true"
         return response
 
-    def _answer(self, found: Parts, job: Job, seconds: float) -> AnyResponse:
+    def _answer(self, found: Parts, job: Job, seconds: float, state: State) -> AnyResponse:
         status = _after(found, job.id, seconds)
         if status and status.outcome:
             if not status.outcome.outputs:
@@ -118,7 +118,7 @@ class Resizes(Resource):
                 response.headers["Location"] = f"/resize/status/{job.id}"
                 return response
             return Response(status=303, headers={"Location": f"/resize/{job.id}"})
-        state = status.state if status else State.QUEUED
+        state = status.state if status else state
         response = json_answer(submitted(job, state, found.config.retention_seconds), 202)
         response.headers["Location"] = f"/resize/status/{job.id}"
         response.headers["Retry-After"] = str(RETRY_SECONDS)

@@ -111,7 +111,8 @@ def test_faulty_keys_and_rates_are_refused_at_the_start() -> None:
 
 def test_a_rate_holds_for_an_address(config: Config, store: VolumeStore, png: bytes) -> None:
     client = served(config, store, rate="2/hour")
-    assert [post(client, png).status_code for _ in range(2)] == [202, 202]
+    taken = [post(client, png) for _ in range(2)]
+    assert [(one.status_code, one.headers["Retry-After"]) for one in taken] == [(202, "1"), (202, "1")]
     answer = post(client, png)
     assert (answer.status_code, answer.get_json()["code"]) == (429, "rate_exceeded")
     assert 0 < int(answer.headers["Retry-After"]) <= 3600

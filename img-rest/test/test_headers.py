@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import flask_restx
 import pytest
 from flask.testing import FlaskClient
 
@@ -59,3 +62,12 @@ def test_an_answer_without_a_body_says_no_type(client: FlaskClient, png: bytes) 
     deleted = client.delete(f"/resize/{job_id}")
     assert (deleted.status_code, deleted.headers.get("Content-Type")) == (204, None)
     assert deleted.headers["Content-Security-Policy"] == "default-src 'none'; frame-ancestors 'none'"
+
+
+def test_every_file_of_the_page_is_served(client: FlaskClient) -> None:
+    names = [path.name for path in (Path(flask_restx.__file__).parent / "static").iterdir() if path.is_file()]
+    assert "oauth2-redirect.html" in names
+    for name in names:
+        answer = client.get(f"/swaggerui/{name}")
+        assert answer.status_code == 200, name
+        assert answer.headers["Content-Security-Policy"] == "default-src 'none'; frame-ancestors 'none'"

@@ -170,5 +170,21 @@ def test_a_job_that_has_ended_is_not_put_back_into_the_queue(
 ) -> None:
     job = send(client, png).get_json()["id"]
     finish(job)
-    send(client, png)
+    assert send(client, png).get_json()["status"] == "done"
     assert store.capacity().pending == 0
+
+
+def test_a_repeated_request_keeps_its_job_s_place_in_the_queue(
+    client: FlaskClient, png: bytes, store: VolumeStore
+) -> None:
+    first = send(client, png, key="first").get_json()["id"]
+    second = send(client, png, key="second").get_json()["id"]
+    send(client, png, key="first")
+    assert store.pending() == [first, second]
+
+
+def test_a_repeated_request_for_a_deleted_job_is_told_so(client: FlaskClient, png: bytes, finish: Any) -> None:
+    job = send(client, png).get_json()["id"]
+    finish(job)
+    client.delete(f"/resize/{job}")
+    assert send(client, png).get_json()["code"] == "job_deleted"

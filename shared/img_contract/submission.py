@@ -165,6 +165,9 @@ class VolumeSubmission:
                         "expected the picture and the parameters that came with this Idempotency-Key before"
                     )
                 # The first request may have died before it made the marker: that is why it is sent again.
+                shard = self._store.folder(earlier.id).parent
+                fsync_directory(shard)
+                fsync_directory(shard.parent)
                 self._store.mark(earlier.id)
         return earlier
 

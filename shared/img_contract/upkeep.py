@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +21,9 @@ ADOPTION_SECONDS: Final = 60.0
 
 SHARDS: Final = 256
 
+NOTES: Final = 256
+"""So many notes of Idempotency-Keys are looked at with each shard."""
+
 ROUND: Final = 64
 """With every so many shards of `jobs/` the other folders are cleaned."""
 
@@ -30,6 +35,7 @@ class Upkeep:
         self._root = root
         self._retention = retention_seconds
         self._shard = 0
+        self._notes: list[str] = []
 
     def portion(self) -> None:
         """Clean one shard of `jobs/`, and now and then the other folders.
@@ -39,11 +45,11 @@ class Upkeep:
         present = time.time()
         shard, self._shard = self._shard, (self._shard + 1) % SHARDS
         faults = _each(_entries(self._root / "jobs" / f"{shard:02x}"), lambda job: self._visit(job, present))
+        faults += _each(self._next_notes(), lambda note: self._clear_note(note, present))
         if shard % ROUND == 0:
             faults += _each(_entries(self._root / "incoming"), lambda left: _clear_submission(left, present))
             faults += _each(_entries(self._root / "pending"), lambda marker: self._clear_marker(marker, present))
             faults += _each(_entries(self._root / "engines"), lambda engine: _clear_engine(engine, present))
-            faults += _each(_entries(self._root / "idempotency"), lambda note: self._clear_note(note, present))
         if faults:
             raise faults[0]
 
@@ -79,17 +85,34 @@ class Upkeep:
         if present - _mtime(marker) > LEFTOVER_SECONDS and not self._job_exists(marker.name):
             remove(marker)
 
+    def _next_notes(self) -> list[Path]:
+        """Some more of the notes, round and round: there may be very many, and no call is to take long."""
+        if not self._notes:
+            with suppress(FileNotFoundError):
+                self._notes = os.listdir(self._root / "idempotency")
+        portion = self._notes[-NOTES:]
+        del self._notes[-NOTES:]
+        return [self._root / "idempotency" / name for name in portion]
+
     def _clear_note(self, note: Path, present: float) -> None:
         # The note comes first and the job after it, so a young one may have no job yet.
-        if present - _mtime(note) > LEFTOVER_SECONDS and not self._job_exists(job_noted(note) or ""):
-            remove(note)
+        if present - _mtime(note) <= LEFTOVER_SECONDS or self._job_exists(job_noted(note) or ""):
+            return
+        aside = note.with_name(f".{note.name.strip('.')}.old")
+        with suppress(FileNotFoundError):  # another engine was faster
+            rename(note, aside)
+        # It may have been written anew between the look and the rename.
+        if present - _mtime(aside) <= LEFTOVER_SECONDS:
+            with suppress(FileExistsError):
+                os.link(aside, note)
+        remove(aside)
 
     def _job_exists(self, job_id: str) -> bool:
         return bool(JOB_ID.fullmatch(job_id)) and (self._root / "jobs" / job_id[:2] / job_id).exists()
 
 
 def _clear_submission(folder: Path, present: float) -> None:
-    if present - max(_mtime(folder), _mtime(folder / "source")) > LEFTOVER_SECONDS:
+    if present - max(_mtime(path) for path in (folder, folder / "source", folder / "watermark")) > LEFTOVER_SECONDS:
         # Out of its place in one step: should it be finished all the same, by a clock that is an hour behind this one,
         # either the whole of it becomes a job, or nothing does.
         leaving = folder.with_name(f"{folder.name.removesuffix('.left')}.left")

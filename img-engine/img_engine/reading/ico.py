@@ -9,7 +9,11 @@ import struct
 from typing import BinaryIO, Final
 
 from .bmp import check_runs
+from .bounds import at_most
 from .png_chunks import SIGNATURE, look_through
+
+MOST_PICTURES: Final = 64
+"""Each is looked through. Icons have a picture for each size and depth, some twenty."""
 
 _COUNT_AT: Final = 4
 _ENTRY: Final = struct.Struct("<12xI")
@@ -24,6 +28,7 @@ def picture_sizes(file: BinaryIO) -> set[tuple[int, int]]:
     """
     file.seek(_COUNT_AT)
     count = int.from_bytes(file.read(2), "little")
+    at_most(MOST_PICTURES, count, "pictures in an icon")
     table = file.read(count * _ENTRY.size)
     sizes = set()
     for at in {at for (at,) in _ENTRY.iter_unpack(table[: len(table) - len(table) % _ENTRY.size])}:
