@@ -62,7 +62,7 @@ audit: $(VENV)/tools
 	$(VENV)-audit/bin/pip-audit --strict --no-deps --disable-pip -r constraints.txt
 
 schema: $(VENV)/product
-	$(BIN)/python -m img_contract.schema > docs/job.schema.json
+	$(BIN)/python -m img_contract.job.schema > docs/job.schema.json
 
 clean:
 	rm -rf $(VENV) $(VENV)-audit var bench/.venv bench/.work bench/node_modules

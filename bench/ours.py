@@ -10,13 +10,13 @@ from typing import Any
 
 import pydantic
 from img_contract.config import Config
-from img_contract.formats import Format, OutputFormat
-from img_contract.resize import Resize
-from img_engine import pool
-from img_engine.child import Refusal, Render, Task, render
-from img_engine.formats import ENCODERS
-from img_engine.picture import PictureLimits
-from img_engine.reading.opening import configure_decoders
+from img_contract.job.formats import Format, OutputFormat
+from img_contract.job.resize import Resize
+from img_engine.process import pool
+from img_engine.process.child import Refusal, Render, Task, render
+from img_engine.render.formats import ENCODERS
+from img_engine.render.picture import PictureLimits
+from img_engine.render.reading.opening import configure_decoders
 from PIL import features
 
 

@@ -14,7 +14,7 @@ from worker import serve
 
 
 class Ours:
-    """`img_engine.child.render`."""
+    """`img_engine.process.child.render`."""
 
     def __init__(self, folder: Path) -> None:
         ours.prepare()

@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
-from img_contract.choices import Fit, Gravity, Metadata, Placeholder, Profile, Subsampling, Turn
 from img_contract.config import Config
-from img_contract.doorbell import MemoryDoorbell
-from img_contract.formats import OutputFormat
-from img_contract.outcome import State, WarningCode
-from img_contract.resize import Resize
-from img_contract.volume import VolumeStore
-from img_engine.pipeline import LOADING, STEPS
+from img_contract.job.choices import Fit, Gravity, Metadata, Placeholder, Profile, Subsampling, Turn
+from img_contract.job.formats import OutputFormat
+from img_contract.job.outcome import State, WarningCode
+from img_contract.job.resize import Resize
+from img_contract.notify.zmq_pair import MemoryDoorbell
+from img_contract.volume.store import VolumeStore
+from img_engine.render.pipeline import LOADING, STEPS
+from img_rest.api.problems import all_codes
 from img_rest.app import create_app
-from img_rest.problems import all_codes
 from pydantic import BaseModel
 
 TOP = Path(__file__).parents[1]

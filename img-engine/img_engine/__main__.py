@@ -10,11 +10,11 @@ import sys
 from importlib.metadata import version
 
 from img_contract.config import Config, add_config_option, load_config
-from img_contract.doorbell import ZmqListener
 from img_contract.errors import ConfigError, StoreError
 from img_contract.failpoints import arm
 from img_contract.logs import configure_logs
-from img_contract.volume import VolumeStore
+from img_contract.notify.zmq_pair import ZmqListener
+from img_contract.volume.store import VolumeStore
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -37,10 +37,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(config: Config, store: VolumeStore) -> int:
     # Imported here: the check, which is made every few seconds, would spend half a second of CPU on imaging libraries.
-    from .errors import ChildrenBroken  # noqa: PLC0415
-    from .picture import PictureLimits  # noqa: PLC0415
-    from .pool import Children, children_for_this_machine  # noqa: PLC0415
-    from .worker import Worker  # noqa: PLC0415
+    from img_engine.errors import ChildrenBroken  # noqa: PLC0415
+    from img_engine.process.pool import Children, children_for_this_machine  # noqa: PLC0415
+    from img_engine.render.picture import PictureLimits  # noqa: PLC0415
+    from img_engine.worker import Worker  # noqa: PLC0415
 
     configure_logs(config.log_level, "img-engine")
     count = config.engine.children or children_for_this_machine(config.engine.child_bytes)

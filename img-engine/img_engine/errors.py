@@ -8,7 +8,7 @@ EngineError
 
 from __future__ import annotations
 
-from img_contract.outcome import Facts, Failure, FailureCode
+from img_contract.job.outcome import Facts, Failure, FailureCode
 
 
 class EngineError(Exception):

@@ -16,16 +16,16 @@ from typing import Final
 
 import structlog
 from img_contract.config import EngineConfig
-from img_contract.doorbell import Listener
 from img_contract.errors import StoreError
 from img_contract.failpoints import failpoint
-from img_contract.outcome import Failure, FailureCode
-from img_contract.store import Claim, JobStore
+from img_contract.job.outcome import Failure, FailureCode
+from img_contract.notify.zmq_pair import Listener
+from img_contract.ports import Claim, JobStore
 
-from .child import Refusal, Stamp, Task
-from .errors import AttemptSpent, ChildrenBroken
-from .picture import PictureLimits
-from .pool import Children, Rendering
+from img_engine.errors import AttemptSpent, ChildrenBroken
+from img_engine.process.child import Refusal, Stamp, Task
+from img_engine.process.pool import Children, Rendering
+from img_engine.render.picture import PictureLimits
 
 SWEEP_SECONDS: Final = 1.0
 """An idle engine looks for pending jobs this often: what a lost ring costs."""

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from img_contract.formats import SIGNATURE_BYTES, Format, OutputFormat, sniff
-from img_contract.resize import Resize
-from img_engine.child import Refusal, Render, Stamp, Task, render
-from img_engine.picture import PictureLimits
-from img_engine.reading.opening import configure_decoders
+from img_contract.job.formats import SIGNATURE_BYTES, Format, OutputFormat, sniff
+from img_contract.job.resize import Resize
+from img_engine.process.child import Refusal, Render, Stamp, Task, render
+from img_engine.render.picture import PictureLimits
+from img_engine.render.reading.opening import configure_decoders
 from PIL import Image
 
 LIMITS = PictureLimits(pixels=4_000_000, frames=20, memory=2**30, animation_pixels=8_000_000)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from typing import Any
 
-from img_contract.outcome import WarningCode
+from img_contract.job.outcome import WarningCode
 from PIL import ExifTags, Image
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)

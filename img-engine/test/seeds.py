@@ -6,7 +6,7 @@ import random
 from pathlib import Path
 
 from bombs import bmp_of_runs, heif, icon, tiff_of_pages
-from img_contract.formats import SIGNATURE_BYTES, Format, sniff
+from img_contract.job.formats import SIGNATURE_BYTES, Format, sniff
 from PIL import ExifTags, Image, ImageCms
 from samples import encoded, four_corners
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import pillow_heif
 import pytest
-from img_contract.outcome import FailureCode
-from img_engine.child import Refusal
+from img_contract.job.outcome import FailureCode
+from img_engine.process.child import Refusal
 from PIL import Image, ImageChops, ImageStat
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from img_contract.outcome import FailureCode, WarningCode
+from img_contract.job.outcome import FailureCode, WarningCode
 from PIL import Image, ImageSequence
 from samples import codes, encoded
 

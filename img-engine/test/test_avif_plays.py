@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from img_engine.avif_plays import read_plays, with_plays
+from img_engine.render.writing.avif_loops import read_plays, with_plays
 from PIL import Image
 
 

@@ -41,11 +41,11 @@ from bombs import (
     webp_with,
     with_tags,
 )
-from img_contract.formats import SIGNATURE_BYTES, sniff
-from img_contract.outcome import FailureCode, WarningCode
-from img_contract.resize import Resize
-from img_engine.child import Refusal, Render, Task
-from img_engine.picture import PictureLimits
+from img_contract.job.formats import SIGNATURE_BYTES, sniff
+from img_contract.job.outcome import FailureCode, WarningCode
+from img_contract.job.resize import Resize
+from img_engine.process.child import Refusal, Render, Task
+from img_engine.render.picture import PictureLimits
 from samples import codes, encoded, four_corners
 
 LIMITS = PictureLimits(pixels=64_000_000, frames=1000, memory=trial.CHILD_BYTES, animation_pixels=500_000_000)

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from img_engine import planes
-from img_engine.child import Refusal, Render
-from img_engine.reading.png import read_png
-from img_engine.turbojpeg import turbojpeg
+from img_engine.process.child import Refusal, Render
+from img_engine.render.jpeg_planes import planes
+from img_engine.render.jpeg_planes.turbojpeg import turbojpeg
+from img_engine.render.reading.png import read_png
 from PIL import ExifTags, Image, ImageChops, ImageCms, ImageStat
 from samples import encoded
 

@@ -7,9 +7,9 @@ from fractions import Fraction
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from img_contract.choices import Fit, Gravity
-from img_contract.resize import Resize
-from img_engine.geometry import Plan, offset, plan
+from img_contract.job.choices import Fit, Gravity
+from img_contract.job.resize import Resize
+from img_engine.render.geometry import Plan, offset, plan
 
 sides = st.integers(1, 16384)
 sizes = st.tuples(sides, sides)

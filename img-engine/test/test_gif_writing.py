@@ -9,10 +9,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from img_contract.outcome import FailureCode
-from img_engine.child import Refusal, Render
-from img_engine.reading.gif import read_gif
-from img_engine.reading.movie import play
+from img_contract.job.outcome import FailureCode
+from img_engine.process.child import Refusal, Render
+from img_engine.render.animation import play
+from img_engine.render.reading.gif import read_gif
 from PIL import Image
 
 NOTHING, BLACK, RED = (0, 0, 0, 0), (0, 0, 0, 255), (255, 0, 0, 255)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from img_contract.outcome import WarningCode
+from img_contract.job.outcome import WarningCode
 from PIL import ExifTags, Image, ImageCms, TiffImagePlugin
 from PIL.PngImagePlugin import PngInfo
 from PIL.TiffImagePlugin import IFDRational

@@ -12,13 +12,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from img_contract.formats import SIGNATURE_BYTES, Format, OutputFormat, sniff
-from img_contract.outcome import FailureCode
-from img_contract.resize import Resize
-from img_engine.child import Refusal, Task
+from img_contract.job.formats import SIGNATURE_BYTES, Format, OutputFormat, sniff
+from img_contract.job.outcome import FailureCode
+from img_contract.job.resize import Resize
 from img_engine.errors import EngineError
-from img_engine.picture import PictureLimits
-from img_engine.pool import Children
+from img_engine.process.child import Refusal, Task
+from img_engine.process.pool import Children
+from img_engine.render.picture import PictureLimits
 from PIL import Image
 from seeds import seeds
 

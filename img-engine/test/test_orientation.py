@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from img_contract.choices import Fit
-from img_contract.outcome import WarningCode
-from img_contract.resize import Resize
-from img_engine.geometry import plan
-from img_engine.orientation import TRANSPOSES, as_seen, as_stored, sideways, turned
+from img_contract.job.choices import Fit
+from img_contract.job.outcome import WarningCode
+from img_contract.job.resize import Resize
+from img_engine.render.geometry import plan
+from img_engine.render.orientation import TRANSPOSES, as_seen, as_stored, sideways, turned
 from PIL import Image, ImageOps
 from samples import all_near, corners, four_corners, lying
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from img_contract.formats import OutputFormat
-from img_contract.outcome import WarningCode
+from img_contract.job.formats import OutputFormat
+from img_contract.job.outcome import WarningCode
 from PIL import Image, ImageChops, ImageDraw, ImageStat
 from samples import codes, encoded
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from img_contract.outcome import FailureCode, WarningCode
+from img_contract.job.outcome import FailureCode, WarningCode
 from PIL import Image, ImageChops, ImageFilter, ImageStat
 from samples import all_near, codes, corners, encoded, four_corners, lying, near
 

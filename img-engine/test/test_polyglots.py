@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pillow_heif
 import pytest
 from bombs import chunk, gif, jpeg, png, segment, webp_with
-from img_engine.child import Refusal, Render
+from img_engine.process.child import Refusal, Render
 from PIL import Image, PngImagePlugin
 from samples import encoded, four_corners
 

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from img_contract.outcome import Failure, FailureCode, WarningCode
-from img_engine.child import Refusal
+from img_contract.job.outcome import Failure, FailureCode, WarningCode
+from img_engine.process.child import Refusal
 from PIL import ExifTags, Image, ImageCms
 from PIL.TiffImagePlugin import IFDRational
 from samples import STORED, codes, encoded, near

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 import trial
-from img_contract.formats import Format
-from img_contract.resize import Resize
-from img_engine.child import Render, Stamp, Task, render
-from img_engine.picture import PictureLimits
-from img_engine.reading.upload_file import open_upload
+from img_contract.job.formats import Format
+from img_contract.job.resize import Resize
+from img_contract.regular_file import open_upload
+from img_engine.process.child import Render, Stamp, Task, render
+from img_engine.render.picture import PictureLimits
 from samples import encoded, four_corners
 
 LIMITS = PictureLimits(pixels=4_000_000, frames=20, memory=2**30, animation_pixels=8_000_000)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from img_contract.outcome import FailureCode, WarningCode
+from img_contract.job.outcome import FailureCode, WarningCode
 from PIL import ExifTags, Image, ImageChops, ImageStat
 from samples import codes, encoded
 from thash import thumb_hash_to_approximate_aspect_ratio, thumb_hash_to_average_rgba

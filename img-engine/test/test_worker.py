@@ -16,13 +16,13 @@ from typing import Any
 import img_engine.worker
 import pytest
 from img_contract.config import EngineConfig
-from img_contract.doorbell import MemoryDoorbell
-from img_contract.job import Job
-from img_contract.outcome import FailureCode, JobStatus, State
-from img_contract.resize import Resize
-from img_contract.volume import VolumeStore
-from img_engine.pool import Children
-from img_engine.reading.opening import PictureLimits
+from img_contract.job.job import Job
+from img_contract.job.outcome import FailureCode, JobStatus, State
+from img_contract.job.resize import Resize
+from img_contract.notify.zmq_pair import MemoryDoorbell
+from img_contract.volume.store import VolumeStore
+from img_engine.process.pool import Children
+from img_engine.render.reading.opening import PictureLimits
 from img_engine.worker import Worker
 from PIL import Image
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 
-from img_engine.child import Refusal, Render, Task, render, start_child
+from img_engine.process.child import Refusal, Render, Task, render, start_child
 from pebble import ProcessPool
 
 CHILD_BYTES = 2**30

@@ -22,15 +22,15 @@ from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server.mp import MPServer
 from img_contract.config import Config, add_config_option, load_config
-from img_contract.doorbell import ZmqRinger
 from img_contract.errors import ConfigError, StoreError
 from img_contract.failpoints import arm
 from img_contract.logs import configure_logs
-from img_contract.volume import VolumeStore
+from img_contract.notify.zmq_pair import ZmqRinger
+from img_contract.volume.store import VolumeStore
 
-from .access import new_key
-from .app import create_app
-from .gateway import Floor, Gateway
+from img_rest.admission.access import new_key
+from img_rest.app import create_app
+from img_rest.server.gateway import Floor, Gateway
 
 _JUDGED_SECONDS: Final = 10.0
 """An upload's speed is judged whenever it was waited for so long."""

@@ -7,16 +7,19 @@ from typing import Final
 
 from flask import Flask, request
 from img_contract.config import Config
-from img_contract.doorbell import Ringer
-from img_contract.store import JobStore
+from img_contract.notify.zmq_pair import Ringer
+from img_contract.ports import JobStore
 
-from . import access, api, headers, problems
-from . import jobs_api as _jobs_api  # noqa: F401  importing adds their routes to the API
-from . import service_api as _service_api  # noqa: F401
-from .backlog import Backlog
-from .conditions import drop_unreadable_dates
-from .polling import UploadPlaces, Waiters
-from .upload import drain_refused
+from img_rest.admission import access
+from img_rest.admission.backlog import Backlog
+from img_rest.api import jobs as _jobs_api  # noqa: F401  importing adds their routes to the API
+from img_rest.api import problems
+from img_rest.api import restx as api
+from img_rest.api import service as _service_api  # noqa: F401
+from img_rest.requests import headers
+from img_rest.requests.conditions import drop_unreadable_dates
+from img_rest.requests.upload import drain_refused
+from img_rest.waiting import UploadPlaces, Waiters
 
 _DRAINING: Final = 32
 """So many refused uploads are read to their end at the same time; the connection of a further one is closed."""

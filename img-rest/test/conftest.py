@@ -13,10 +13,10 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from img_contract.config import Config
-from img_contract.doorbell import MemoryDoorbell
-from img_contract.outcome import Facts, Failure, FailureCode
-from img_contract.store import Claim, Rendered
-from img_contract.volume import VolumeStore
+from img_contract.job.outcome import Facts, Failure, FailureCode
+from img_contract.notify.zmq_pair import MemoryDoorbell
+from img_contract.ports import Claim, Rendered
+from img_contract.volume.store import VolumeStore
 from img_rest.app import create_app
 
 

@@ -10,7 +10,7 @@ import io
 from collections.abc import Callable
 
 from flask.testing import FlaskClient
-from img_contract.doorbell import MemoryDoorbell
+from img_contract.notify.zmq_pair import MemoryDoorbell
 
 
 def test_a_picture_is_taken_and_a_guid_given_at_once(client: FlaskClient, png: bytes, doorbell: MemoryDoorbell) -> None:

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 from img_contract.config import AccessConfig, Config
-from img_contract.doorbell import MemoryDoorbell
 from img_contract.errors import ConfigError
-from img_contract.volume import VolumeStore
+from img_contract.notify.zmq_pair import MemoryDoorbell
+from img_contract.volume.store import VolumeStore
 from img_rest.__main__ import main
-from img_rest.access import new_key
+from img_rest.admission.access import new_key
 from img_rest.app import create_app
 
 ALICE, BOB = "alice-s-key", "bob-s-key"

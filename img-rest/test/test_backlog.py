@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 from img_contract.config import LimitsConfig
-from img_contract.store import Capacity
-from img_rest.backlog import Backlog
+from img_contract.ports import Capacity
+from img_rest.admission.backlog import Backlog
 from img_rest.errors import QueueFull, VolumeFull
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from img_rest.errors import UploadTooSlow
-from img_rest.gateway import Body, Floor, _environ
+from img_rest.server.gateway import Body, Floor, _environ
 
 
 class Sent:

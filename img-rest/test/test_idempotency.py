@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 from img_contract import failpoints
-from img_contract.upkeep import LEFTOVER_SECONDS, SHARDS
-from img_contract.volume import VolumeStore
+from img_contract.volume.cleanup import LEFTOVER_SECONDS, SHARDS
+from img_contract.volume.store import VolumeStore
 
 
 def send(client: FlaskClient, picture: bytes, key: str = "my-request-1", **parameters: str) -> Any:
@@ -34,7 +34,7 @@ def test_it_does_so_after_the_job_has_ended_and_after_a_restart(
 ) -> None:
     first = send(client, png)
     finish(first.get_json()["id"])
-    from img_rest import api
+    from img_rest.api import restx as api
     from img_rest.app import create_app
 
     parts = app.extensions[api.SEGMENT]

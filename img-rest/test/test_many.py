@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
-from img_contract.formats import OutputFormat
-from img_contract.outcome import Facts
-from img_contract.store import Claim, Rendered
-from img_contract.volume import VolumeStore
-from img_rest.parameters import parse_accept
+from img_contract.job.formats import OutputFormat
+from img_contract.job.outcome import Facts
+from img_contract.ports import Claim, Rendered
+from img_contract.volume.store import VolumeStore
+from img_rest.requests.parameters import parse_accept
 
 Finish = Callable[[str, list[tuple[str, str, int, int]]], None]
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
-from img_contract.store import Claim
-from img_contract.volume import VolumeStore
+from img_contract.ports import Claim
+from img_contract.volume.store import VolumeStore
 
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
 

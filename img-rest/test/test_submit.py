@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 from img_contract.config import Config
-from img_contract.doorbell import MemoryDoorbell
 from img_contract.errors import StoreFull, StoreUnavailable
-from img_contract.volume import VolumeStore
+from img_contract.notify.zmq_pair import MemoryDoorbell
+from img_contract.volume.store import VolumeStore
 from img_rest.app import create_app
-from img_rest.upload import tidy_filename
+from img_rest.requests.upload import tidy_filename
 from werkzeug.test import TestResponse
 
 
@@ -187,7 +187,7 @@ def test_what_is_no_picture_is_415_whatever_its_name(client: FlaskClient, data: 
 def test_a_format_that_is_not_accepted_here_is_415(client: FlaskClient, app: Any, config: Config) -> None:
     from dataclasses import replace
 
-    from img_rest import api
+    from img_rest.api import restx as api
 
     limits = config.limits.model_copy(update={"accept": ("jpeg",)})
     parts = app.extensions[api.SEGMENT]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
-from img_contract.resize import Resize
+from img_contract.job.resize import Resize
 from jsonschema import Draft4Validator
 
 

@@ -17,10 +17,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic_core import ErrorDetails, PydanticCustomError
 from pydantic_settings import BaseSettings, JsonConfigSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
-from .curve import CurveConfig
-from .errors import ConfigError
-from .faults import describe_fault
-from .formats import Format
+from img_contract.errors import ConfigError
+from img_contract.job.formats import Format
+from img_contract.messages import describe_fault
+from img_contract.notify.curve import CurveConfig
 
 _OTHER_VARIABLES: Final = frozenset({"IMG_CONFIG", "IMG_FAILPOINTS", "IMG_PORT", "IMG_ENGINE_MEMORY"})
 """They have a meaning elsewhere: the file to read, failpoints.py, docker-compose.yml."""

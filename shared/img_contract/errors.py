@@ -20,7 +20,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .outcome import JobStatus
+    from img_contract.job.outcome import JobStatus
 
 
 class ContractError(Exception):

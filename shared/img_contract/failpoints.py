@@ -27,7 +27,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from .errors import ConfigError
+from img_contract.errors import ConfigError
 
 VARIABLE: Final = "IMG_FAILPOINTS"
 

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from img_contract.job import Job
-from img_contract.resize import Resize
-from img_contract.volume import VolumeStore
+from img_contract.job.job import Job
+from img_contract.job.resize import Resize
+from img_contract.volume.store import VolumeStore
 
 JPEG_HEAD = b"\xff\xd8\xff\xe0" + bytes(60)
 

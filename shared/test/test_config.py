@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 from img_contract.config import Config, load_config
-from img_contract.curve import fresh_keys
 from img_contract.errors import ConfigError
+from img_contract.notify.curve import fresh_keys
 
 TOP = Path(__file__).parents[2]
 
@@ -166,7 +166,9 @@ def test_keys_in_the_wrong_place_are_quoted_in_no_fault(write: Any, place: Calla
 
 
 def test_the_command_prints_keys_that_are_taken_as_they_are(write: Any) -> None:
-    printed = subprocess.run([sys.executable, "-m", "img_contract.curve"], capture_output=True, text=True, check=True)
+    printed = subprocess.run(
+        [sys.executable, "-m", "img_contract.notify.curve"], capture_output=True, text=True, check=True
+    )
     config = load_config(write(printed.stdout))
     assert config.doorbell.curve is not None
     assert config.doorbell.curve.client_secret.get_secret_value() in printed.stdout

@@ -12,19 +12,11 @@ from contextlib import suppress
 import psutil
 import pytest
 import zmq
-from img_contract.curve import CurveConfig, fresh_keys
-from img_contract.doorbell import (
-    MESSAGE_BYTES,
-    Listener,
-    MemoryDoorbell,
-    Ringer,
-    ZmqListener,
-    ZmqRinger,
-    _Junk,
-)
-from img_contract.formats import Format
-from img_contract.job import Job, Source, new_job_id, now
-from img_contract.resize import Resize
+from img_contract.job.formats import Format
+from img_contract.job.job import Job, Source, new_job_id, now
+from img_contract.job.resize import Resize
+from img_contract.notify.curve import CurveConfig, fresh_keys
+from img_contract.notify.zmq_pair import MESSAGE_BYTES, Listener, MemoryDoorbell, Ringer, ZmqListener, ZmqRinger, _Junk
 from structlog.testing import capture_logs
 
 

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from img_contract.faults import describe_fault
-from img_contract.formats import Format, sniff
-from img_contract.job import Job
-from img_contract.resize import Resize
-from img_contract.schema import job_schema
-from img_contract.values import MAX_SIDE
+from img_contract.job.formats import Format, sniff
+from img_contract.job.job import Job
+from img_contract.job.resize import Resize
+from img_contract.job.schema import job_schema
+from img_contract.job.values import MAX_SIDE
+from img_contract.messages import describe_fault
 from pydantic import ValidationError
 
 DOCS = Path(__file__).parents[2] / "docs"

@@ -9,10 +9,10 @@ from collections.abc import Callable
 
 import pytest
 from img_contract.errors import JobDeleted, JobNotDone, UnknownJob, UnknownResult
-from img_contract.job import Job, new_job_id
-from img_contract.outcome import Facts, Failure, FailureCode, State
-from img_contract.resize import Resize
-from img_contract.store import Claim, JobStore, Rendered
+from img_contract.job.job import Job, new_job_id
+from img_contract.job.outcome import Facts, Failure, FailureCode, State
+from img_contract.job.resize import Resize
+from img_contract.ports import Claim, JobStore, Rendered
 
 Submit = Callable[[], Job]
 

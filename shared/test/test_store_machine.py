@@ -20,14 +20,14 @@ from unittest import mock
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from img_contract.claims import LeaseWatch, claims_in
 from img_contract.errors import JobDeleted, StoreError, UnknownJob
-from img_contract.job import Job, new_job_id
-from img_contract.outcome import Facts, Failure, FailureCode, Outcome, State
-from img_contract.resize import Resize
-from img_contract.store import Claim, Rendered
-from img_contract.upkeep import ADOPTION_SECONDS, LEFTOVER_SECONDS, SHARDS
-from img_contract.volume import VolumeStore
+from img_contract.job.job import Job, new_job_id
+from img_contract.job.outcome import Facts, Failure, FailureCode, Outcome, State
+from img_contract.job.resize import Resize
+from img_contract.ports import Claim, Rendered
+from img_contract.volume.claims import LeaseWatch, claims_in
+from img_contract.volume.cleanup import ADOPTION_SECONDS, LEFTOVER_SECONDS, SHARDS
+from img_contract.volume.store import VolumeStore
 
 JPEG_HEAD: Final = b"\xff\xd8\xff\xe0" + bytes(60)
 LEASE_SECONDS: Final = 30.0

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 from img_contract import failpoints
-from img_contract.durable import fsync_directory
 from img_contract.errors import StoreFull, StoreUnavailable, UnknownJob
-from img_contract.job import Job
-from img_contract.outcome import Facts, Failure, FailureCode, State
-from img_contract.upkeep import ADOPTION_SECONDS, LEFTOVER_SECONDS, ROUND, SHARDS, Upkeep
-from img_contract.volume import VolumeStore
+from img_contract.job.job import Job
+from img_contract.job.outcome import Facts, Failure, FailureCode, State
+from img_contract.volume.cleanup import ADOPTION_SECONDS, LEFTOVER_SECONDS, ROUND, SHARDS, Upkeep
+from img_contract.volume.files import fsync_directory
+from img_contract.volume.store import VolumeStore
 
 Submit = Callable[[], Job]
 FAILURE = Failure(code=FailureCode.PICTURE_CORRUPT, detail="it is broken")

@@ -15,8 +15,8 @@ import pytest
 import requests
 from harness import Service, until
 from img_contract.errors import StoreError
-from img_contract.resize import Resize
-from img_contract.volume import VolumeStore
+from img_contract.job.resize import Resize
+from img_contract.volume.store import VolumeStore
 
 from faults.witness import TINY, Row, Witness, age, all_jobs, events, go_round, job_folder, leftovers, picture, rounds
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import requests
 from harness import Service, until
-from img_contract.job import new_job_id
-from img_contract.volume import VolumeStore
+from img_contract.job.job import new_job_id
+from img_contract.volume.store import VolumeStore
 
 from faults.witness import Row, Witness, age, age_leftovers, go_round, job_folder, picture
 

@@ -15,9 +15,9 @@ import pytest
 import requests
 from harness import Service, until
 from img_contract.config import Config
-from img_contract.doorbell import MemoryDoorbell
 from img_contract.failpoints import VARIABLE, arm
-from img_contract.volume import VolumeStore
+from img_contract.notify.zmq_pair import MemoryDoorbell
+from img_contract.volume.store import VolumeStore
 from img_rest.app import create_app
 
 from faults.witness import TINY, Row, Witness, end, in_parallel, picture

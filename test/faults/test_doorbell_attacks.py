@@ -18,10 +18,10 @@ import pytest
 import structlog
 import zmq
 from harness import Service, until
-from img_contract.curve import fresh_keys
-from img_contract.formats import Format
-from img_contract.job import Job, Source, new_job_id, now
-from img_contract.resize import Resize
+from img_contract.job.formats import Format
+from img_contract.job.job import Job, Source, new_job_id, now
+from img_contract.job.resize import Resize
+from img_contract.notify.curve import fresh_keys
 
 pytestmark = pytest.mark.faults
 
@@ -91,7 +91,7 @@ def impostor(service: Service) -> Iterator[zmq.Socket[bytes]]:
 
 
 def submitted(service: Service, photo: bytes) -> Job:
-    from img_contract.volume import VolumeStore
+    from img_contract.volume.store import VolumeStore
 
     with VolumeStore(service.volume).begin() as submission:
         submission.picture.write(photo)
@@ -102,7 +102,7 @@ def submitted(service: Service, photo: bytes) -> Job:
 def test_a_flood_at_the_engine_delays_no_job_and_grows_nothing(
     make_service: Callable[..., Service], photo: bytes, kind: str
 ) -> None:
-    from img_contract.volume import VolumeStore
+    from img_contract.volume.store import VolumeStore
 
     service = make_service()
     engine = service.start_engine()

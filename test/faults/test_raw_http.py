@@ -16,8 +16,8 @@ import requests
 from flask.testing import FlaskClient
 from harness import TOP, Service, until
 from img_contract.config import Config
-from img_contract.doorbell import MemoryDoorbell
-from img_contract.volume import VolumeStore
+from img_contract.notify.zmq_pair import MemoryDoorbell
+from img_contract.volume.store import VolumeStore
 from img_rest.app import create_app
 
 from faults.raw_http import ALLOWED_5XX, BOUNDARY, FORM, HOST, Exchange, crashes, form, request, take_apart, talk

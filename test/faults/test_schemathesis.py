@@ -14,7 +14,7 @@ import schemathesis
 from harness import Service, until
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from img_contract.resize import Resize
+from img_contract.job.resize import Resize
 from schemathesis import Case, CheckContext, Response
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (

@@ -18,7 +18,7 @@ from typing import Final
 import pytest
 import requests
 from harness import Service, until
-from img_contract.formats import SIGNATURE_BYTES
+from img_contract.job.formats import SIGNATURE_BYTES
 
 from faults.raw_http import BOUNDARY, FORM, connect, crashes, family_bytes, form, request, serving, talk
 from faults.witness import TINY, Row, rounds

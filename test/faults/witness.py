@@ -26,9 +26,9 @@ from typing import Any, Final
 import psutil
 import requests
 from harness import Service, until
-from img_contract.job import JOB_ID
-from img_contract.upkeep import SHARDS
-from img_contract.volume import VolumeStore
+from img_contract.job.job import JOB_ID
+from img_contract.volume.cleanup import SHARDS
+from img_contract.volume.store import VolumeStore
 from PIL import Image
 
 FULL: Final = os.environ.get("FAULTS", "short") == "full"

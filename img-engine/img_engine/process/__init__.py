@@ -1,0 +1,1 @@
+"""The child processes: their limits and their lifetime."""

@@ -1,0 +1,134 @@
+"""The children: a pebble pool that outlives whatever a picture does to one of them."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import Final
+
+import structlog
+from img_contract.job.outcome import Failure, FailureCode
+from pebble import CONSTS, ProcessExpired, ProcessFuture, ProcessPool
+
+from img_engine.errors import AttemptSpent, ChildrenBroken
+from img_engine.process.child import Refusal, Render, Task, render, start_child
+
+_CGROUP_MEMORY: Final = (
+    Path("/sys/fs/cgroup/memory.max"),  # version 2
+    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),  # version 1
+)
+_PARENT_BYTES: Final = 256 * 1024 * 1024
+
+Rendering = ProcessFuture[Render | Refusal]
+
+CHILD_ENVIRONMENT: Final = {
+    # glibc is to keep what is freed for the next picture. By default it returns it to the kernel, and a large picture
+    # pays for its pages anew: up to a third of its time.
+    "MALLOC_MMAP_THRESHOLD_": str(32 * 1024 * 1024),
+    "MALLOC_TRIM_THRESHOLD_": str(256 * 1024 * 1024),
+    # A child has one core; threads of a library for matrices would only take address space.
+    "OPENBLAS_NUM_THREADS": "1",
+}
+"""What children are started with, beside the engine's own environment."""
+
+_START_SECONDS: Final = 30.0
+"""How long a child may take to start on a busy machine."""
+
+log = structlog.get_logger(__name__)
+
+CONSTS.sleep_unit = 0.02  # how soon a child's death is seen and another started; a tenth of a second by default
+CONSTS.term_timeout = 0.5  # a child that ignores SIGTERM is killed half a second after its limit
+
+
+class Children:
+    """So many child processes. Thread-safe."""
+
+    def __init__(self, count: int, address_space_bytes: int, task_seconds: float) -> None:
+        self._count = count
+        self._address_space = address_space_bytes
+        self._seconds = task_seconds
+        self._lock = threading.Lock()
+        # A fork server: children start from a small process that has imported Pillow, and inherit no lock of ours. It
+        # has imported the command, too, which each child is made to import: so one is there in 20 ms, not 150.
+        os.environ.update(CHILD_ENVIRONMENT)  # the fork server is started from it, and it has no other way in
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(["img_engine.__main__", "img_engine.process.child"])
+        self._pool = self._new_pool()
+
+    def prove(self) -> None:
+        """Wait until a child has started. Raises ChildrenBroken if none can."""
+        try:
+            self._pool.schedule(os.getpid).result(timeout=_START_SECONDS)
+        except (BrokenProcessPool, ProcessExpired, TimeoutError) as error:
+            raise ChildrenBroken(f"no child can be started within {_START_SECONDS:g} seconds: {error!r}") from error
+
+    def render(self, task: Task, started: Callable[[Rendering], None]) -> Render | Refusal:
+        """Render in a child and wait for it. `started` is given the future, to cancel it by.
+
+        Raises AttemptSpent if the child died or outran its time, CancelledError, ChildrenBroken, OSError for the disk.
+        """
+        try:
+            future = self._schedule(task)
+            started(future)
+            # Pebble's own limit, from the task's start, comes first; before its start another task may have to end.
+            return future.result(timeout=2 * self._seconds + _START_SECONDS)
+        except TimeoutError:
+            future.cancel()
+            raise AttemptSpent(f"the picture took longer than {self._seconds:g} seconds and was stopped") from None
+        except ProcessExpired as error:
+            if error.exitcode == -signal.SIGXCPU:
+                detail = (
+                    f"the picture took more than {task.cpu_seconds} seconds of CPU time; "
+                    "ask for less effort, a smaller result or another format"
+                )
+                return Refusal(Failure(code=FailureCode.TOO_SLOW, detail=detail, limit=task.cpu_seconds), None)
+            raise AttemptSpent(f"the process that rendered it died ({_manner(error.exitcode)})") from None
+        except (BrokenProcessPool, RuntimeError) as error:
+            raise ChildrenBroken(f"the children are being restarted: {error!r}") from error
+
+    def stop(self) -> None:
+        """Kill what still runs."""
+        with self._lock:
+            self._pool.stop()
+            self._pool.join()
+
+    def _schedule(self, task: Task) -> Rendering:
+        with self._lock:
+            if not self._pool.active:  # pebble gives a pool up when a child dies idle
+                log.warning("children_restarted")
+                self._pool.stop()
+                self._pool.join()
+                self._pool = self._new_pool()
+            return self._pool.schedule(render, args=(task,), timeout=self._seconds)
+
+    def _new_pool(self) -> ProcessPool:
+        pool = ProcessPool(
+            max_workers=self._count,
+            initializer=start_child,
+            initargs=(self._address_space,),
+            context=self._context,
+        )
+        if not pool.active:  # asking is what starts the children, so that the first job finds them ready
+            raise RuntimeError("a new pool of children is not active")
+        return pool
+
+
+def children_for_this_machine(address_space_bytes: int) -> int:
+    """One child per core, but no more than the container's memory can hold, next to 256 MiB for the parent."""
+    cores = len(os.sched_getaffinity(0))
+    for path in _CGROUP_MEMORY:
+        try:
+            memory = int(path.read_text())
+        except (OSError, ValueError):  # no such cgroup, or "max"
+            continue
+        return max(1, min(cores, (memory - _PARENT_BYTES) // address_space_bytes))
+    return cores
+
+
+def _manner(exitcode: int) -> str:
+    return f"signal {-exitcode}" if exitcode < 0 else f"exit code {exitcode}"

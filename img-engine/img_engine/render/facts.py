@@ -1,0 +1,51 @@
+"""What a status tells of a picture beside its file: its dominant colour, and a placeholder to show meanwhile."""
+
+from __future__ import annotations
+
+import base64
+from typing import Final
+
+import numpy as np
+from img_contract.job.choices import Placeholder
+from img_contract.job.outcome import Facts
+from img_contract.job.resize import Resize
+from PIL import Image
+from thash import rgba_to_thumb_hash
+
+_THUMBHASH_SIDE: Final = 100
+"""Pixels of the longer side that ThumbHash is made of, at most (https://evanw.github.io/thumbhash/)."""
+
+LOOK_AT: Final = 16
+"""Pixels of the sides of what the dominant colour is counted in."""
+
+_HALF: Final = 128
+
+
+def with_look(facts: Facts, image: Image.Image, ask: Resize) -> Facts:
+    """The facts with what a picture (L, RGB or RGBA in sRGB) looks like."""
+    more = {"dominant_color": dominant_colour(image)}
+    if ask.placeholder is Placeholder.THUMBHASH:
+        more["placeholder"] = thumbhash(image)
+    return facts.model_copy(update=more)
+
+
+def dominant_colour(image: Image.Image) -> str | None:
+    """The colour that most of what is visible has, as #rrggbb; None if nothing is visible.
+
+    Counted in eight levels a channel; the mean of what is on the most frequent one.
+    """
+    small = image.resize((LOOK_AT, LOOK_AT), Image.Resampling.NEAREST).convert("RGBA")
+    pixels = np.asarray(small).reshape(-1, 4)
+    pixels = pixels[pixels[:, 3] >= _HALF, :3].astype(np.uint16)
+    if not len(pixels):
+        return None
+    levels = (pixels >> 5) @ np.array([64, 8, 1], dtype=np.uint16)
+    red, green, blue = pixels[levels == np.bincount(levels).argmax()].mean(axis=0).astype(int)
+    return f"#{red:02x}{green:02x}{blue:02x}"
+
+
+def thumbhash(image: Image.Image) -> str:
+    """The picture's ThumbHash in base64: 25 bytes or so that give a blurred picture with its shape and transparency."""
+    small = image.convert("RGBA")
+    small.thumbnail((_THUMBHASH_SIDE, _THUMBHASH_SIDE))
+    return base64.b64encode(bytes(rgba_to_thumb_hash(*small.size, list(small.tobytes())))).decode()

@@ -1,0 +1,1 @@
+"""JPEG to JPEG without colours: the stored planes are scaled."""

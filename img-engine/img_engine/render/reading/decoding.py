@@ -1,0 +1,106 @@
+"""From a file to pixels in one of the modes that the steps know: L, RGB, RGBA or CMYK of 8 bits."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import cast
+
+from img_contract.job.formats import Format
+from img_contract.job.outcome import FailureCode
+from PIL import Image, ImageMath
+
+from img_engine.errors import PictureRefused
+from img_engine.render.animation import Frame, play
+from img_engine.render.picture import Upload
+from img_engine.render.reading.opening import picture_faults
+from img_engine.render.reading.png import read_png
+
+
+def frames(upload: Upload, *, all_of_them: bool) -> Iterator[Frame]:
+    """The upload's frames, each decoded when it is asked for; only the first unless `all_of_them`.
+
+    An animation that is damaged later on ends before the damage, as it does in browsers.
+    """
+    frames = play(upload.parts, upload.stored, decoded) if upload.parts else _by_pillow(upload)
+    for number in range(upload.facts.frames if all_of_them else 1):
+        try:
+            with picture_faults("decoded"):
+                frame = next(frames)
+                yield replace(frame, image=decoded(frame.image))
+        except PictureRefused as refused:
+            if refused.failure.code is not FailureCode.PICTURE_CORRUPT:
+                raise
+            if number:
+                return
+            if upload.format is not Format.PNG or not upload.parts:
+                raise
+            yield Frame(decoded(upload.image), 0)  # the picture that is shown where animations are not known
+            return
+
+
+def first_frame(upload: Upload) -> Image.Image:
+    """The first frame, decoded."""
+    return next(frames(upload, all_of_them=False)).image
+
+
+def _by_pillow(upload: Upload) -> Iterator[Frame]:
+    if not upload.animated:
+        yield Frame(_read_png(upload) or upload.image, 0)
+        return
+    for number in range(upload.facts.frames):
+        upload.image.seek(number)
+        upload.image.load()
+        yield Frame(upload.image.copy(), float(upload.image.info.get("duration", 0)))
+
+
+def _read_png(upload: Upload) -> Image.Image | None:
+    """A PNG that no step has decoded yet, by the faster way; None for all else."""
+    if upload.format is not Format.PNG or not getattr(upload.image, "tile", None):
+        return None
+    upload.file.seek(0)
+    return read_png(upload.file.read())
+
+
+def decoded(image: Image.Image) -> Image.Image:
+    """Decode, and bring any mode to one that can be resampled: no palette can, and 16 bits are scaled, not cut."""
+    image.load()
+    if image.mode in ("I;16", "I;16L", "I;16B", "I", "F"):
+        image = _to_eight_bits(image)
+    if image.mode == "RGBA":
+        return image
+    if image.has_transparency_data:
+        return image.convert("RGBA")
+    if image.mode == "1":
+        return image.convert("L")
+    if image.mode not in ("L", "RGB", "CMYK"):
+        return image.convert("RGB")
+    return image
+
+
+def _to_eight_bits(image: Image.Image) -> Image.Image:
+    """Scale a picture of one wide channel to L.
+
+    By the range that its samples are in: 0…1 (floating point only), 0…255 or 0…65535; samples beyond those are
+    measurements, of which the lowest becomes black and the highest white.
+    """
+    invisible = image.info.get("transparency")
+    samples = image.convert("F")
+    lowest, highest = cast("tuple[float, float]", samples.getextrema())
+    black, white = 0.0, 65535.0
+    if lowest < 0 or highest > white:
+        black, white = lowest, max(highest, math.nextafter(lowest, math.inf))
+    elif image.mode == "F" and highest <= 1:
+        white = 1.0
+    elif image.mode in ("I", "F") and highest <= 255:  # noqa: PLR2004  eight bits in a wide channel
+        white = 255.0
+    gain = 255.0 / (white - black)
+    grey = samples.point(lambda sample: sample * gain + (0.5 - black * gain)).convert("L")
+    if isinstance(invisible, int):
+        # PNG's tRNS names one sample value; it must be looked for before the samples lose their lower bits.
+        opaque = ImageMath.lambda_eval(
+            lambda images: images["convert"]((images["samples"] != invisible) * 255, "L"), samples=image.convert("I")
+        )
+        grey = Image.merge("LA", (grey, opaque))
+    return grey

@@ -1,0 +1,105 @@
+"""A faster way to the pixels of the usual PNGs: inflated by libdeflate, unfiltered by libspng's vector code.
+
+Twice as fast as Pillow's own decoder, which also cuts 16 bits a channel to 8 where this scales them. What is not usual,
+or is damaged in any way, is left to Pillow, and so is the word on what is wrong with it.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Any, Final
+
+import deflate
+import numpy as np
+import pyspng
+from PIL import Image
+
+from img_engine.render.reading.png_chunks import SIGNATURE, Header, chunks
+
+_MOST_BYTES: Final = 96 * 1024 * 1024
+"""Of unfiltered pixels: three copies of them are held at a time."""
+
+_CHANNELS: Final = {0: "L", 2: "RGB", 4: "LA", 6: "RGBA"}
+"""Pillow's mode by PNG's colour type; a palette (3) is quick to read anyway."""
+
+_SIXTEEN: Final = 16
+_GREY_WITH_ALPHA: Final = 4
+
+_STORED: Final = 65_535
+"""Bytes of an uncompressed Deflate block, at most (RFC 1951, 3.2.4)."""
+
+
+def read_png(data: bytes) -> Image.Image | None:
+    """The picture as L, LA, RGB or RGBA of 8 bits; None for what is not usual or not sound."""
+    try:
+        found = list(chunks(data))
+        header = Header.parse(found[0][1])
+        clear = next((content for kind, content in found if kind == b"tRNS"), None)
+        if not _usual(header, {kind for kind, _ in found}):
+            return None
+        packed = b"".join(content for kind, content in found if kind == b"IDAT")
+        size = _row_bytes(header) * header.height
+        raw = deflate.zlib_decompress(packed, size)
+        if len(raw) != size:
+            return None
+        mode = _CHANNELS[header.colour]
+        if mode == "LA":
+            # pyspng has no such pixels. In the file they look like RGBA of 8 bits, which is all that filters heed.
+            as_rgba = struct.pack(">IIBB3x", header.width, header.height, 8, 6)
+            pixels = pyspng.load(_stored_png(as_rgba, raw)).view(">u2")
+        else:
+            pixels = pyspng.load(_stored_png(found[0][1], raw))
+        if header.depth == _SIXTEEN:
+            pixels, mode = _to_eight_bits(pixels, mode, clear)
+    except Exception:  # noqa: BLE001  whatever it is, Pillow will find it, and say it better
+        return None
+    return Image.frombuffer(mode, (header.width, header.height), np.ascontiguousarray(pixels), "raw", mode, 0, 1)
+
+
+def _usual(header: Header, kinds: set[bytes]) -> bool:
+    """One still picture of 8 or 16 bits a channel; of 8 bits, its transparency is in a channel or nowhere."""
+    return (
+        header.colour in _CHANNELS
+        and header.depth in (8, _SIXTEEN)
+        and not header.interlaced
+        and not (header.depth == 8 and (b"tRNS" in kinds or header.colour == _GREY_WITH_ALPHA))  # noqa: PLR2004  bits; Pillow knows what to do
+        and b"acTL" not in kinds
+        and _row_bytes(header) * header.height <= _MOST_BYTES
+    )
+
+
+def _row_bytes(header: Header) -> int:
+    """A row with the number of its filter in front."""
+    return 1 + header.width * len(_CHANNELS[header.colour]) * header.depth // 8
+
+
+def _to_eight_bits(pixels: Any, mode: str, clear: memoryview | None) -> tuple[Any, str]:
+    """V × 255 ÷ 65,535, rounded. pyspng gives an alpha channel in any case; tRNS, one value that is clear, is ours."""
+    seen = pixels[..., : len(mode)]
+    eight = ((seen.astype(np.uint32) * 255 + 32_895) >> 16).astype(np.uint8)
+    if clear is None or mode.endswith("A"):
+        return eight, mode
+    value = np.array(struct.unpack(f">{len(mode)}H", clear), dtype=np.uint16)
+    alpha = np.where((seen == value).all(axis=-1), 0, 255).astype(np.uint8)
+    channels = eight if mode == "RGB" else np.repeat(eight, 3, axis=-1)
+    return np.dstack((channels, alpha)), "RGBA"
+
+
+def _stored_png(header: memoryview | bytes, raw: bytes | bytearray) -> bytes:
+    """A PNG of the same pixels whose Deflate stream is not compressed. libspng does not look at checksums of chunks."""
+    view = memoryview(raw)
+    parts: list[bytes | memoryview] = [b"\x78\x01"]
+    for at in range(0, len(view), _STORED):
+        block = view[at : at + _STORED]
+        last = at + _STORED >= len(view)
+        parts += [struct.pack("<?HH", last, len(block), len(block) ^ 0xFFFF), block]
+    parts.append(struct.pack(">I", deflate.adler32(raw)))
+    length = sum(len(part) for part in parts)
+    front: list[bytes | memoryview] = [
+        SIGNATURE,
+        struct.pack(">I4s", len(header), b"IHDR"),
+        header,
+        b"\0" * 4,
+        struct.pack(">I4s", length, b"IDAT"),
+    ]
+    return b"".join([*front, *parts, b"\0" * 4, struct.pack(">I4s", 0, b"IEND"), b"\0" * 4])

@@ -1,0 +1,97 @@
+"""The directories of a TIFF, walked before Pillow reads them: how many pages there are, and how much the first says.
+
+TIFF 6.0, section 2; BigTIFF, https://www.awaresystems.be/imaging/tiff/bigtiff.html. Pillow makes a Python number of
+each value that it looks at, a fraction even, and reads as many tags as a directory says it has.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from typing import BinaryIO, Final
+
+from img_engine.render.reading.bounds import at_most
+
+MOST_TAGS: Final = 4096
+"""In the first directory. TIFF, EXIF and DNG together define fewer than a thousand."""
+
+_MOST_TAGS_ELSEWHERE: Final = 65_535
+"""What two bytes can say. A pointer to EXIF may lead anywhere in a picture that is whole."""
+
+MOST_VALUES: Final = 300_000
+"""Numbers in the first page's directories. 65,535 rows, each a strip, have 131,070. Pillow reads 300,000 in a tenth of
+a second or two."""
+
+_OF_NUMBERS: Final = frozenset({3, 4, 5, 6, 8, 9, 10, 11, 12, 13, 16})
+"""Types that Pillow knows and makes numbers of. Of BYTE, ASCII and UNDEFINED it keeps the bytes."""
+
+_DIRECTORIES: Final = frozenset({0x8769, 0x8825, 0xA005})
+"""Tags that lead to another directory: EXIF, GPS, interoperability (EXIF 2.32, 4.6.3)."""
+
+_LEVELS: Final = 3
+
+
+class _Layout:
+    """How numbers are stored in one file."""
+
+    def __init__(self, head: bytes) -> None:
+        order = "<" if head[:2] == b"II" else ">"
+        self.big = head[2:4] in (b"+\0", b"\0+")
+        self.count = struct.Struct(order + ("Q" if self.big else "H"))
+        self.tag = struct.Struct(order + ("HHQQ" if self.big else "HHII"))
+        self.offset = struct.Struct(order + ("Q" if self.big else "I"))
+
+
+def count_pages(file: BinaryIO, most: int) -> int:
+    """How many directories follow one another: `most` + 1 at most, and a chain that bites its tail ends there.
+
+    Raises PictureRefused if the first says more than a picture needs. Rewinds the file.
+    """
+    try:
+        layout = _Layout(file.read(4))
+        file.seek(8 if layout.big else 4)
+        at = _number(file, layout.offset)
+        at_most(MOST_TAGS, _begin(file, layout, at), "tags in its first directory")
+        at_most(MOST_VALUES, _numbers(file, layout, at, _LEVELS), "numbers in its tags")
+        seen: set[int] = set()
+        while at and at not in seen and len(seen) <= most:
+            tags = _begin(file, layout, at)
+            if not 0 < tags <= _MOST_TAGS_ELSEWHERE:
+                break  # no directory
+            seen.add(at)
+            file.seek(tags * layout.tag.size, 1)
+            at = _number(file, layout.offset)
+        return max(1, len(seen))
+    finally:
+        file.seek(0)
+
+
+def _numbers(file: BinaryIO, layout: _Layout, at: int, levels: int) -> int:
+    """How many numbers the tags of a directory have, with those of the directories that it leads to.
+
+    Pillow follows EXIF and GPS from the first directory, and what EXIF says of interoperability: three levels. It
+    leaves out what does not fit into the file.
+    """
+    size = file.seek(0, os.SEEK_END)
+    tags = _begin(file, layout, at)
+    at_most(_MOST_TAGS_ELSEWHERE, tags, "tags in a directory")
+    table = file.read(tags * layout.tag.size)
+    numbers, further = 0, dict[int, int]()
+    for tag, kind, count, value in layout.tag.iter_unpack(table[: len(table) - len(table) % layout.tag.size]):
+        numbers += count if kind in _OF_NUMBERS and count <= size else 0
+        if tag in _DIRECTORIES:
+            further.setdefault(tag, value)  # of two, the first counts
+    return numbers + sum(_numbers(file, layout, there, levels - 1) for there in further.values() if levels > 1)
+
+
+def _begin(file: BinaryIO, layout: _Layout, at: int) -> int:
+    """Go to a directory; how many tags it says it has, 0 if there is nothing."""
+    if at >= 1 << 63:  # beyond what a file can be asked for
+        return 0
+    file.seek(at)
+    return _number(file, layout.count)
+
+
+def _number(file: BinaryIO, kind: struct.Struct) -> int:
+    data = file.read(kind.size)
+    return int(kind.unpack(data)[0]) if len(data) == kind.size else 0

@@ -1,0 +1,124 @@
+"""Colour management: from the embedded profile to sRGB."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from functools import lru_cache
+from typing import Final, cast
+
+from img_contract.job.choices import Profile
+from img_contract.job.outcome import WarningCode
+from img_contract.job.resize import Resize
+from PIL import Image, ImageChops, ImageCms
+
+from img_engine.render.picture import Picture
+
+_SRGB: Final = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
+
+_MODE_OF_SPACE: Final = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}
+"""The Pillow mode of pixels that an ICC profile of this colour space describes."""
+
+_UNSEEN: Final = 1
+"""A profile that changes no colour by more than this is sRGB in other words."""
+
+
+def to_srgb(picture: Picture, ask: Resize) -> Picture:
+    """Convert by the embedded ICC profile (perceptual, black point compensation). CMYK may come in, never goes out."""
+    image, icc = picture.image, picture.profile
+    if icc is None:
+        return picture.having(image.convert("RGB")) if image.mode == "CMYK" else picture
+    try:
+        if ask.profile is Profile.KEEP:
+            if _can_keep(picture, ask):
+                return picture
+            picture = picture.warned(
+                WarningCode.PROFILE_DROPPED,
+                f"{picture.encoder.format} cannot hold the picture's colours as they are; they were converted to sRGB",
+            )
+        return replace(picture, image=_converted(image, icc), profile=None)
+    except (ImageCms.PyCMSError, OSError, ValueError) as error:
+        picture = picture.warned(
+            WarningCode.PROFILE_UNUSABLE, f"the embedded colour profile cannot be used, sRGB is assumed: {error}"
+        )
+    return replace(picture, image=image.convert("RGB") if image.mode == "CMYK" else image, profile=None)
+
+
+def _can_keep(picture: Picture, ask: Resize) -> bool:
+    """Whether the result's pixels will be of the kind that the profile is for, in a format that can hold it."""
+    if picture.profile is None or not picture.encoder.profile:
+        return False
+    mode = picture.image.mode.removesuffix("A")
+    padded = picture.plan.scaled != picture.plan.canvas
+    shows_through = picture.image.mode == "RGBA" or padded
+    gets_colours = picture.stamp is not None or (shows_through and ask.background is not None)
+    return (
+        _space(picture.profile) == mode
+        and mode in picture.encoder.modes
+        and not gets_colours  # they are meant in sRGB
+        and not (mode == "L" and padded)
+        and not (mode == "RGB" and ask.grayscale)
+    )
+
+
+def _converted(image: Image.Image, icc: bytes) -> Image.Image:
+    """L, RGB, RGBA or CMYK to the same in sRGB, CMYK to RGB."""
+    mode = _space(icc)
+    coloured = image
+    if mode == "RGB" and image.mode == "L":
+        coloured = image.convert("RGB")
+    if mode == "L" and image.mode in ("RGB", "RGBA"):
+        coloured = image.convert("L")
+    if coloured.mode.removesuffix("A") != mode:
+        raise ValueError(f"it is for {mode} pictures, this one is {image.mode}")
+    transform = _transform(icc, coloured.mode)
+    if transform is None:
+        return image
+    converted = transform.apply(coloured)
+    if image.mode == "RGBA" and converted.mode != "RGBA":
+        converted.putalpha(image.getchannel("A"))
+    return converted.convert("L") if image.mode == "L" else converted
+
+
+def is_srgb(icc: bytes) -> bool:
+    """Whether an RGB picture with that profile has the same colours without it."""
+    try:
+        return _space(icc) == "RGB" and _transform(icc, "RGB") is None
+    except (ImageCms.PyCMSError, OSError, ValueError):
+        return False
+
+
+@lru_cache(maxsize=8)
+def _space(icc: bytes) -> str:
+    """The Pillow mode that a profile is for."""
+    space = str(ImageCms.ImageCmsProfile(io.BytesIO(icc)).profile.xcolor_space).strip()
+    if space not in _MODE_OF_SPACE:
+        raise ValueError(f"it is for {space or 'an unknown colour space'}")
+    return _MODE_OF_SPACE[space]
+
+
+@lru_cache(maxsize=8)
+def _transform(icc: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
+    """The way from a profile to sRGB for pixels of that mode; None if there is no difference to be seen."""
+    transform = ImageCms.buildTransform(
+        ImageCms.ImageCmsProfile(io.BytesIO(icc)),
+        _SRGB,
+        mode,
+        "RGBA" if mode == "RGBA" else "RGB",
+        renderingIntent=ImageCms.Intent.PERCEPTUAL,
+        flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
+    )
+    if mode == "CMYK":
+        return transform
+    swatches = _swatches().convert(mode)
+    changes = ImageChops.difference(transform.apply(swatches).convert("RGB"), swatches.convert("RGB")).convert("HSV")
+    _, largest = cast("tuple[int, int]", changes.getchannel("V").getextrema())
+    return transform if largest > _UNSEEN else None
+
+
+@lru_cache(maxsize=1)
+def _swatches() -> Image.Image:
+    """16 × 16 × 16 colours from all over the cube."""
+    levels = [17 * level for level in range(16)]
+    colours = bytes(channel for red in levels for green in levels for blue in levels for channel in (red, green, blue))
+    return Image.frombytes("RGB", (64, 64), colours)

@@ -1,0 +1,62 @@
+"""Which part of the upload is used, before anything is scaled."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from img_contract.job.outcome import FailureCode, WarningCode
+from img_contract.job.resize import Resize
+from PIL import Image, ImageChops
+
+from img_engine.errors import PictureRefused
+from img_engine.render.memory import check_room
+from img_engine.render.orientation import as_stored, turned
+from img_engine.render.picture import Upload
+from img_engine.render.reading.decoding import first_frame
+
+
+def turn(upload: Upload, ask: Resize) -> Upload:
+    """Add the turns and mirrors that were asked for to those that EXIF asks for; nothing is moved yet."""
+    from_exif = upload.exif_orientation
+    return replace(upload, orientation=turned(from_exif, ask.rotate, flip=ask.flip, flop=ask.flop))
+
+
+def crop_source(upload: Upload, ask: Resize) -> Upload:
+    """Use only the part that `crop` names, in pixels of the upright picture; what hangs over its edge is left out."""
+    if ask.crop is None:
+        return upload
+    width, height = upload.facts.width, upload.facts.height
+    left, top = ask.crop.x, ask.crop.y
+    if left >= width or top >= height:
+        raise PictureRefused(
+            FailureCode.CROP_OUTSIDE,
+            f"expected a crop that begins within the picture's {width} × {height} pixels, found one at {left}, {top}",
+        )
+    right, bottom = min(left + ask.crop.width, width), min(top + ask.crop.height, height)
+    found = (right - left, bottom - top)
+    if found != (ask.crop.width, ask.crop.height):
+        upload = upload.warned(
+            WarningCode.CROP_CLIPPED,
+            f"the crop reaches over the edge of the picture's {width} × {height} pixels; {found[0]} × {found[1]} of it "
+            "lie within",
+        )
+    return replace(upload, region=as_stored((left, top, right, bottom), upload.image.size, upload.exif_orientation))
+
+
+def trim(upload: Upload, ask: Resize) -> Upload:
+    """Cut off the border that has the colour of the top left pixel, give or take `trim`. Decodes it in full."""
+    if ask.trim is None:
+        return upload
+    check_room(upload, upload.image.size)
+    part = first_frame(upload).crop(upload.region)
+    if part.mode == "RGBA":
+        part = part.convert("RGBa")  # what is invisible is of one colour
+    # The corner that is top left when the picture is seen upright.
+    x, y, _, _ = as_stored((0, 0, 1, 1), part.size, upload.exif_orientation)
+    border = Image.new(part.mode, part.size, part.getpixel((x, y)))
+    beyond = ImageChops.difference(part, border).point(lambda difference: 255 if difference > (ask.trim or 0) else 0)
+    box = beyond.getbbox(alpha_only=False)
+    if box is None:
+        return upload.warned(WarningCode.PARAMETER_UNUSED, "trim has no effect: the picture is of one colour")
+    left, top, _, _ = upload.region
+    return replace(upload, region=(box[0] + left, box[1] + top, box[2] + left, box[3] + top))

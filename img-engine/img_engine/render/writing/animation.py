@@ -1,0 +1,95 @@
+"""How long each frame is shown and how often an animation is played, from each format to each."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from img_contract.job.formats import Format, OutputFormat
+from PIL import Image
+
+from img_engine.render.picture import Upload
+from img_engine.render.writing.avif_loops import read_plays
+
+_BROWSERS_DEFAULT: Final = 100
+"""Milliseconds that browsers show a frame for which a GIF says nothing."""
+
+
+_SHORT: Final = 2**16 - 1
+_LONG: Final = 2**31 - 1
+_WEBP_TIME: Final = 2**24 - 1
+
+
+def plays(upload: Upload) -> int:
+    """How often the upload's animation is played; 0: without end."""
+    if upload.format is Format.AVIF:
+        upload.file.seek(0)
+        return read_plays(upload.file.read())
+    said = upload.image.info.get("loop")
+    if upload.format is Format.GIF:
+        # What a GIF says is how often it is played again; one that says nothing is played once.
+        return 1 if said is None else 0 if said == 0 else int(said) + 1
+    return int(said or 0)
+
+
+def merged(frames: list[Image.Image], milliseconds: list[float]) -> tuple[list[Image.Image], list[float]]:
+    """Neighbours that look the same as one that is shown as long as both; encoders do that, and would not say so."""
+    kept: list[Image.Image] = []
+    times: list[float] = []
+    for frame, time in zip(frames, milliseconds, strict=True):
+        if kept and frame == kept[-1]:
+            times[-1] = (times[-1] or _BROWSERS_DEFAULT) + (time or _BROWSERS_DEFAULT)
+        else:
+            kept.append(frame)
+            times.append(time)
+    return kept, times
+
+
+def animation_options(
+    frames: list[Image.Image], milliseconds: list[float], times: int, to: OutputFormat
+) -> dict[str, Any]:
+    """Save options for all frames in that format, played so many times."""
+    options: dict[str, Any] = {"save_all": True, "append_images": frames[1:]}
+    match to:
+        case OutputFormat.GIF:
+            options["duration"] = [10 * time for time in in_hundredths(milliseconds)]
+            options["disposal"] = 1
+            if times != 1:
+                options["loop"] = repeats(times)
+        case OutputFormat.PNG:
+            options |= {"duration": [_as_fraction(time) for time in milliseconds], "blend": 0, "disposal": 0}
+            options["loop"] = min(times, _LONG)
+        case OutputFormat.WEBP:
+            options |= {"duration": _rounded(_shown(milliseconds), _WEBP_TIME), "loop": min(times, _SHORT)}
+        case _:
+            options["duration"] = _rounded(_shown(milliseconds), _LONG)
+    return options
+
+
+def in_hundredths(milliseconds: list[float]) -> list[int]:
+    """Times as GIF has them."""
+    return _rounded([time / 10 for time in milliseconds], _SHORT)
+
+
+def repeats(times: int) -> int:
+    """How often it is played again, as GIF has it; 0: without end."""
+    return min(max(0, times - 1), _SHORT)
+
+
+def _shown(milliseconds: list[float]) -> list[float]:
+    return [time or _BROWSERS_DEFAULT for time in milliseconds]
+
+
+def _as_fraction(milliseconds: float) -> float:
+    """A time that a PNG can tell: seconds as a fraction of two numbers of 16 bits."""
+    unit = next((unit for unit in (1, 10, 100) if milliseconds / unit <= _SHORT), 1000)
+    return milliseconds if unit == 1 else float(min(round(milliseconds / unit), _SHORT) * unit)
+
+
+def _rounded(times: list[float], most: int) -> list[int]:
+    """Whole numbers, so that the end of every frame is off by half a unit at most, however many there are."""
+    rounded, end, said = [], 0.0, 0
+    for time in times:
+        end += time
+        rounded.append(min(max(0, round(end) - said), most))
+        said = round(end)
+    return rounded

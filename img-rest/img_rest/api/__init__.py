@@ -1,0 +1,1 @@
+"""The routes, their documentation, and what they answer."""

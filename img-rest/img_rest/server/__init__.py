@@ -1,0 +1,1 @@
+"""Granian, the socket, and the way from RSGI to WSGI."""

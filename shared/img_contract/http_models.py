@@ -1,0 +1,151 @@
+"""What the API answers, as models: a client parses them, and the API and its documentation are made from them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from img_contract.job.formats import Format, OutputFormat
+from img_contract.job.outcome import FailureCode, ResultWarning, State
+
+
+class Links(BaseModel):
+    """Where to go next."""
+
+    status: str = Field(description="GET: where the job is. ?wait=N answers when it has ended.")
+    result: str = Field(description="GET: the processed file. DELETE: cancel or delete the job.")
+
+
+class Submitted(BaseModel):
+    """A job that was accepted."""
+
+    id: str = Field(description="The job's guid.")
+    status: State
+    links: Links
+    expires_at: datetime = Field(
+        description="The job is kept at least until then; an ended job's status says until when."
+    )
+
+
+class SourceFacts(BaseModel):
+    """The upload. What its header says is known once the job has ended."""
+
+    filename: str | None
+    media_type: str
+    format: Format
+    bytes: int
+    width: int | None = Field(description="Pixels, upright.")
+    height: int | None = Field(description="Pixels, upright.")
+    frames: int | None
+    orientation: int | None = Field(description="EXIF orientation that was applied; 1 is upright.")
+
+
+class ResultFacts(BaseModel):
+    """A processed file."""
+
+    name: str
+    href: str = Field(description="Where to fetch it.")
+    media_type: str
+    width: int = Field(description="Pixels.")
+    height: int = Field(description="Pixels.")
+    frames: int = Field(description="More than 1: an animation.")
+    bytes: int
+    saved_bytes: int | None = Field(description="How much smaller it is than the upload; negative if it is larger.")
+    sha256: str
+
+
+class SourceSet(BaseModel):
+    """Results of one media type, for a <source> within <picture>."""
+
+    media_type: str = Field(description="For the attribute type.")
+    srcset: str = Field(description="For the attribute srcset.")
+
+
+class JobError(BaseModel):
+    """Why a job failed."""
+
+    code: FailureCode | str
+    title: str
+    detail: str
+    limit: int | None
+    actual: int | None
+
+
+class Status(BaseModel):
+    """Where a job is."""
+
+    id: str
+    status: State
+    attempt: int = Field(description="Attempts started so far; more than 1 means that one was lost and repeated.")
+    submitted_at: datetime | None = Field(description="None if the job's record is damaged.")
+    started_at: datetime | None = Field(description="When the latest attempt started.")
+    finished_at: datetime | None
+    source: SourceFacts | None
+    outputs: list[ResultFacts]
+    srcset: str | None = Field(
+        description="For the attribute srcset of <img>: every result of the first one's shape, one for each width."
+    )
+    sources: list[SourceSet] = Field(description="The same by media type, for <picture>.")
+    dominant_color: str | None = Field(description="The colour that most of the first result has, #rrggbb.")
+    placeholder: str | None = Field(description="The ThumbHash of the first result in base64, if it was asked for.")
+    warnings: list[ResultWarning] = Field(description="What the result had to lose, and parameters without effect.")
+    error: JobError | None
+    links: Links
+    expires_at: datetime
+
+
+class Limits(BaseModel):
+    """What is accepted."""
+
+    accept: list[Format] = Field(description="Formats that may be uploaded; anything else is 415.")
+    output: list[OutputFormat] = Field(description="Formats that can be asked for.")
+    upload_bytes: int = Field(description="Largest upload; a larger one is 413.")
+    upload_bytes_per_second: float = Field(description="Slowest upload; one that stays below it is 408.")
+    parts: int = Field(description="Most parts of a form; more is 413.")
+    field_bytes: int = Field(description="Largest parameter of a form; a larger one is 413.")
+    header_bytes: int = Field(description="Largest headers of a request, its line included; larger ones are 431.")
+    message_bytes: int = Field(description="Largest job message on the doorbell.")
+    pixels: int = Field(description="Most pixels, width × height, of a picture or a result; more is 422.")
+    frames: int = Field(description="Most frames of an animation; more is 422.")
+    animation_pixels: int = Field(description="Most pixels of all frames of an animation together; more is 422.")
+    side: int = Field(description="Longest side of a result in pixels; more is 422.")
+    wait_seconds: float = Field(description="The longest wait.")
+    queue: int = Field(description="Jobs that may wait; past it an upload is 503.")
+    uploads: int = Field(description="Uploads that may be under way; past it an upload is 503.")
+    rate: str | None = Field(description="Uploads that a key or address may send; past it an upload is 429.")
+    free_bytes: int = Field(description="Free space to be kept; below it an upload is 507.")
+    child_bytes: int = Field(description="Memory that rendering may take; a picture that needs more is 422.")
+    job_seconds: float = Field(description="Time that an attempt at a job may take.")
+    attempts: int = Field(description="Attempts at a job before it fails.")
+    retention_seconds: float = Field(description="How long an ended job is kept.")
+
+
+class Health(BaseModel):
+    """The service is alive."""
+
+    status: str = "ok"
+    engines: int | None = Field(None, description="Engines that are alive (readiness only).")
+
+
+class ParameterError(BaseModel):
+    """One parameter that was refused."""
+
+    parameter: str
+    detail: str
+
+
+class Problem(BaseModel):
+    """An error, as RFC 9457 has it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    type: str = Field(description="A URI that names the kind of problem: urn:img-rest:problem:<code>.")
+    title: str = Field(description="The kind of problem, in words.")
+    status: int = Field(description="The HTTP status.")
+    detail: str = Field(description="What was expected, and what was found.")
+    instance: str = Field(description="The path that was asked for.")
+    code: str = Field(description="The kind of problem, for programs.")
+    errors: list[ParameterError] | None = Field(None, description="Each parameter that was refused.")
+    limit: int | None = Field(None, description="The limit that was passed.")
+    actual: int | None = Field(None, description="What was found instead.")

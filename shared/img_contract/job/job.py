@@ -1,0 +1,61 @@
+"""The job: one upload and what is to be done to it, as one frozen model.
+
+From this declaration come the JSON message on the doorbell, `job.json` on the volume, and the JSON Schema published in
+docs/job.schema.json.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from datetime import UTC, datetime
+from typing import Final, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from img_contract.job.formats import Format, OutputFormat
+from img_contract.job.resize import Resize
+
+JOB_ID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Source(_Frozen):
+    """An uploaded picture, as the API saw it."""
+
+    filename: str | None = Field(None, max_length=255, description="The name the client gave; never used as a path.")
+    media_type: str = Field(description="Media type by the first bytes of the upload, e.g. image/jpeg.")
+    format: Format = Field(description="Format by the first bytes of the upload.")
+    bytes: int = Field(ge=0, description="Size of the upload in bytes.")
+
+
+class Job(_Frozen):
+    """One picture to resize: the message on the doorbell, and `job.json` on the volume."""
+
+    version: Literal[1]
+    id: str = Field(pattern=f"^{JOB_ID.pattern}$", description="Random UUID (version 4), lower case.")
+    submitted_at: AwareDatetime = Field(description="When the upload was complete, UTC.")
+    source: Source
+    watermark: Source | None = Field(None, description="A second upload, to be put on the result.")
+    accept: tuple[OutputFormat, ...] = Field(
+        (), description="Formats that the client said it takes; empty if it said nothing. For format=auto."
+    )
+    owner: str | None = Field(None, max_length=64, description="Name of the API key that it was sent with.")
+    resize: Resize
+
+    def message(self) -> bytes:
+        """The job as JSON, one line; what has its default is left out, and need not be read again."""
+        return self.model_dump_json(exclude_defaults=True).encode()
+
+
+def new_job_id() -> str:
+    """A fresh id: a random UUID. Who knows it may read the result, so it must not be guessable."""
+    return str(uuid.uuid4())
+
+
+def now() -> datetime:
+    """The present moment, UTC."""
+    return datetime.now(UTC)

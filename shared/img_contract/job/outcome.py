@@ -1,0 +1,139 @@
+"""How a job ended, and the status that is derived from what is on the volume."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from functools import cached_property
+from typing import Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from img_contract.job.job import Job
+
+
+class State(StrEnum):
+    """Where a job is in its life. The last three are final."""
+
+    QUEUED = "queued"
+    PROCESSING = "processing"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def final(self) -> bool:
+        """Whether the job has ended."""
+        return self not in (State.QUEUED, State.PROCESSING)
+
+
+class FailureCode(StrEnum):
+    """Why a job failed. docs/errors.md explains each."""
+
+    PICTURE_CORRUPT = "picture_corrupt"
+    PICTURE_UNSUPPORTED = "picture_unsupported"
+    TOO_MANY_PIXELS = "too_many_pixels"
+    TOO_MANY_FRAMES = "too_many_frames"
+    RESULT_TOO_LARGE = "result_too_large"
+    CROP_OUTSIDE = "crop_outside"
+    TOO_MUCH_MEMORY = "too_much_memory"
+    ENCODING_FAILED = "encoding_failed"
+    TOO_SLOW = "too_slow"
+    ATTEMPTS_EXHAUSTED = "attempts_exhausted"
+    JOB_DAMAGED = "job_damaged"
+
+
+class WarningCode(StrEnum):
+    """What a result had to lose, or which parameter had no effect. docs/errors.md explains each."""
+
+    FRAMES_DROPPED = "frames_dropped"
+    ALPHA_FLATTENED = "alpha_flattened"
+    METADATA_DROPPED = "metadata_dropped"
+    PROFILE_UNUSABLE = "profile_unusable"
+    PARAMETER_UNUSED = "parameter_unused"
+    NOT_ENLARGED = "not_enlarged"
+    CROP_CLIPPED = "crop_clipped"
+    PROFILE_DROPPED = "profile_dropped"
+    MAX_BYTES_EXCEEDED = "max_bytes_exceeded"
+
+
+class _Frozen(BaseModel):
+    # What a newer engine adds to an outcome is no reason for an older API not to read it.
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Failure(_Frozen):
+    """Why there is no result, in words for the person who sent the picture."""
+
+    code: FailureCode | str = Field(union_mode="left_to_right")
+    detail: str
+    limit: int | None = Field(None, description="The limit that was passed, where one was.")
+    actual: int | None = Field(None, description="What was found instead of the limit.")
+
+
+class ResultWarning(_Frozen):
+    """Something the result had to lose."""
+
+    code: WarningCode | str = Field(union_mode="left_to_right")
+    detail: str
+
+
+class Output(_Frozen):
+    """One result file."""
+
+    name: str = Field(description="The name it is offered under, e.g. image.jpg.")
+    file: str = Field(
+        pattern=r"^[1-9][0-9]*-[^/\x00]+$",
+        description="Its file in the job's result folder; one per attempt, so that none is overwritten.",
+    )
+    media_type: str
+    width: int = Field(ge=1, description="Pixels.")
+    height: int = Field(ge=1, description="Pixels.")
+    frames: int = Field(1, ge=1)
+    bytes: int = Field(ge=1)
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+
+
+class Facts(_Frozen):
+    """What was found in the upload."""
+
+    width: int = Field(description="Pixels, upright: after the EXIF orientation is applied.")
+    height: int = Field(description="Pixels, upright.")
+    frames: int = 1
+    orientation: int = Field(1, ge=1, le=8, description="EXIF orientation of the upload; 1 is upright.")
+    dominant_color: str | None = Field(None, description="The colour that most of the result has: #rrggbb.")
+    placeholder: str | None = Field(None, description="The placeholder that was asked for: a ThumbHash in base64.")
+
+
+class Outcome(_Frozen):
+    """`outcome.json`: written once, and never changed."""
+
+    version: Literal[1] = 1
+    state: Literal[State.DONE, State.FAILED, State.CANCELLED]
+    attempt: int = Field(0, ge=0, description="How many attempts were started.")
+    started_at: AwareDatetime | None = None
+    finished_at: AwareDatetime
+    facts: Facts | None = None
+    outputs: tuple[Output, ...] = ()
+    warnings: tuple[ResultWarning, ...] = ()
+    error: Failure | None = None
+
+
+@dataclass(frozen=True)
+class JobStatus:
+    """A job and where it is in its life, derived from the files on the volume at one moment."""
+
+    id: str
+    read_job: Callable[[], Job | None] = field(repr=False, compare=False)
+    state: State
+    attempt: int
+    started_at: datetime | None
+    expires_at: datetime
+    outcome: Outcome | None
+
+    @cached_property
+    def job(self) -> Job | None:
+        """What was asked, read when it is first wanted; None if its record is damaged or gone."""
+        return self.read_job()

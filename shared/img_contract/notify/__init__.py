@@ -1,0 +1,1 @@
+"""Notifications of new jobs over ZeroMQ."""

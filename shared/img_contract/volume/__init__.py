@@ -1,0 +1,1 @@
+"""The default backend: jobs on a shared directory."""

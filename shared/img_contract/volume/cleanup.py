@@ -1,0 +1,149 @@
+"""Keeping the volume clean: expired jobs, broken submissions, lost markers. Many engines may do it at once."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from img_contract.job.job import JOB_ID
+from img_contract.volume.files import fsync_directory, make_empty, modified_ns, remove, rename
+from img_contract.volume.idempotency import job_noted
+
+LEFTOVER_SECONDS: Final = 3600.0
+"""A submission that nobody has written to for this long is not going to be finished."""
+
+ADOPTION_SECONDS: Final = 60.0
+"""A job that has neither outcome nor marker for this long lost its marker: img-rest died before it made it."""
+
+SHARDS: Final = 256
+
+NOTES: Final = 256
+"""So many notes of Idempotency-Keys are looked at with each shard."""
+
+ROUND: Final = 64
+"""With every so many shards of `jobs/` the other folders are cleaned."""
+
+
+class Upkeep:
+    """Goes round the volume, a 256th of the jobs at a time, so that no call takes long."""
+
+    def __init__(self, root: Path, retention_seconds: float) -> None:
+        self._root = root
+        self._retention = retention_seconds
+        self._shard = 0
+        self._notes: list[str] = []
+
+    def portion(self) -> None:
+        """Clean one shard of `jobs/`, and now and then the other folders.
+
+        What cannot be cleaned does not keep the rest from it; the first such OSError is raised at the end.
+        """
+        present = time.time()
+        shard, self._shard = self._shard, (self._shard + 1) % SHARDS
+        faults = _each(_entries(self._root / "jobs" / f"{shard:02x}"), lambda job: self._visit(job, present))
+        faults += _each(self._next_notes(), lambda note: self._clear_note(note, present))
+        if shard % ROUND == 0:
+            faults += _each(_entries(self._root / "incoming"), lambda left: _clear_submission(left, present))
+            faults += _each(_entries(self._root / "pending"), lambda marker: self._clear_marker(marker, present))
+            faults += _each(_entries(self._root / "engines"), lambda engine: _clear_engine(engine, present))
+        if faults:
+            raise faults[0]
+
+    def _visit(self, job: Path, present: float) -> None:
+        if not JOB_ID.fullmatch(job.name) or job.parent.name != job.name[:2]:
+            return  # not of our making, and where no other verb looks
+        if job.is_symlink() or not job.is_dir():
+            remove(job)  # not of our making
+            return
+        ended = _mtime(job / "outcome.json")
+        if ended:
+            if present - ended > self._retention:
+                self._expire(job)
+        elif present - _mtime(job) > ADOPTION_SECONDS:
+            self._adopt(job)
+
+    def _expire(self, job: Path) -> None:
+        # Out of sight in one step: a job that lost half of its files would look like one that is queued.
+        leaving = self._root / "incoming" / f"{job.name}.expired"
+        try:
+            rename(job, leaving)
+        except FileNotFoundError:
+            return  # another engine was faster
+        remove(leaving)
+
+    def _adopt(self, job: Path) -> None:
+        marker = self._root / "pending" / job.name
+        if not marker.exists():
+            make_empty(marker)
+            fsync_directory(marker.parent)
+
+    def _clear_marker(self, marker: Path, present: float) -> None:
+        if present - _mtime(marker) > LEFTOVER_SECONDS and not self._job_exists(marker.name):
+            remove(marker)
+
+    def _next_notes(self) -> list[Path]:
+        """Some more of the notes, round and round: there may be very many, and no call is to take long."""
+        if not self._notes:
+            with suppress(FileNotFoundError):
+                self._notes = os.listdir(self._root / "idempotency")
+        portion = self._notes[-NOTES:]
+        del self._notes[-NOTES:]
+        return [self._root / "idempotency" / name for name in portion]
+
+    def _clear_note(self, note: Path, present: float) -> None:
+        # The note comes first and the job after it, so a young one may have no job yet.
+        if present - _mtime(note) <= LEFTOVER_SECONDS or self._job_exists(job_noted(note) or ""):
+            return
+        aside = note.with_name(f".{note.name.strip('.')}.old")
+        with suppress(FileNotFoundError):  # another engine was faster
+            rename(note, aside)
+        # It may have been written anew between the look and the rename.
+        if present - _mtime(aside) <= LEFTOVER_SECONDS:
+            with suppress(FileExistsError):
+                os.link(aside, note)
+        remove(aside)
+
+    def _job_exists(self, job_id: str) -> bool:
+        return bool(JOB_ID.fullmatch(job_id)) and (self._root / "jobs" / job_id[:2] / job_id).exists()
+
+
+def _clear_submission(folder: Path, present: float) -> None:
+    if present - max(_mtime(path) for path in (folder, folder / "source", folder / "watermark")) > LEFTOVER_SECONDS:
+        # Out of its place in one step: should it be finished all the same, by a clock that is an hour behind this one,
+        # either the whole of it becomes a job, or nothing does.
+        leaving = folder.with_name(f"{folder.name.removesuffix('.left')}.left")
+        if leaving != folder:
+            rename(folder, leaving)
+        remove(leaving)
+
+
+def _clear_engine(engine: Path, present: float) -> None:
+    if present - _mtime(engine) > LEFTOVER_SECONDS:
+        remove(engine)
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _each(paths: list[Path], act: Callable[[Path], None]) -> list[OSError]:
+    """Act on every path; give the faults that were met."""
+    faults = []
+    for path in paths:
+        try:
+            act(path)
+        except OSError as fault:
+            faults.append(fault)
+    return faults
+
+
+def _mtime(path: Path) -> float:
+    """Seconds since the epoch; 0 if it is gone."""
+    return modified_ns(path) / 1e9

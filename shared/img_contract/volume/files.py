@@ -1,0 +1,167 @@
+"""The few file operations that the volume's promises are made of. POSIX; a power cut may come between any two calls."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import shutil
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from pydantic import BaseModel
+
+from img_contract.errors import DamagedRecord, StoreFull, StoreUnavailable
+from img_contract.failpoints import failpoint
+
+_FULL: Final = {errno.ENOSPC, errno.EDQUOT}
+_NO_FILE: Final = {errno.ELOOP, errno.ENXIO, errno.EISDIR}  # a link, a socket, a folder
+_NO_FOLDER: Final = {errno.ELOOP, errno.ENOTDIR}
+
+_MOST_RECORD_BYTES: Final = 1024 * 1024
+"""job.json and outcome.json have a few KiB."""
+
+
+@contextmanager
+def storage_faults(*, missing_passes: bool = False) -> Iterator[None]:
+    """Turn an OSError of the block into a StoreError.
+
+    `missing_passes` lets FileNotFoundError through, where a missing file has a meaning of its own.
+    """
+    try:
+        yield
+    except OSError as error:
+        if missing_passes and isinstance(error, FileNotFoundError):
+            raise
+        kind = StoreFull if error.errno in _FULL else StoreUnavailable
+        raise kind(f"{error.strerror or error} ({errno.errorcode.get(error.errno or 0, 'no errno')})") from error
+
+
+def fsync(descriptor: int) -> None:
+    """Flush a file."""
+    failpoint("storage.fsync")
+    os.fsync(descriptor)
+
+
+def rename(old: Path, new: Path) -> None:
+    """Rename a file or folder, in one step."""
+    failpoint("storage.rename")
+    os.rename(old, new)
+
+
+def make_empty(path: Path) -> None:
+    """Create an empty file; one that is there stays as it is, its time included."""
+    failpoint("storage.write")
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o644))
+
+
+def fsync_directory(path: Path) -> None:
+    """Flush the names in a directory: without it a power cut may undo a rename or a create."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_durably(path: Path, data: bytes) -> None:
+    """Write a new file and flush its content. The caller flushes the directory."""
+    failpoint("storage.write")
+    with open(path, "xb") as file:
+        file.write(data)
+        file.flush()
+        fsync(file.fileno())
+
+
+def create_exclusively(path: Path, data: bytes, *, durable: bool) -> bool:
+    """Create a file that is complete from its first moment; False if the name is taken already.
+
+    A link is the exclusive step: it never replaces, and what it links is whole. `durable` flushes content and name.
+    """
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        failpoint("storage.write")
+        with open(draft, "xb") as file:
+            file.write(data)
+            if durable:
+                file.flush()
+                fsync(file.fileno())
+        try:
+            failpoint("storage.rename")
+            os.link(draft, path)
+        except FileExistsError:
+            return False
+    finally:
+        draft.unlink(missing_ok=True)
+    if durable:
+        fsync_directory(path.parent)
+    return True
+
+
+def read_record(path: Path) -> bytes:
+    """Read a whole record. A link is not followed, and a pipe not waited for.
+
+    Raises DamagedRecord if it is no regular file or too large; FileNotFoundError, OSError.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno in _NO_FILE:
+            raise DamagedRecord(f"{path.name} is no regular file") from None
+        raise
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise DamagedRecord(f"{path.name} is no regular file")
+        content = _read(descriptor, _MOST_RECORD_BYTES + 1)
+    finally:
+        os.close(descriptor)
+    if len(content) > _MOST_RECORD_BYTES:
+        raise DamagedRecord(f"{path.name} has more than {_MOST_RECORD_BYTES} bytes")
+    return content
+
+
+def _read(descriptor: int, most: int) -> bytes:
+    content = b""
+    while len(content) < most and (part := os.read(descriptor, most - len(content))):
+        content += part
+    return content
+
+
+def names_in(folder: Path | str) -> list[str]:
+    """The names in a folder. Raises FileNotFoundError if it is missing, a link or no folder; OSError."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError as error:
+        if error.errno in _NO_FOLDER:
+            raise FileNotFoundError(errno.ENOENT, "no folder") from None
+        raise
+    try:
+        return os.listdir(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def remove(path: Path) -> None:
+    """Remove whatever is there, if anything is. Links are not followed."""
+    try:
+        path.unlink(missing_ok=True)
+    except (IsADirectoryError, PermissionError):  # POSIX leaves it open which of them a folder gives
+        if not path.is_dir():
+            raise
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def modified_ns(path: Path) -> int:
+    """When a file was last modified, in nanoseconds since the epoch; 0 if it is gone. Links are not followed."""
+    try:
+        return path.lstat().st_mtime_ns
+    except (FileNotFoundError, NotADirectoryError):
+        return 0
+
+
+def record(model: BaseModel) -> bytes:
+    """A model as it is written to a file: JSON that a person can read."""
+    return model.model_dump_json(indent=1).encode() + b"\n"
