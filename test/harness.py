@@ -43,12 +43,12 @@ class Service:
         self.logs.mkdir()
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self._doorbell = f"tcp://127.0.0.1:{free_port()}"
+        self._notifier = f"tcp://127.0.0.1:{free_port()}"
         self._settings = {
             "IMG_VOLUME": str(self.volume),
             "IMG_HTTP__PORT": str(self.port),
-            "IMG_DOORBELL__BIND": self._doorbell,
-            "IMG_DOORBELL__CONNECT": self._doorbell,
+            "IMG_NOTIFIER__BIND": self._notifier,
+            "IMG_NOTIFIER__CONNECT": self._notifier,
             "IMG_ENGINE__HEARTBEAT_SECONDS": "0.5",
             "IMG_ENGINE__LEASE_SECONDS": "2",
             "IMG_LIMITS__FREE_BYTES": "0",

@@ -150,8 +150,8 @@ def test_the_port_is_published_on_loopback_only() -> None:
 def test_the_engine_has_no_way_out() -> None:
     (engine,) = containers("img-engine")
     networks = inspect(engine)["NetworkSettings"]["Networks"]
-    assert list(networks) == [f"{PROJECT}_doorbell"]
-    assert json.loads(run("docker", "network", "inspect", f"{PROJECT}_doorbell"))[0]["Internal"] is True
+    assert list(networks) == [f"{PROJECT}_notifier"]
+    assert json.loads(run("docker", "network", "inspect", f"{PROJECT}_notifier"))[0]["Internal"] is True
     (rest,) = containers("img-rest")
     addresses = {name: net["IPAddress"] for name, net in inspect(rest)["NetworkSettings"]["Networks"].items()}
     reach = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=3)"
@@ -160,7 +160,7 @@ def test_the_engine_has_no_way_out() -> None:
         command = ["docker", "exec", engine, "python", "-c", reach, address, port]
         return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
-    assert reaches(addresses[f"{PROJECT}_doorbell"], "5555"), "the doorbell must be in reach"
+    assert reaches(addresses[f"{PROJECT}_notifier"], "5555"), "the notifier must be in reach"
     assert not reaches(addresses[f"{PROJECT}_front"], "8080"), "another network is in reach"
 
 

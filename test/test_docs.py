@@ -12,7 +12,7 @@ from img_contract.job.choices import Fit, Gravity, Metadata, Placeholder, Profil
 from img_contract.job.formats import OutputFormat
 from img_contract.job.outcome import State, WarningCode
 from img_contract.job.resize import Resize
-from img_contract.notify.zmq_pair import MemoryDoorbell
+from img_contract.notify.zmq_pair import MemoryNotifier
 from img_contract.volume.store import VolumeStore
 from img_engine.render.pipeline import LOADING, STEPS
 from img_rest.api.problems import all_codes
@@ -43,7 +43,7 @@ def keys(model: type[BaseModel], prefix: str = "") -> list[str]:
 def routes(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, str]]:
     """Every method and route that the application has."""
     config = Config(volume=tmp_path_factory.mktemp("volume"))
-    app = create_app(config, VolumeStore(config.volume), MemoryDoorbell())
+    app = create_app(config, VolumeStore(config.volume), MemoryNotifier())
     return [
         (method, re.sub(r"<(?:\w+:)?(\w+)>", r"<\1>", rule.rule))
         for rule in app.url_map.iter_rules()

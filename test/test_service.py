@@ -129,15 +129,15 @@ def test_a_killed_engine_leaves_no_children(service: Any, slow_photo: bytes, slo
     assert alive == []
 
 
-def test_rings_that_are_lost_are_made_good_by_the_sweep(make_service: Make, photo: bytes) -> None:
+def test_notifications_that_are_lost_are_made_good_by_the_sweep(make_service: Make, photo: bytes) -> None:
     service = make_service()
     service.start_rest()
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
-        service.start_engine(IMG_DOORBELL__CONNECT=f"tcp://127.0.0.1:{nobody.getsockname()[1]}")
+        service.start_engine(IMG_NOTIFIER__CONNECT=f"tcp://127.0.0.1:{nobody.getsockname()[1]}")
         jobs = [service.post(photo, width=100) for _ in range(10)]
         assert {service.ended(job)["status"] for job in jobs} == {"done"}
-    assert '"rung": false' in service.log()
+    assert '"notified": false' in service.log()
 
 
 def test_jobs_wait_for_an_engine_and_are_all_done(make_service: Make, photo: bytes) -> None:
@@ -161,7 +161,7 @@ def test_a_restart_of_the_api_loses_nothing(service: Any, photo: bytes, how: int
     service.start_rest()
     assert {service.ended(job)["status"] for job in [done, *waiting]} == {"done"}
     assert service.fetch(done).status_code == 200
-    later = service.post(photo, width=100)  # the doorbell is bound again
+    later = service.post(photo, width=100)  # the notifier is bound again
     assert service.ended(later, seconds=20)["status"] == "done"
 
 
@@ -224,8 +224,8 @@ def test_ctrl_c_stops_make_run_at_once_every_time(tmp_path: Path) -> None:
         settings = {
             "IMG_VOLUME": str(tmp_path / "volume"),
             "IMG_HTTP__PORT": str(free_port()),
-            "IMG_DOORBELL__BIND": address,
-            "IMG_DOORBELL__CONNECT": address,
+            "IMG_NOTIFIER__BIND": address,
+            "IMG_NOTIFIER__CONNECT": address,
         }
         log = tmp_path / f"{delay}.log"
         with log.open("wb") as output:
@@ -294,7 +294,7 @@ def test_a_large_upload_costs_the_api_little_memory(make_service: Make, photo: b
 
 
 def test_clients_that_wait_do_not_keep_others_out(make_service: Make, photo: bytes) -> None:
-    service = make_service(IMG_HTTP__THREADS="16", IMG_HTTP__WAITERS="8", IMG_HTTP__UPLOADS="4")
+    service = make_service(IMG_HTTP__THREADS="16", IMG_HTTP__LONG_POLLS="8", IMG_HTTP__UPLOADS="4")
     service.start_rest()
     job_id = service.post(photo, width=10)  # there is no engine: it stays queued
     with ThreadPoolExecutor(40) as clients:
@@ -309,7 +309,7 @@ def test_clients_that_wait_do_not_keep_others_out(make_service: Make, photo: byt
 
 
 def test_stalled_uploads_do_not_keep_others_out(make_service: Make, photo: bytes) -> None:
-    service = make_service(IMG_HTTP__THREADS="16", IMG_HTTP__WAITERS="4", IMG_HTTP__UPLOADS="8")
+    service = make_service(IMG_HTTP__THREADS="16", IMG_HTTP__LONG_POLLS="4", IMG_HTTP__UPLOADS="8")
     service.start_rest()
     head = b"POST /resize?width=5 HTTP/1.1\r\nHost: x\r\nContent-Type: image/jpeg\r\nContent-Length: 1000000\r\n\r\n"
     stalled = [socket.create_connection(("127.0.0.1", service.port)) for _ in range(30)]

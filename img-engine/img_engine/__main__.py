@@ -51,11 +51,11 @@ def _run(config: Config, store: VolumeStore) -> int:
         print(f"img-engine: {error}", file=sys.stderr)
         children.stop()
         return 2
-    doorbell = ZmqListener(config.doorbell.connect, config.doorbell.curve, config.limits.message_bytes)
+    notifier = ZmqListener(config.notifier.connect, config.notifier.curve, config.limits.message_bytes)
     worker = Worker(
         _name(),
         store,
-        doorbell,
+        notifier,
         children,
         count + 1 + count // 4,  # while one's result is being published, its child is at the next
         config.engine,
@@ -69,7 +69,7 @@ def _run(config: Config, store: VolumeStore) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: worker.stop())
     worker.run()
-    doorbell.close()
+    notifier.close()
     return 0
 
 

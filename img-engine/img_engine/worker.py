@@ -1,6 +1,6 @@
 """The engine's main loop: take jobs, have each rendered by a child, and end it.
 
-One thread dispatches: it takes jobs while a slot is free, from the sweep (oldest first) or from the doorbell. One
+One thread dispatches: it takes jobs while a slot is free, from the sweep (oldest first) or from the notifier. One
 thread per slot lives through one job after the other. One thread keeps the claims alive.
 """
 
@@ -35,8 +35,8 @@ BUSY_SWEEP_SECONDS: Final = 5.0
 
 _SHORTEST_PAUSE: Final = 0.1
 _SWEEP_SHARE: Final = 0.02
-"""And more often, down to that pause, as long as it takes no more than this share of the time: rings that come while
-all slots are busy are lost, and a slot that gets free should not wait for a job that is there."""
+"""And more often, down to that pause, as long as it takes no more than this share of the time: notifications that
+come while all slots are busy are lost, and a slot that gets free should not wait for a job that is there."""
 
 _OF_CPU: Final = 0.8
 """A picture that takes this share of the time as CPU time would take it again, and fails at once."""
@@ -75,7 +75,7 @@ class Worker:
         self,
         name: str,
         store: JobStore,
-        doorbell: Listener,
+        notifier: Listener,
         children: Children,
         slots: int,
         config: EngineConfig,
@@ -83,7 +83,7 @@ class Worker:
     ) -> None:
         self._name = name
         self._store = store
-        self._doorbell = doorbell
+        self._notifier = notifier
         self._children = children
         self._config = config
         self._limits = limits
@@ -104,7 +104,7 @@ class Worker:
         self._stopped = threading.Event()  # no job runs any more; until then claims are kept alive
 
     def stop(self) -> None:
-        """Ask the engine to end: no new job, and what runs may end within `stop_seconds`. Safe in a signal handler."""
+        """Ask the engine to end: what runs may end within `shutdown_timeout_seconds`. Safe in a signal handler."""
         # A second signal in the middle of Event.set would find the event locked, by itself.
         if not self._told_to_stop:
             self._told_to_stop = True
@@ -172,7 +172,7 @@ class Worker:
         while self._candidates and not self._stopping.is_set():
             if claim := self._claim(self._candidates.popleft()):
                 return claim
-        job = self._doorbell.wait(0 if repeat else self._patience())
+        job = self._notifier.wait(0 if repeat else self._patience())
         if job is not None:
             return self._claim(job.id)
         if repeat:
@@ -192,7 +192,7 @@ class Worker:
         return {running.claim.job.id for running in list(self._running)}
 
     def _patience(self) -> float:
-        """How long to wait at the doorbell: until the next sweep is due."""
+        """How long to wait at the notifier: until the next sweep is due."""
         return min(SWEEP_SECONDS, max(0.0, self._sweep_due() - time.monotonic()))
 
     def _sweep_due(self) -> float:
@@ -288,7 +288,7 @@ class Worker:
             log.error("volume_fault", id=running.claim.job.id, reason=str(error))
 
     def _wind_up(self) -> None:
-        deadline = time.monotonic() + self._config.stop_seconds
+        deadline = time.monotonic() + self._config.shutdown_timeout_seconds
         while self._running and time.monotonic() < deadline:
             self._stopped.wait(0.05)
         for running in list(self._running):

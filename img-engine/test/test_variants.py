@@ -16,10 +16,10 @@ Attempt = Callable[..., Any]
 
 
 def picture(size: tuple[int, int] = (640, 480)) -> Image.Image:
-    """Red grows to the right, green downwards, with soft rings in blue."""
+    """Red grows to the right, green downwards, with soft notifications in blue."""
     across = Image.linear_gradient("L").rotate(90).resize(size)
-    rings = Image.radial_gradient("L").resize(size).point(lambda value: abs(value * 6 % 512 - 256) * 255 // 256)
-    return Image.merge("RGB", (across, Image.linear_gradient("L").resize(size), rings))
+    notifications = Image.radial_gradient("L").resize(size).point(lambda value: abs(value * 6 % 512 - 256) * 255 // 256)
+    return Image.merge("RGB", (across, Image.linear_gradient("L").resize(size), notifications))
 
 
 def opened(result: Any, number: int) -> Image.Image:

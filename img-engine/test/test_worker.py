@@ -19,7 +19,7 @@ from img_contract.config import EngineConfig
 from img_contract.job.job import Job
 from img_contract.job.outcome import FailureCode, JobStatus, State
 from img_contract.job.resize import Resize
-from img_contract.notify.zmq_pair import MemoryDoorbell
+from img_contract.notify.zmq_pair import MemoryNotifier
 from img_contract.volume.store import VolumeStore
 from img_engine.process.pool import Children
 from img_engine.render.reading.opening import PictureLimits
@@ -73,13 +73,13 @@ def ended(store: VolumeStore, job: Job, seconds: float = 30) -> JobStatus:
 
 @contextmanager
 def engine(
-    store: VolumeStore, *, count: int = 1, doorbell: MemoryDoorbell | None = None, **settings: Any
+    store: VolumeStore, *, count: int = 1, notifier: MemoryNotifier | None = None, **settings: Any
 ) -> Iterator[Worker]:
     config = EngineConfig.model_validate(
-        {"heartbeat_seconds": 0.1, "lease_seconds": 1.0, "stop_seconds": 5.0, "job_seconds": 30} | settings
+        {"heartbeat_seconds": 0.1, "lease_seconds": 1.0, "shutdown_timeout_seconds": 5.0, "job_seconds": 30} | settings
     )
     children = Children(count, config.child_bytes, config.job_seconds)
-    worker = Worker("engine", store, doorbell or MemoryDoorbell(), children, count, config, LIMITS)
+    worker = Worker("engine", store, notifier or MemoryNotifier(), children, count, config, LIMITS)
     thread = threading.Thread(target=worker.run)
     thread.start()
     try:
@@ -101,11 +101,11 @@ def children_of_this_process() -> list[int]:
     ]
 
 
-def test_a_job_that_was_rung_is_rendered(store: VolumeStore, picture: bytes) -> None:
-    doorbell = MemoryDoorbell()
-    with engine(store, doorbell=doorbell):
+def test_a_job_that_was_notified_is_rendered(store: VolumeStore, picture: bytes) -> None:
+    notifier = MemoryNotifier()
+    with engine(store, notifier=notifier):
         job = submit(store, picture)
-        doorbell.ring(job)
+        notifier.notify(job)
         status = ended(store, job)
     assert status.state is State.DONE
     path, output, _ = store.open_result(job.id)
@@ -113,7 +113,7 @@ def test_a_job_that_was_rung_is_rendered(store: VolumeStore, picture: bytes) -> 
         assert image.size == (output.width, output.height) == (16, 12)
 
 
-def test_a_job_whose_ring_was_lost_is_found_by_the_sweep(store: VolumeStore, picture: bytes) -> None:
+def test_a_job_whose_notification_was_lost_is_found_by_the_sweep(store: VolumeStore, picture: bytes) -> None:
     with engine(store):
         job = submit(store, picture)
         assert ended(store, job, seconds=10).state is State.DONE
@@ -128,15 +128,15 @@ def test_jobs_that_waited_for_an_engine_are_done_in_order(store: VolumeStore, pi
     assert starts == sorted(starts, key=str)
 
 
-def test_a_job_is_rendered_once_however_often_it_is_rung(store: VolumeStore, picture: bytes) -> None:
-    doorbell = MemoryDoorbell()
-    with engine(store, doorbell=doorbell, count=2):
+def test_a_job_is_rendered_once_however_often_it_is_notified(store: VolumeStore, picture: bytes) -> None:
+    notifier = MemoryNotifier()
+    with engine(store, notifier=notifier, count=2):
         job = submit(store, picture)
         for _ in range(10):
-            doorbell.ring(job)
+            notifier.notify(job)
         assert ended(store, job).attempt == 1
         other = submit(store, picture)
-        doorbell.ring(other)
+        notifier.notify(other)
         ended(store, other)
     assert [path.name for path in store.folder(job.id).glob("claim.*")] == ["claim.1"]
 
@@ -248,7 +248,7 @@ def test_a_cancelled_job_is_stopped_and_the_next_is_served(
 def test_an_orderly_stop_finishes_what_runs_and_charges_nothing(
     store: VolumeStore, slow_picture: bytes, picture: bytes
 ) -> None:
-    with engine(store, stop_seconds=30) as worker:
+    with engine(store, shutdown_timeout_seconds=30) as worker:
         running = submit(store, slow_picture, width=900)
         until(lambda: store.status(running.id).state is State.PROCESSING)
         waiting = submit(store, picture)
@@ -259,7 +259,7 @@ def test_an_orderly_stop_finishes_what_runs_and_charges_nothing(
 
 
 def test_a_stop_that_cannot_wait_gives_the_claim_back(store: VolumeStore, slow_picture: bytes) -> None:
-    with engine(store, stop_seconds=0.1) as worker:
+    with engine(store, shutdown_timeout_seconds=0.1) as worker:
         job = submit(store, slow_picture, width=2000, format="avif")
         until(lambda: store.status(job.id).state is State.PROCESSING)
         worker.stop()

@@ -25,7 +25,7 @@ from img_contract.config import Config, add_config_option, load_config
 from img_contract.errors import ConfigError, StoreError
 from img_contract.failpoints import arm
 from img_contract.logs import configure_logs
-from img_contract.notify.zmq_pair import ZmqRinger
+from img_contract.notify.zmq_pair import ZmqNotifier
 from img_contract.volume.store import VolumeStore
 
 from img_rest.admission.access import new_key
@@ -60,13 +60,13 @@ def main(arguments: list[str] | None = None) -> int:
         address=config.http.host,
         port=config.http.port,
         interface=Interfaces.RSGI,
-        workers=1,  # the doorbell is bound once
+        workers=1,  # the notifier is bound once
         backpressure=config.http.connections,  # granian counts idle connections, too
         http1_settings=HTTP1Settings(
             header_read_timeout=round(config.http.header_seconds * 1000),
             max_buffer_size=max(_BUFFER_BYTES, 2 * config.limits.header_bytes),
         ),
-        workers_kill_timeout=max(1, round(config.http.stop_seconds)),
+        workers_kill_timeout=max(1, round(config.http.shutdown_timeout_seconds)),
         websockets=False,
         http=HTTPModes.http1,  # over HTTP/2, granian never ends a body that is shorter than its Content-Length
         log_level=LogLevels.error,
@@ -85,11 +85,11 @@ def _load(config: Config, stopping: Any) -> Gateway:
     configure_logs(config.log_level, "img-rest")
     arm(os.environ)
     threading.Thread(target=_follow_parent, name="follow-parent", daemon=True).start()
-    doorbell = ZmqRinger(config.doorbell.bind, config.doorbell.curve, config.limits.message_bytes)
-    app = create_app(config, _store(config), doorbell, lambda: bool(stopping.value))
+    notifier = ZmqNotifier(config.notifier.bind, config.notifier.curve, config.limits.message_bytes)
+    app = create_app(config, _store(config), notifier, lambda: bool(stopping.value))
     http = config.http
     floor = Floor(http.upload_bytes_per_second, _JUDGED_SECONDS)
-    return Gateway(app, http.threads, floor, http.deaf_seconds)
+    return Gateway(app, http.threads, floor, http.send_timeout_seconds)
 
 
 def _store(config: Config) -> VolumeStore:
@@ -144,7 +144,7 @@ def _tell_when_stopping(stopping: Any) -> None:
 
 
 def _follow_parent() -> None:
-    """End when granian's main process has ended, also by SIGKILL, and free the port and the doorbell."""
+    """End when granian's main process has ended, also by SIGKILL, and free the port and the notifier."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

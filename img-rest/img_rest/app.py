@@ -7,7 +7,7 @@ from typing import Final
 
 from flask import Flask, request
 from img_contract.config import Config
-from img_contract.notify.zmq_pair import Ringer
+from img_contract.notify.zmq_pair import Notifier
 from img_contract.ports import JobStore
 
 from img_rest.admission import access
@@ -19,14 +19,14 @@ from img_rest.api import service as _service_api  # noqa: F401
 from img_rest.requests import headers
 from img_rest.requests.conditions import drop_unreadable_dates
 from img_rest.requests.upload import drain_refused
-from img_rest.waiting import UploadPlaces, Waiters
+from img_rest.waiting import LongPolls, UploadPlaces
 
 _DRAINING: Final = 32
 """So many refused uploads are read to their end at the same time; the connection of a further one is closed."""
 
 
 def create_app(
-    config: Config, store: JobStore, doorbell: Ringer, stopping: Callable[[], bool] = lambda: False
+    config: Config, store: JobStore, notifier: Notifier, stopping: Callable[[], bool] = lambda: False
 ) -> Flask:
     """Build the application. `stopping` tells those who wait that the service is about to end."""
     app = Flask("img_rest", static_folder=None)
@@ -40,8 +40,8 @@ def create_app(
     app.extensions[api.SEGMENT] = api.Parts(
         config,
         store,
-        doorbell,
-        Waiters(store, config.http.waiters, stopping),
+        notifier,
+        LongPolls(store, config.http.long_polls, stopping),
         uploads,
         Backlog(store, config.limits),
     )

@@ -31,7 +31,7 @@ class _Waiter:
     error: Exception | None = None
 
 
-class Waiters:
+class LongPolls:
     """So many clients may wait at once; a further one is answered at once, as if it had not asked to wait.
 
     One thread looks at the jobs of all of them, and it lives only while somebody waits: a thread for each client that

@@ -1,4 +1,4 @@
-"""The application on a real volume, with the doorbell in memory, and an engine's part played through the store."""
+"""The application on a real volume, with the notifier in memory, and an engine's part played through the store."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from img_contract.config import Config
 from img_contract.job.outcome import Facts, Failure, FailureCode
-from img_contract.notify.zmq_pair import MemoryDoorbell
+from img_contract.notify.zmq_pair import MemoryNotifier
 from img_contract.ports import Claim, Rendered
 from img_contract.volume.store import VolumeStore
 from img_rest.app import create_app
@@ -26,7 +26,7 @@ def config(tmp_path: Path) -> Config:
         {
             "volume": tmp_path / "volume",
             "limits": {"upload_bytes": 100_000, "queue": 20, "free_bytes": 0},
-            "http": {"wait_seconds": 20, "waiters": 2, "uploads": 100},
+            "http": {"wait_seconds": 20, "long_polls": 2, "uploads": 100},
         }
     )
 
@@ -39,13 +39,13 @@ def store(config: Config) -> VolumeStore:
 
 
 @pytest.fixture
-def doorbell() -> MemoryDoorbell:
-    return MemoryDoorbell()
+def notifier() -> MemoryNotifier:
+    return MemoryNotifier()
 
 
 @pytest.fixture
-def app(config: Config, store: VolumeStore, doorbell: MemoryDoorbell) -> Flask:
-    return create_app(config, store, doorbell)
+def app(config: Config, store: VolumeStore, notifier: MemoryNotifier) -> Flask:
+    return create_app(config, store, notifier)
 
 
 class BufferedClient(FlaskClient):

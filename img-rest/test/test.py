@@ -10,10 +10,10 @@ import io
 from collections.abc import Callable
 
 from flask.testing import FlaskClient
-from img_contract.notify.zmq_pair import MemoryDoorbell
+from img_contract.notify.zmq_pair import MemoryNotifier
 
 
-def test_a_picture_is_taken_and_a_guid_given_at_once(client: FlaskClient, png: bytes, doorbell: MemoryDoorbell) -> None:
+def test_a_picture_is_taken_and_a_guid_given_at_once(client: FlaskClient, png: bytes, notifier: MemoryNotifier) -> None:
     answer = client.post("/resize", data={"file": (io.BytesIO(png), "red.png"), "width": "2"})
     assert answer.status_code == 202
     body = answer.get_json()
@@ -21,12 +21,12 @@ def test_a_picture_is_taken_and_a_guid_given_at_once(client: FlaskClient, png: b
     assert len(body["id"]) == 36
     assert answer.headers["Location"] == body["links"]["status"] == f"/resize/status/{body['id']}"
     assert answer.headers["Retry-After"] == "1"
-    rung = doorbell.wait(1)
-    assert rung is not None
-    assert rung.id == body["id"]
-    assert rung.resize.width == 2
-    assert rung.source.filename == "red.png"
-    assert rung.source.bytes == len(png)
+    notified = notifier.wait(1)
+    assert notified is not None
+    assert notified.id == body["id"]
+    assert notified.resize.width == 2
+    assert notified.source.filename == "red.png"
+    assert notified.source.bytes == len(png)
 
 
 def test_its_status_is_told_from_beginning_to_end(

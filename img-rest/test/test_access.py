@@ -11,7 +11,7 @@ import pytest
 from flask.testing import FlaskClient
 from img_contract.config import AccessConfig, Config
 from img_contract.errors import ConfigError
-from img_contract.notify.zmq_pair import MemoryDoorbell
+from img_contract.notify.zmq_pair import MemoryNotifier
 from img_contract.volume.store import VolumeStore
 from img_rest.__main__ import main
 from img_rest.admission.access import new_key
@@ -22,7 +22,7 @@ ALICE, BOB = "alice-s-key", "bob-s-key"
 
 def served(config: Config, store: VolumeStore, **access: Any) -> FlaskClient:
     given = config.model_copy(update={"access": AccessConfig(**access)})
-    return create_app(given, store, MemoryDoorbell()).test_client()
+    return create_app(given, store, MemoryNotifier()).test_client()
 
 
 @pytest.fixture

@@ -38,7 +38,7 @@ def test_it_does_so_after_the_job_has_ended_and_after_a_restart(
     from img_rest.app import create_app
 
     parts = app.extensions[api.SEGMENT]
-    restarted = create_app(parts.config, VolumeStore(parts.config.volume), parts.doorbell).test_client()
+    restarted = create_app(parts.config, VolumeStore(parts.config.volume), parts.notifier).test_client()
     again = send(restarted, png)
     assert (again.status_code, again.get_json()["id"]) == (202, first.get_json()["id"])
     waited = client.post(

@@ -13,7 +13,7 @@ import pytest
 from flask.testing import FlaskClient
 from img_contract.config import Config
 from img_contract.errors import StoreFull, StoreUnavailable
-from img_contract.notify.zmq_pair import MemoryDoorbell
+from img_contract.notify.zmq_pair import MemoryNotifier
 from img_contract.volume.store import VolumeStore
 from img_rest.app import create_app
 from img_rest.requests.upload import tidy_filename
@@ -239,7 +239,7 @@ def test_a_full_queue_is_503_and_says_when_to_come_again(
 
 def test_a_volume_without_room_is_507(store: VolumeStore, png: bytes, config: Config) -> None:
     limits = config.limits.model_copy(update={"free_bytes": 10**18})
-    app = create_app(config.model_copy(update={"limits": limits}), store, MemoryDoorbell())
+    app = create_app(config.model_copy(update={"limits": limits}), store, MemoryNotifier())
     client = app.test_client()
     assert problem(client.post("/resize?width=5", data=png), 507, "volume_full")["limit"] == 10**18
 

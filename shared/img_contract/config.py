@@ -51,7 +51,7 @@ class HttpConfig(_Section):
         10.0, description="Time that a client may take to send a request's headers, or idle before its next request."
     )
     wait_seconds: Seconds = Field(60.0, description="The longest `wait` that a client may ask for.")
-    waiters: int = Field(
+    long_polls: int = Field(
         128, ge=0, description="Clients that may wait at the same time; a further one is answered at once."
     )
     uploads: int = Field(
@@ -63,23 +63,23 @@ class HttpConfig(_Section):
         allow_inf_nan=False,
         description="Slowest upload; one that stays below it for ten seconds is cut off with 408.",
     )
-    deaf_seconds: Seconds = Field(
+    send_timeout_seconds: Seconds = Field(
         30.0, description="A client that takes nothing of its answer for this long is disconnected."
     )
-    stop_seconds: Seconds = Field(10.0, description="How long requests may take to end when img-rest is stopped.")
+    shutdown_timeout_seconds: Seconds = Field(10.0, description="How long requests may take to end at a stop.")
 
     @model_validator(mode="after")
     def _leaves_threads_for_others(self) -> Self:
-        if self.waiters + self.uploads >= self.threads:
+        if self.long_polls + self.uploads >= self.threads:
             raise PydanticCustomError(
                 "threads",
-                "expected more threads than waiters and uploads together, so that some are left for short requests; "
-                f"found {self.threads} threads, {self.waiters} waiters, {self.uploads} uploads",
+                "expected more threads than long_polls and uploads together, so that some are left for short requests; "
+                f"found {self.threads} threads, {self.long_polls} long_polls, {self.uploads} uploads",
             )
         return self
 
 
-class DoorbellConfig(_Section):
+class NotifierConfig(_Section):
     """The ZeroMQ line between the two."""
 
     bind: Address = Field("tcp://127.0.0.1:5555", description="Where img-rest binds its PUSH socket.")
@@ -92,7 +92,7 @@ class LimitsConfig(_Section):
 
     accept: tuple[Format, ...] = Field(tuple(Format), min_length=1, description="Formats that may be uploaded.")
     upload_bytes: int = Field(128 * MIB, ge=1, description="Largest upload, in bytes.")
-    parts: int = Field(64, ge=1, le=1000, description="Most parts of a form: files and parameters.")
+    form_parts: int = Field(64, ge=1, le=1000, description="Most parts of a form: files and parameters.")
     field_bytes: int = Field(4096, ge=64, description="Largest parameter of a form, in bytes.")
     header_bytes: int = Field(
         16 * 1024, ge=1024, le=64 * 1024, description="Largest headers of a request, its line included, in bytes."
@@ -105,7 +105,7 @@ class LimitsConfig(_Section):
         500_000_000, ge=1, description="Most pixels of an animation that stays one: width × height × frames."
     )
     message_bytes: int = Field(
-        64 * 1024, ge=4096, description="Largest message on the doorbell, in bytes; who sends a larger one is cut off."
+        64 * 1024, ge=4096, description="Largest message on the notifier, in bytes; who sends a larger one is cut off."
     )
     queue: int = Field(10_000, ge=1, description="Most jobs that may wait; a further upload is answered with 503.")
     free_bytes: int = Field(
@@ -140,7 +140,7 @@ class EngineConfig(_Section):
     lease_seconds: Seconds = Field(
         30.0, description="A claim that was not touched for this long is dead; longer than two heartbeats."
     )
-    stop_seconds: Seconds = Field(20.0, description="How long jobs may take to end when an engine is stopped.")
+    shutdown_timeout_seconds: Seconds = Field(20.0, description="How long jobs may take to end at a stop.")
 
     @model_validator(mode="after")
     def _lease_outlasts_heartbeats(self) -> Self:
@@ -168,7 +168,7 @@ class Config(BaseSettings):
     retention_seconds: Seconds = Field(24 * 3600.0, description="How long an ended job is kept.")
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="debug, info, warning or error.")
     http: HttpConfig = HttpConfig()
-    doorbell: DoorbellConfig = DoorbellConfig()
+    notifier: NotifierConfig = NotifierConfig()
     limits: LimitsConfig = LimitsConfig()
     access: AccessConfig = AccessConfig()
     engine: EngineConfig = EngineConfig()
@@ -263,5 +263,5 @@ class _Unquoted:
 def _quotable(fault: ErrorDetails) -> object:
     """What was found, unless it may be a secret: also one under a wrong name or in the wrong place."""
     where, found = fault["loc"], fault["input"]
-    harmless = where[:1] != ("doorbell",) or where[1:] in (("bind",), ("connect",))
+    harmless = where[:1] != ("notifier",) or where[1:] in (("bind",), ("connect",))
     return found if harmless and not isinstance(found, dict | list) else _Unquoted()

@@ -30,7 +30,7 @@ def write(tmp_path: Path) -> Any:
 def test_defaults_are_local_and_closed_to_the_outside() -> None:
     config = load_config(None)
     assert config.http.host == "127.0.0.1"
-    assert config.doorbell.bind == "tcp://127.0.0.1:5555"
+    assert config.notifier.bind == "tcp://127.0.0.1:5555"
     assert not config.volume.is_absolute()
 
 
@@ -82,7 +82,7 @@ def test_a_lease_must_outlast_two_heartbeats(write: Any) -> None:
 
 
 def test_threads_must_be_left_for_short_requests(write: Any) -> None:
-    with pytest.raises(ConfigError, match="found 16 threads, 128 waiters, 448 uploads"):
+    with pytest.raises(ConfigError, match="found 16 threads, 128 long_polls, 448 uploads"):
         load_config(write({"http": {"threads": 16}}))
 
 
@@ -112,32 +112,32 @@ def test_a_key_may_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) ->
     assert load_config(None).access.keys == {"alice": "0" * 64}
 
 
-# Keys of the doorbell
+# Keys of the notifier
 
 
 @pytest.mark.parametrize(
     ("break_it", "fault"),
     [
-        (lambda keys: keys.pop("client_secret"), "doorbell.curve.client_secret: expected a value, found nothing"),
+        (lambda keys: keys.pop("client_secret"), "notifier.curve.client_secret: expected a value, found nothing"),
         (
             lambda keys: keys.update(server_secret=keys["server_secret"][1:]),
-            "doorbell.curve.server_secret: expected a key of 40 characters, found 39 characters",
+            "notifier.curve.server_secret: expected a key of 40 characters, found 39 characters",
         ),
         (
             lambda keys: keys.update(client_public=" " * 40),
-            "doorbell.curve.client_public: expected a key in Z85, found characters that are none of it",
+            "notifier.curve.client_public: expected a key in Z85, found characters that are none of it",
         ),
         (
             lambda keys: keys.update(server_secret="#" * 40),
-            "doorbell.curve.server_secret: expected a key in Z85, found characters that are none of it",
+            "notifier.curve.server_secret: expected a key in Z85, found characters that are none of it",
         ),
         (
             lambda keys: keys.update(client_secret=keys["server_secret"]),
-            "doorbell.curve: expected a client_public that belongs to client_secret, found another's",
+            "notifier.curve: expected a client_public that belongs to client_secret, found another's",
         ),
         (
             lambda keys: keys.update(server_secrt=keys["server_secret"]),
-            "doorbell.curve.server_secrt: expected no such key, found what is not shown here",
+            "notifier.curve.server_secrt: expected no such key, found what is not shown here",
         ),
     ],
     ids=["missing", "short", "no Z85", "too large for 32 bits", "another's", "misspelt"],
@@ -149,14 +149,14 @@ def test_a_fault_in_the_keys_is_told_and_quotes_none_of_them(
     secrets = [keys["server_secret"][1:], keys["client_secret"][1:]]
     break_it(keys)
     with pytest.raises(ConfigError) as raised:
-        load_config(write({"doorbell": {"curve": keys}}))
+        load_config(write({"notifier": {"curve": keys}}))
     assert raised.value.faults == [fault]
     assert [secret for secret in secrets if secret in str(raised.value)] == []
 
 
 @pytest.mark.parametrize(
     "place",
-    [lambda keys: {"dorbell": keys}, lambda keys: {"doorbell": {"curv": keys}}, lambda keys: {"doorbell": keys}],
+    [lambda keys: {"dorbell": keys}, lambda keys: {"notifier": {"curv": keys}}, lambda keys: {"notifier": keys}],
 )
 def test_keys_in_the_wrong_place_are_quoted_in_no_fault(write: Any, place: Callable[[object], object]) -> None:
     keys = fresh_keys()
@@ -170,6 +170,6 @@ def test_the_command_prints_keys_that_are_taken_as_they_are(write: Any) -> None:
         [sys.executable, "-m", "img_contract.notify.curve"], capture_output=True, text=True, check=True
     )
     config = load_config(write(printed.stdout))
-    assert config.doorbell.curve is not None
-    assert config.doorbell.curve.client_secret.get_secret_value() in printed.stdout
-    assert config.doorbell.curve.client_secret.get_secret_value() not in repr(config)
+    assert config.notifier.curve is not None
+    assert config.notifier.curve.client_secret.get_secret_value() in printed.stdout
+    assert config.notifier.curve.client_secret.get_secret_value() not in repr(config)

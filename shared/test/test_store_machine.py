@@ -174,7 +174,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.jobs)
     @rule(by=engine, which=number)
-    def claim_what_was_rung(self, by: int, which: int) -> None:
+    def claim_what_was_notified(self, by: int, which: int) -> None:
         self.take(self.jobs[which % len(self.jobs)], by)
 
     @precondition(lambda self: self.jobs)

@@ -243,7 +243,7 @@ def test_a_submission_that_is_taken_back_leaves_no_job(
             raise OSError(errno.EIO, "Input/output error")
         fsync_directory(path)
 
-    monkeypatch.setattr("img_contract.submission.fsync_directory", failing)
+    monkeypatch.setattr("img_contract.volume.submission.fsync_directory", failing)
     with pytest.raises(StoreUnavailable):
         submit()
     assert calls[-1].parent.name == "jobs"

@@ -19,7 +19,7 @@ POINTS = (
     "submission.recorded",
     "submission.renamed",
     "submission.marked",
-    "doorbell.rung",
+    "notifier.notified",
     "answer.ready",
 )
 

@@ -1,4 +1,4 @@
-"""Jobs reach an engine without the doorbell and after an engine's death, and once however often they are told of."""
+"""Jobs reach an engine without the notifier and after an engine's death, and once however often they are told of."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ IN_TIME = 5
 """Seconds that a post may take; far more than it does, for a busy machine."""
 
 
-def test_a_doorbell_that_is_down_costs_no_job_and_heals(
+def test_a_notifier_that_is_down_costs_no_job_and_heals(
     make_service: Callable[..., Service], row: Callable[[str], Row]
 ) -> None:
-    """Another program has its address: nothing can be rung, until it goes."""
+    """Another program has its address: nothing can be notified, until it goes."""
     port = free_port()
     service = make_service(
-        IMG_DOORBELL__BIND=f"tcp://127.0.0.1:{port}", IMG_DOORBELL__CONNECT=f"tcp://127.0.0.1:{port}"
+        IMG_NOTIFIER__BIND=f"tcp://127.0.0.1:{port}", IMG_NOTIFIER__CONNECT=f"tcp://127.0.0.1:{port}"
     )
-    witness = Witness(service, row("doorbell down"))
+    witness = Witness(service, row("notifier down"))
     with socket.socket() as other:
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         other.bind(("127.0.0.1", port))
@@ -42,14 +42,14 @@ def test_a_doorbell_that_is_down_costs_no_job_and_heals(
             slowest = max(slowest, time.monotonic() - began)
             witness.recovered(job_id, time.time())
         assert slowest < IN_TIME
-        assert {event["rung"] for event in events(service.log(), "job_accepted")} == {False}
+        assert {event["notified"] for event in events(service.log(), "job_accepted")} == {False}
     witness.verdict(most_attempts=1)
 
-    def rung() -> bool:
+    def notified() -> bool:
         witness.ended(witness.insist())
-        return any(event["rung"] for event in events(service.log(), "job_accepted"))
+        return any(event["notified"] for event in events(service.log(), "job_accepted"))
 
-    until(rung, 60, "the doorbell does not come back")
+    until(notified, 60, "the notifier does not come back")
     witness.verdict(most_attempts=1)
     witness.row.add(rounds=1, remark=f"slowest post {slowest:.2f} s")
 
@@ -83,14 +83,14 @@ def test_jobs_wait_for_an_engine_however_it_went(
 def test_a_job_that_is_told_of_five_times_to_three_engines_is_rendered_once(
     make_service: Callable[..., Service], row: Callable[[str], Row]
 ) -> None:
-    """img-rest rings where nobody listens; here is the doorbell that the engines hear."""
+    """img-rest notifications where nobody listens; here is the notifier that the engines hear."""
     port = free_port()
-    service = make_service(IMG_DOORBELL__CONNECT=f"tcp://127.0.0.1:{port}", IMG_ENGINE__CHILDREN="1")
+    service = make_service(IMG_NOTIFIER__CONNECT=f"tcp://127.0.0.1:{port}", IMG_ENGINE__CHILDREN="1")
     witness = Witness(service, row("each job told of five times to three engines"))
-    with zmq.Context() as context, context.socket(zmq.PUSH) as doorbell:
-        doorbell.setsockopt(zmq.LINGER, 0)
-        doorbell.setsockopt(zmq.SNDTIMEO, 30_000)
-        doorbell.bind(f"tcp://127.0.0.1:{port}")
+    with zmq.Context() as context, context.socket(zmq.PUSH) as notifier:
+        notifier.setsockopt(zmq.LINGER, 0)
+        notifier.setsockopt(zmq.SNDTIMEO, 30_000)
+        notifier.bind(f"tcp://127.0.0.1:{port}")
         service.start_rest()
         for _ in range(3):
             service.launch_engine()
@@ -98,7 +98,7 @@ def test_a_job_that_is_told_of_five_times_to_three_engines_is_rendered_once(
             job_id = witness.insist()
             message = (job_folder(service.volume, job_id) / "job.json").read_bytes()
             for _ in range(5):
-                doorbell.send(message)
+                notifier.send(message)
         jobs = set(witness.accepted)
         witness.verdict(most_attempts=1)
     for name in ("job_claimed", "job_done"):

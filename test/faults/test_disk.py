@@ -16,7 +16,7 @@ import requests
 from harness import Service, until
 from img_contract.config import Config
 from img_contract.failpoints import VARIABLE, arm
-from img_contract.notify.zmq_pair import MemoryDoorbell
+from img_contract.notify.zmq_pair import MemoryNotifier
 from img_contract.volume.store import VolumeStore
 from img_rest.app import create_app
 
@@ -45,7 +45,7 @@ def test_an_upload_that_cannot_be_stored_is_refused_at_whichever_call(
     config = Config.model_validate({"volume": tmp_path, "limits": {"free_bytes": 0}})
     store = VolumeStore(config.volume)
     store.prepare()
-    client = create_app(config, store, MemoryDoorbell()).test_client()
+    client = create_app(config, store, MemoryNotifier()).test_client()
     figures = row(f"img-rest: {error} at the n-th {point.partition('.')[2]}, every n")
 
     def post() -> Any:

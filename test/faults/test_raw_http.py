@@ -16,7 +16,7 @@ import requests
 from flask.testing import FlaskClient
 from harness import TOP, Service, until
 from img_contract.config import Config
-from img_contract.notify.zmq_pair import MemoryDoorbell
+from img_contract.notify.zmq_pair import MemoryNotifier
 from img_contract.volume.store import VolumeStore
 from img_rest.app import create_app
 
@@ -358,7 +358,7 @@ def client(tmp_path: Path) -> FlaskClient:
     config = Config.model_validate({"volume": tmp_path / "volume", "limits": {"free_bytes": 0, "queue": 1_000_000}})
     store = VolumeStore(config.volume)
     store.prepare()
-    return create_app(config, store, MemoryDoorbell()).test_client()
+    return create_app(config, store, MemoryNotifier()).test_client()
 
 
 SOUND: Final = form(TINY, b'filename="a.png"', width=5, format="webp", variants="a:5w,b:6w") + b"epilogue"

@@ -34,7 +34,7 @@ UPLOADS: Final = 448
 
 @pytest.fixture(scope="module")
 def service(standing: Callable[..., Service]) -> Iterator[Service]:
-    running = standing(IMG_HTTP__DEAF_SECONDS="2", IMG_LIMITS__QUEUE="1000000")
+    running = standing(IMG_HTTP__SEND_TIMEOUT_SECONDS="2", IMG_LIMITS__QUEUE="1000000")
     running.start_rest()
     yield running
     assert crashes(running) == []
@@ -317,7 +317,7 @@ def test_clients_that_do_not_read_are_disconnected_and_stop_nobody(
         took = time.monotonic() - began
     row("clients that do not read").add(
         remark=f"{number} clients that read nothing of {size / 1e6:.0f} MB: disconnected after {took:.1f} s "
-        f"(http.deaf_seconds=2); /health {health * 1000:.0f} ms, POST {post * 1000:.0f} ms beside them; "
+        f"(http.send_timeout_seconds=2); /health {health * 1000:.0f} ms, POST {post * 1000:.0f} ms beside them; "
         f"+{(most - memory) / 1e6:.0f} MB"
     )
     assert health < 5
@@ -328,7 +328,7 @@ def test_clients_that_do_not_read_are_disconnected_and_stop_nobody(
 def test_clients_that_hang_up_give_their_waiting_place_back(
     standing: Callable[..., Service], row: Callable[[str], Row]
 ) -> None:
-    service = standing(IMG_HTTP__WAITERS="8")
+    service = standing(IMG_HTTP__LONG_POLLS="8")
     service.start_rest()
     job_id = service.post(TINY, width=5)  # without an engine it stays queued
     asked = request("GET", f"/resize/status/{job_id}?wait=50")

@@ -149,16 +149,16 @@ def _submit(found: Parts) -> tuple[Job, float, bool]:
         log.info("job_repeated", id=job.id)
         return job, seconds, True
     found.backlog.took_one()
-    rung = found.doorbell.ring(job)
-    failpoint("doorbell.rung")
-    log.info("job_accepted", id=job.id, bytes=job.source.bytes, format=job.source.format, rung=rung)
+    notified = found.notifier.notify(job)
+    failpoint("notifier.notified")
+    log.info("job_accepted", id=job.id, bytes=job.source.bytes, format=job.source.format, notified=notified)
     return job, seconds, False
 
 
 def _after(found: Parts, job_id: str, seconds: float) -> JobStatus | None:
     """The status after the wait. None if it cannot be told now: the job was taken, whatever becomes of this answer."""
     try:
-        found.waiters.wait(job_id, seconds, client_gone(request.environ))
+        found.long_polls.wait(job_id, seconds, client_gone(request.environ))
         return found.store.status(job_id) if seconds else None
     except (StoreError, UnknownJob, JobDeleted) as error:
         log.warning("status_unknown", id=job_id, reason=str(error))
@@ -288,4 +288,4 @@ def _download_name(status: JobStatus, output: Output) -> str:
 
 def _wait_for(found: Parts, guid: str) -> None:
     seconds = parse_wait(request.args.items(multi=True), request.headers, found.config.http.wait_seconds)
-    found.waiters.wait(guid, seconds, client_gone(request.environ))
+    found.long_polls.wait(guid, seconds, client_gone(request.environ))

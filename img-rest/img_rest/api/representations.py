@@ -122,7 +122,7 @@ def limits_of(config: Config) -> Limits:
         output=list(OutputFormat),
         upload_bytes=config.limits.upload_bytes,
         upload_bytes_per_second=config.http.upload_bytes_per_second,
-        parts=config.limits.parts,
+        form_parts=config.limits.form_parts,
         field_bytes=config.limits.field_bytes,
         header_bytes=config.limits.header_bytes,
         message_bytes=config.limits.message_bytes,

@@ -198,7 +198,7 @@ def _form_parser(request: Request, limits: LimitsConfig) -> PushMultipartParser:
     boundary = request.mimetype_params.get("boundary")
     if not boundary:
         raise UploadMalformed("expected a boundary in the Content-Type of a multipart form, found none")
-    return PushMultipartParser(boundary, max_segment_count=limits.parts + 1)
+    return PushMultipartParser(boundary, max_segment_count=limits.form_parts + 1)
 
 
 def _receive_form(request: Request, submission: Submission, limits: LimitsConfig) -> Upload:
@@ -263,8 +263,8 @@ def _segments(
     for event in events:
         if isinstance(event, MultipartSegment):
             count += 1
-            if count > limits.parts:
-                raise _form_too_large(f"{limits.parts} parts", limits.parts, count)
+            if count > limits.form_parts:
+                raise _form_too_large(f"{limits.form_parts} parts", limits.form_parts, count)
             yield event, content()
 
 

@@ -207,11 +207,11 @@ class Gateway:
     """An RSGI application that has each request answered by a WSGI application, in one of so many threads."""
 
     def __init__(
-        self, application: Callable[..., Iterable[bytes]], threads: int, floor: Floor, deaf_seconds: float
+        self, application: Callable[..., Iterable[bytes]], threads: int, floor: Floor, send_timeout_seconds: float
     ) -> None:
         self._application = application
         self._floor = floor
-        self._deaf_seconds = deaf_seconds
+        self._send_timeout_seconds = send_timeout_seconds
         self._connections_limited = False
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="request")
 
@@ -221,7 +221,7 @@ class Gateway:
             not self._connections_limited
         ):  # at the first, as granian begins to listen after it has called us at its start
             self._connections_limited = True
-            disconnect_the_deaf(self._deaf_seconds)
+            set_send_timeout(self._send_timeout_seconds)
         loop = asyncio.get_running_loop()
         environ = _environ(scope)
         has_body = environ.get("CONTENT_LENGTH", "0") != "0" or "HTTP_TRANSFER_ENCODING" in environ
@@ -262,7 +262,7 @@ class Gateway:
         return answer
 
 
-def disconnect_the_deaf(seconds: float) -> None:
+def set_send_timeout(seconds: float) -> None:
     """Have the kernel end connections whose client takes nothing of an answer for so long (RFC 5482).
 
     A connection inherits the option from the socket that listens, which granian has and does not hand out; those that

@@ -1,6 +1,6 @@
 """The job: one upload and what is to be done to it, as one frozen model.
 
-From this declaration come the JSON message on the doorbell, `job.json` on the volume, and the JSON Schema published in
+From this declaration come the JSON message on the notifier, `job.json` on the volume, and the JSON Schema published in
 docs/job.schema.json.
 """
 
@@ -33,7 +33,7 @@ class Source(_Frozen):
 
 
 class Job(_Frozen):
-    """One picture to resize: the message on the doorbell, and `job.json` on the volume."""
+    """One picture to resize: the message on the notifier, and `job.json` on the volume."""
 
     version: Literal[1]
     id: str = Field(pattern=f"^{JOB_ID.pattern}$", description="Random UUID (version 4), lower case.")

@@ -1,4 +1,4 @@
-"""Keys that encrypt the doorbell and let only the two containers on it: CURVE (https://rfc.zeromq.org/spec/26/).
+"""Keys that encrypt the notifier and let only the two containers on it: CURVE (https://rfc.zeromq.org/spec/26/).
 
 `python -m img_contract.notify.curve` prints a fresh set for config.json. img-rest is the server, each img-engine a
 client.
@@ -52,7 +52,7 @@ SecretKey = Annotated[SecretStr, AfterValidator(_secret)]
 
 
 class CurveConfig(BaseModel):
-    """Keys of the doorbell: all four, or no such section. Both containers may have the same file."""
+    """Keys of the notifier: all four, or no such section. Both containers may have the same file."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -77,7 +77,7 @@ class CurveConfig(BaseModel):
 
 
 def fresh_keys() -> dict[str, str]:
-    """Two new pairs, as the section `doorbell.curve` takes them."""
+    """Two new pairs, as the section `notifier.curve` takes them."""
     keys: dict[str, str] = {}
     for side in ("server", "client"):
         public, secret = zmq.curve_keypair()
@@ -86,4 +86,4 @@ def fresh_keys() -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps({"doorbell": {"curve": fresh_keys()}}, indent=2) + "\n")
+    sys.stdout.write(json.dumps({"notifier": {"curve": fresh_keys()}}, indent=2) + "\n")

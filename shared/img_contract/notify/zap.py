@@ -1,4 +1,4 @@
-"""Who may listen at an encrypted doorbell: libzmq asks for each client (ZAP, https://rfc.zeromq.org/spec/27/)."""
+"""Who may listen at an encrypted notifier: libzmq asks for each client (ZAP, https://rfc.zeromq.org/spec/27/)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from zmq.auth.thread import ThreadAuthenticator
 
 from img_contract.notify.curve import CurveConfig
 
-ZAP_DOMAIN: Final = "doorbell"
+ZAP_DOMAIN: Final = "notifier"
 
 
 class _Engines:

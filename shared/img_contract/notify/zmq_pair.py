@@ -1,7 +1,7 @@
-"""The doorbell: img-rest rings it for each job, an engine waits at it. It only makes things fast.
+"""Notifications of new jobs: img-rest sends one for each job, engines wait for them. They only make things fast.
 
-A ring is a hint and may be lost without harm: the sweep of `JobStore.pending` is the real delivery. So a ring never
-blocks, never fails, and is never relied on. `MemoryDoorbell` serves the tests and whoever runs both in one process.
+A notification may be lost without harm: polling is the real delivery. So it never blocks, never fails, and is never
+relied on. `MemoryNotifier` serves the tests and whoever runs both in one process.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ _HANDSHAKE_MILLISECONDS: Final = 5000
 _MEND_SECONDS: Final = 3.0
 """How long an engine leaves it to ZeroMQ to get back on the line."""
 
-_JUNK_LOG_SECONDS: Final = 10.0
+_INVALID_LOG_SECONDS: Final = 10.0
 """How often a flood of junk is told of."""
 
 log = structlog.get_logger(__name__)
 
 
-class Ringer(Protocol):
+class Notifier(Protocol):
     """The side that announces jobs."""
 
-    def ring(self, job: Job) -> bool:
+    def notify(self, job: Job) -> bool:
         """Announce a job without ever blocking; False if nobody could be told. Thread-safe."""
 
     def close(self) -> None:
@@ -59,13 +59,13 @@ class Listener(Protocol):
         """Let go of the line."""
 
 
-class MemoryDoorbell:
+class MemoryNotifier:
     """Both sides in one process."""
 
     def __init__(self, capacity: int = 1000) -> None:
         self._jobs: queue.Queue[Job] = queue.Queue(capacity)
 
-    def ring(self, job: Job) -> bool:
+    def notify(self, job: Job) -> bool:
         try:
             self._jobs.put_nowait(job)
         except queue.Full:
@@ -82,8 +82,8 @@ class MemoryDoorbell:
         return None
 
 
-class ZmqRinger:
-    """PUSH, bound once by img-rest. While the address is taken, rings are lost and binding is tried again.
+class ZmqNotifier:
+    """PUSH, bound once by img-rest. While the address is taken, notifications are lost and binding is tried again.
 
     Strangers who connect cost little: a line holds one message at most, whichever way it goes. With `keys` only
     engines that have the client's secret key are let in.
@@ -97,8 +97,8 @@ class ZmqRinger:
         self._socket = self._context.socket(zmq.PUSH)
         self._socket.setsockopt(zmq.LINGER, 0)
         # One message a line, the newest; also of what a peer sends, which PUSH never reads: high-water marks count
-        # whole messages, and one whose parts never end would fill the memory. Of two rings within microseconds one
-        # may be lost.
+        # whole messages, and one whose parts never end would fill the memory. Of two notifications
+        # within microseconds one may be lost.
         self._socket.setsockopt(zmq.CONFLATE, 1)
         self._socket.setsockopt(zmq.MAXMSGSIZE, message_bytes)
         self._socket.setsockopt(zmq.HANDSHAKE_IVL, _HANDSHAKE_MILLISECONDS)
@@ -114,7 +114,7 @@ class ZmqRinger:
         with self._lock:
             self._bind()
 
-    def ring(self, job: Job) -> bool:
+    def notify(self, job: Job) -> bool:
         message = job.message()
         if len(message) > self._message_bytes:
             return False  # an engine would cut the line
@@ -141,7 +141,7 @@ class ZmqRinger:
         try:
             self._socket.bind(self._address)
         except zmq.ZMQError as error:
-            log.warning("doorbell_not_bound", address=self._address, reason=str(error))
+            log.warning("notifier_not_bound", address=self._address, reason=str(error))
             return False
         self._bound = True
         return True
@@ -157,7 +157,7 @@ class ZmqListener:
         self._address = address
         self._keys = keys
         self._message_bytes = message_bytes
-        self._junk = _Junk()
+        self._invalid = _InvalidMessages()
         self._context = zmq.Context()
         self._connect()
 
@@ -199,7 +199,7 @@ class ZmqListener:
     @property
     def dropped(self) -> int:
         """How many messages were no jobs."""
-        return self._junk.dropped
+        return self._invalid.dropped
 
     def wait(self, seconds: float) -> Job | None:
         self._mend()
@@ -209,14 +209,14 @@ class ZmqListener:
                 message = self._whole_message()
                 if message is not None:
                     return Job.model_validate_json(message)
-                self._junk.drop()
+                self._invalid.drop()
             except ValidationError:
-                self._junk.drop()
+                self._invalid.drop()
             except zmq.Again:
                 pass  # it was ready, and then it was not
             if time.monotonic() >= deadline:
                 break  # a flood keeps nobody here, either
-        self._junk.tell()
+        self._invalid.tell()
         return None
 
     def close(self) -> None:
@@ -232,7 +232,7 @@ class ZmqListener:
         return message
 
 
-class _Junk:
+class _InvalidMessages:
     """Counts what was dropped, and tells of it at once and then every ten seconds: a flood must not fill the disk."""
 
     def __init__(self) -> None:
@@ -245,6 +245,6 @@ class _Junk:
         self.tell()
 
     def tell(self) -> None:
-        if self.dropped > self._told and time.monotonic() - self._told_at >= _JUNK_LOG_SECONDS:
-            log.warning("doorbell_junk_dropped", messages=self.dropped - self._told, since_start=self.dropped)
+        if self.dropped > self._told and time.monotonic() - self._told_at >= _INVALID_LOG_SECONDS:
+            log.warning("invalid_messages_dropped", messages=self.dropped - self._told, since_start=self.dropped)
             self._told, self._told_at = self.dropped, time.monotonic()

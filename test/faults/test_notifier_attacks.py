@@ -1,4 +1,4 @@
-"""Strangers at the doorbell of the real processes: nothing they send grows, blocks or stops either container.
+"""Strangers at the notifier of the real processes: nothing they send grows, blocks or stops either container.
 
 FAULTS=full sends a million messages in place of a hundred thousand.
 """
@@ -34,7 +34,7 @@ GROWTH = 2**24
 
 
 def port_of(service: Service) -> int:
-    return int(service._doorbell.rsplit(":", 1)[1])
+    return int(service._notifier.rsplit(":", 1)[1])
 
 
 def memory(process: subprocess.Popen[bytes]) -> int:
@@ -86,7 +86,7 @@ def impostor(service: Service) -> Iterator[zmq.Socket[bytes]]:
     with zmq.Context() as context, context.socket(zmq.PUSH) as push:
         push.linger = 0
         push.sndtimeo = 20_000
-        push.bind(service._doorbell)
+        push.bind(service._notifier)
         yield push
 
 
@@ -117,7 +117,7 @@ def test_a_flood_at_the_engine_delays_no_job_and_grows_nothing(
             push.send(messages[number % len(messages)])
         before = memory(engine)
         waits: list[float] = []
-        job = submitted(service, photo)  # nobody rings for it: the sweep has to find it in the flood
+        job = submitted(service, photo)  # nobody notifications for it: the sweep has to find it in the flood
         since = time.monotonic()
         sent = 0
         while sent < MANY or (len(waits) < 3 and time.monotonic() - since < 10):
@@ -132,7 +132,7 @@ def test_a_flood_at_the_engine_delays_no_job_and_grows_nothing(
     log.info("figures", attack=kind, messages=sent, grown_bytes=grown, slowest_job=max(waits))
     assert grown < GROWTH
     assert max(waits) < 5
-    assert service.log().count("doorbell_junk_dropped") < 20
+    assert service.log().count("invalid_messages_dropped") < 20
     assert service.log().count('"level": "error"') == 0
 
 
@@ -153,7 +153,7 @@ def test_messages_of_100_mb_and_of_many_parts_do_not_fill_the_engine(
     assert grown < GROWTH
     service.start_rest()
     works(service, photo)
-    until(lambda: service.post(photo, width=9) and '"rung": true' in service.log(), 20, "the line was not mended")
+    until(lambda: service.post(photo, width=9) and '"notified": true' in service.log(), 20, "the line was not mended")
 
 
 # At the API: strangers on its line
@@ -169,7 +169,7 @@ GREETINGS = {
 }
 
 
-def test_a_crowd_on_the_line_blocks_no_ring_and_costs_little(service: Service, photo: bytes) -> None:
+def test_a_crowd_on_the_line_blocks_no_notification_and_costs_little(service: Service, photo: bytes) -> None:
     assert service.rest is not None
     works(service, photo)
     for name, greeting in GREETINGS.items():
@@ -209,7 +209,7 @@ def test_a_listener_that_talks_fills_no_memory_of_the_api(service: Service, phot
 
 
 def with_keys() -> dict[str, str]:
-    return {f"IMG_DOORBELL__CURVE__{name.upper()}": key for name, key in fresh_keys().items()}
+    return {f"IMG_NOTIFIER__CURVE__{name.upper()}": key for name, key in fresh_keys().items()}
 
 
 def test_with_keys_the_engine_hears_and_works_and_a_stranger_hears_nothing(
@@ -221,8 +221,8 @@ def test_with_keys_the_engine_hears_and_works_and_a_stranger_hears_nothing(
     service.start_engine()
     with zmq.Context() as context, context.socket(zmq.PULL) as stranger:
         stranger.linger = 0
-        stranger.connect(service._doorbell)
-        until(lambda: works(service, photo) and '"rung": true' in service.log(), 20, "the engine was not told")
+        stranger.connect(service._notifier)
+        until(lambda: works(service, photo) and '"notified": true' in service.log(), 20, "the engine was not told")
         for _ in range(5):
             works(service, photo)
         assert stranger.poll(200) == 0
@@ -237,4 +237,4 @@ def test_an_engine_with_other_keys_hears_nothing_and_works_by_its_sweep(
     service.start_engine(**with_keys())
     for _ in range(3):
         works(service, photo)
-    assert '"rung": true' not in service.log()
+    assert '"notified": true' not in service.log()

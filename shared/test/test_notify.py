@@ -1,4 +1,4 @@
-"""What every doorbell promises; run against ZeroMQ with and without keys and the one in memory; and strangers at it."""
+"""What every notifier promises; run against ZeroMQ with and without keys and the one in memory; and strangers at it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,15 @@ from img_contract.job.formats import Format
 from img_contract.job.job import Job, Source, new_job_id, now
 from img_contract.job.resize import Resize
 from img_contract.notify.curve import CurveConfig, fresh_keys
-from img_contract.notify.zmq_pair import MESSAGE_BYTES, Listener, MemoryDoorbell, Ringer, ZmqListener, ZmqRinger, _Junk
+from img_contract.notify.zmq_pair import (
+    MESSAGE_BYTES,
+    Listener,
+    MemoryNotifier,
+    Notifier,
+    ZmqListener,
+    ZmqNotifier,
+    _InvalidMessages,
+)
 from structlog.testing import capture_logs
 
 
@@ -36,75 +44,75 @@ def fresh() -> CurveConfig:
 
 
 @pytest.fixture(params=["memory", "zeromq", "zeromq with keys"])
-def pair(request: pytest.FixtureRequest) -> Iterator[tuple[Ringer, Listener]]:
+def pair(request: pytest.FixtureRequest) -> Iterator[tuple[Notifier, Listener]]:
     if request.param == "memory":
-        bell = MemoryDoorbell(capacity=10)
+        bell = MemoryNotifier(capacity=10)
         yield bell, bell
         return
     keys = fresh() if request.param == "zeromq with keys" else None
     address = free_address()
-    ringer, listener = ZmqRinger(address, keys), ZmqListener(address, keys)
-    yield ringer, listener
+    notifier, listener = ZmqNotifier(address, keys), ZmqListener(address, keys)
+    yield notifier, listener
     listener.close()
-    ringer.close()
+    notifier.close()
 
 
-def until_rung(ringer: Ringer, rung: Job) -> None:
+def until_notified(notifier: Notifier, notified: Job) -> None:
     """Ring until the line stands; ZeroMQ connects in the background."""
     deadline = time.monotonic() + 10
-    while not ringer.ring(rung):
-        assert time.monotonic() < deadline, "the doorbell never connected"
+    while not notifier.notify(notified):
+        assert time.monotonic() < deadline, "the notifier never connected"
         time.sleep(0.01)
 
 
-def test_a_job_that_is_rung_is_heard(pair: tuple[Ringer, Listener]) -> None:
-    ringer, listener = pair
-    rung = job()
-    until_rung(ringer, rung)
-    assert listener.wait(10) == rung
+def test_a_job_that_is_notified_is_heard(pair: tuple[Notifier, Listener]) -> None:
+    notifier, listener = pair
+    notified = job()
+    until_notified(notifier, notified)
+    assert listener.wait(10) == notified
 
 
-def test_waiting_ends_when_nobody_rings(pair: tuple[Ringer, Listener]) -> None:
+def test_waiting_ends_when_nobody_rings(pair: tuple[Notifier, Listener]) -> None:
     began = time.monotonic()
     assert pair[1].wait(0.05) is None
     assert time.monotonic() - began < 5
 
 
-def test_ringing_never_blocks_even_when_nobody_listens(pair: tuple[Ringer, Listener]) -> None:
-    rung = job()
+def test_ringing_never_blocks_even_when_nobody_listens(pair: tuple[Notifier, Listener]) -> None:
+    notified = job()
     began = time.monotonic()
     for _ in range(5000):
-        pair[0].ring(rung)
-    assert not isinstance(pair[0], MemoryDoorbell) or not pair[0].ring(rung)
+        pair[0].notify(notified)
+    assert not isinstance(pair[0], MemoryNotifier) or not pair[0].notify(notified)
     assert time.monotonic() - began < 10
 
 
 def test_ringing_without_any_listener_says_so() -> None:
-    ringer = ZmqRinger(free_address())
-    assert ringer.ring(job()) is False
-    ringer.close()
+    notifier = ZmqNotifier(free_address())
+    assert notifier.notify(job()) is False
+    notifier.close()
 
 
-def test_a_taken_address_costs_rings_until_it_is_free() -> None:
+def test_a_taken_address_costs_notifications_until_it_is_free() -> None:
     address = free_address()
-    first = ZmqRinger(address)
-    second = ZmqRinger(address)
-    assert second.ring(job()) is False
+    first = ZmqNotifier(address)
+    second = ZmqNotifier(address)
+    assert second.notify(job()) is False
     first.close()
     listener = ZmqListener(address)
-    until_rung(second, rung := job())
-    assert listener.wait(10) == rung
+    until_notified(second, notified := job())
+    assert listener.wait(10) == notified
     listener.close()
     second.close()
 
 
 def test_a_message_larger_than_the_limit_is_never_sent() -> None:
     address = free_address()
-    ringer, listener = ZmqRinger(address, message_bytes=100), ZmqListener(address, message_bytes=100)
+    notifier, listener = ZmqNotifier(address, message_bytes=100), ZmqListener(address, message_bytes=100)
     time.sleep(0.2)  # time to connect
-    assert ringer.ring(job()) is False
+    assert notifier.notify(job()) is False
     listener.close()
-    ringer.close()
+    notifier.close()
 
 
 # Keys
@@ -119,26 +127,26 @@ def test_who_has_not_the_right_keys_hears_nothing(whose: str, keeps_server: bool
     if strangers and keeps_server:  # it knows img-rest's public key, which is no secret
         strangers = strangers.model_copy(update={"server_public": keys.server_public})
     address = free_address()
-    ringer, stranger = ZmqRinger(address, keys), ZmqListener(address, strangers)
+    notifier, stranger = ZmqNotifier(address, keys), ZmqListener(address, strangers)
     deadline = time.monotonic() + 1
     while time.monotonic() < deadline:
-        assert ringer.ring(job()) is False
+        assert notifier.notify(job()) is False
         assert stranger.wait(0.05) is None
     engine = ZmqListener(address, keys)
-    until_rung(ringer, rung := job())
-    assert engine.wait(10) == rung
+    until_notified(notifier, notified := job())
+    assert engine.wait(10) == notified
     assert stranger.wait(0.2) is None
-    for end in (stranger, engine, ringer):
+    for end in (stranger, engine, notifier):
         end.close()
 
 
 @pytest.mark.parametrize("server_has_keys", [False, True])
 def test_an_engine_with_keys_listens_to_no_other_server(server_has_keys: bool) -> None:
     address = free_address()
-    impostor, engine = ZmqRinger(address, fresh() if server_has_keys else None), ZmqListener(address, fresh())
+    impostor, engine = ZmqNotifier(address, fresh() if server_has_keys else None), ZmqListener(address, fresh())
     deadline = time.monotonic() + 1
     while time.monotonic() < deadline:
-        impostor.ring(job())
+        impostor.notify(job())
         assert engine.wait(0.05) is None
     assert engine.dropped == 0
     impostor.close()
@@ -147,24 +155,24 @@ def test_an_engine_with_keys_listens_to_no_other_server(server_has_keys: bool) -
 
 def test_a_gate_that_has_died_lets_nobody_in() -> None:
     keys, address = fresh(), free_address()
-    ringer = ZmqRinger(address, keys)
-    assert ringer._gate is not None
-    ringer._gate.stop()
+    notifier = ZmqNotifier(address, keys)
+    assert notifier._gate is not None
+    notifier._gate.stop()
     engine = ZmqListener(address, keys)
     assert engine.wait(0.5) is None
-    assert ringer.ring(job()) is False
+    assert notifier.notify(job()) is False
     engine.close()
-    ringer.close()
+    notifier.close()
 
 
 def test_keys_are_in_no_text_of_the_parts_that_hold_them() -> None:
     keys = fresh()
     secrets = [keys.server_secret.get_secret_value(), keys.client_secret.get_secret_value()]
-    ringer = ZmqRinger(free_address(), keys)
+    notifier = ZmqNotifier(free_address(), keys)
     listener = ZmqListener(free_address(), keys)
-    told = f"{keys!r} {keys} {keys.model_dump_json()} {vars(ringer)} {vars(listener)}"
+    told = f"{keys!r} {keys} {keys.model_dump_json()} {vars(notifier)} {vars(listener)}"
     assert [secret for secret in secrets if secret in told] == []
-    ringer.close()
+    notifier.close()
     listener.close()
 
 
@@ -216,20 +224,20 @@ def test_what_is_no_job_is_dropped_and_counted_and_the_next_job_is_heard(
     assert listener.dropped == 1
 
 
-def hears(listener: ZmqListener, ringer: ZmqRinger) -> bool:
-    """Whether a ring comes through in time; the first may go to a peer that is just going."""
+def hears(listener: ZmqListener, notifier: ZmqNotifier) -> bool:
+    """Whether a notification comes through in time; the first may go to a peer that is just going."""
     deadline = time.monotonic() + 15
     heard = None
     while heard is None and time.monotonic() < deadline:
-        ringer.ring(job())
+        notifier.notify(job())
         heard = listener.wait(0.1)
     return heard is not None
 
 
 def hears_another(listener: ZmqListener, address: str) -> bool:
-    ringer = ZmqRinger(address)
-    heard = hears(listener, ringer)
-    ringer.close()
+    notifier = ZmqNotifier(address)
+    heard = hears(listener, notifier)
+    notifier.close()
     return heard
 
 
@@ -286,12 +294,12 @@ def test_a_flood_of_junk_keeps_nobody_at_the_door_and_is_told_once(line: tuple[S
         flooding.join()
     assert min(took) > 0.15, "junk ended the waiting, and an idle engine sweeps whenever it ends"
     assert max(took) < 1
-    assert [(line["event"], line["messages"]) for line in logs] == [("doorbell_junk_dropped", 1)]
+    assert [(line["event"], line["messages"]) for line in logs] == [("invalid_messages_dropped", 1)]
 
 
 def test_a_second_word_on_junk_comes_later_and_has_the_count(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("img_contract.doorbell._JUNK_LOG_SECONDS", 0.2)
-    junk = _Junk()
+    monkeypatch.setattr("img_contract.notify.zmq_pair._INVALID_LOG_SECONDS", 0.2)
+    junk = _InvalidMessages()
     with capture_logs() as logs:
         for _ in range(1000):
             junk.drop()
@@ -319,7 +327,7 @@ def greeted(address: str, kind: bytes = b"PULL") -> socket.socket:
 @pytest.mark.parametrize("more", [False, True], ids=["messages", "one message whose parts never end"])
 def test_a_listener_that_talks_fills_no_memory(more: bool) -> None:
     address = free_address()
-    ringer = ZmqRinger(address)
+    notifier = ZmqNotifier(address)
     talker = greeted(address)
     frame = bytes([2 | more]) + struct.pack(">Q", 60_000) + bytes(60_000)
     before = psutil.Process().memory_info().rss
@@ -329,24 +337,24 @@ def test_a_listener_that_talks_fills_no_memory(more: bool) -> None:
     assert psutil.Process().memory_info().rss - before < 2**23
     talker.close()
     listener = ZmqListener(address)
-    assert hears(listener, ringer)
+    assert hears(listener, notifier)
     listener.close()
-    ringer.close()
+    notifier.close()
 
 
-def test_listeners_that_never_read_cost_no_ring_its_time_and_little_memory() -> None:
+def test_listeners_that_never_read_cost_no_notification_its_time_and_little_memory() -> None:
     address = free_address()
-    ringer = ZmqRinger(address)
+    notifier = ZmqNotifier(address)
     deaf = [greeted(address) for _ in range(50)]
-    until_rung(ringer, rung := job())
+    until_notified(notifier, notified := job())
     before = psutil.Process().memory_info().rss
     longest = 0.0
     for _ in range(20_000):
         began = time.monotonic()
-        ringer.ring(rung)
+        notifier.notify(notified)
         longest = max(longest, time.monotonic() - began)
     assert longest < 1
     assert psutil.Process().memory_info().rss - before < 2**24
     for raw in deaf:
         raw.close()
-    ringer.close()
+    notifier.close()
