@@ -10,9 +10,9 @@ from collections.abc import Callable
 import pytest
 from img_contract.errors import JobDeleted, JobNotDone, UnknownJob, UnknownResult
 from img_contract.job.job import Job, new_job_id
-from img_contract.job.outcome import Facts, Failure, FailureCode, State
+from img_contract.job.outcome import Facts, Failure, FailureCode, ResultFile, State
 from img_contract.job.resize import Resize
-from img_contract.ports import Claim, JobStore, Rendered
+from img_contract.ports import Claim, JobStore
 
 Submit = Callable[[], Job]
 
@@ -23,7 +23,7 @@ def publish(claim: Claim, content: bytes = b"pixels") -> bool:
     path = claim.workspace / f".{claim.attempt}.part"
     path.write_bytes(content)
     sha256 = hashlib.sha256(content).hexdigest()
-    rendered = Rendered(path, "image.jpg", "image/jpeg", 8, 6, 1, len(content), sha256)
+    rendered = ResultFile(path, "image.jpg", "image/jpeg", 8, 6, 1, len(content), sha256)
     return claim.publish([rendered], Facts(width=80, height=60), ())
 
 
