@@ -22,7 +22,7 @@ from img_contract.failpoints import arm, failpoint
 from img_contract.job.formats import Format
 from img_contract.job.outcome import Facts, Failure, ResultFile, ResultWarning
 from img_contract.job.resize import Resize
-from img_contract.regular_file import open_upload
+from img_contract.regular_file import open_regular
 from PIL import Image
 
 from img_engine.errors import PictureRefused
@@ -99,7 +99,7 @@ def render(task: Task) -> Render | Refusal:
     """
     _limit_cpu(task.cpu_seconds)
     try:
-        with open_upload(task.source) as file:
+        with open_regular(task.source) as file:
             upload = open_picture(file, task.format, task.limits)
             failpoint("child.decoding", f"{upload.facts.width}x{upload.facts.height}")
             with _facts_told(upload.facts):

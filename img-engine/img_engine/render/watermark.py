@@ -8,7 +8,7 @@ from pathlib import Path
 from img_contract.job.formats import Format
 from img_contract.job.outcome import Failure
 from img_contract.job.resize import Resize
-from img_contract.regular_file import open_upload
+from img_contract.regular_file import open_regular
 from PIL import Image
 
 from img_engine.errors import PictureRefused
@@ -28,7 +28,7 @@ def read_stamp(path: Path, kind: Format, upload: Upload) -> Image.Image:
     ]
     ask = Resize(width=needed[0], height=needed[1], format=Format.TIFF)  # which has alpha, and does not move
     try:
-        with open_upload(path) as file:
+        with open_regular(path) as file:
             mark = open_picture(file, kind, upload.limits)
             with picture_faults("decoded"):
                 return process(load(mark, ask))[0].frames[0].convert("RGBA")

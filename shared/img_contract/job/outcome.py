@@ -1,19 +1,15 @@
-"""How a job ended, and the status that is derived from what is on the volume."""
+"""How a job ended, and what an engine made of it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass
 from enum import StrEnum
-from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
 from pydantic import AwareDatetime, Field
 
 from img_contract.job.frozen import Frozen
-from img_contract.job.job import Job
 
 
 class State(StrEnum):
@@ -96,6 +92,12 @@ class Output(_Record):
     bytes: int = Field(ge=1)
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
 
+    @classmethod
+    def of(cls, result: ResultFile, file: str) -> Output:
+        """Describe a result that was published under the name `file`."""
+        facts = {name: value for name, value in vars(result).items() if name != "path"}
+        return cls(file=file, **facts)
+
 
 @dataclass(frozen=True)
 class ResultFile:
@@ -139,19 +141,7 @@ class Outcome(_Record):
     error: Failure | None = None
 
 
-@dataclass(frozen=True)
-class JobStatus:
-    """A job and where it is in its life, derived from the files on the volume at one moment."""
-
-    id: str
-    read_job: Callable[[], Job | None] = field(repr=False, compare=False)
-    state: State
-    attempt: int
-    started_at: datetime | None
-    expires_at: datetime
-    outcome: Outcome | None
-
-    @cached_property
-    def job(self) -> Job | None:
-        """What was asked, read when it is first wanted; None if its record is damaged or gone."""
-        return self.read_job()
+def attempts_exhausted(attempts: int, reason: str | None) -> Failure:
+    """The failure of a job whose attempts are spent. `reason`: why the last one was abandoned, if anybody said."""
+    detail = f"gave up after {attempts} attempts; the last one ended with: {reason or 'no word from the engine'}"
+    return Failure(code=FailureCode.ATTEMPTS_EXHAUSTED, detail=detail)

@@ -6,7 +6,6 @@ import errno
 import os
 import secrets
 import shutil
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,9 +15,9 @@ from pydantic import BaseModel
 
 from img_contract.errors import DamagedRecord, StoreFull, StoreUnavailable
 from img_contract.failpoints import failpoint
+from img_contract.regular_file import open_regular
 
 _FULL: Final = {errno.ENOSPC, errno.EDQUOT}
-_NO_FILE: Final = {errno.ELOOP, errno.ENXIO, errno.EISDIR}  # a link, a socket, a folder
 _NO_FOLDER: Final = {errno.ELOOP, errno.ENOTDIR}
 
 _MOST_RECORD_BYTES: Final = 1024 * 1024
@@ -104,29 +103,17 @@ def create_exclusively(path: Path, data: bytes, *, durable: bool) -> bool:
 def read_record(path: Path) -> bytes:
     """Read a whole record. A link is not followed, and a pipe not waited for.
 
-    Raises DamagedRecord if it is no regular file or too large; FileNotFoundError, OSError.
+    Raises DamagedRecord if it is no regular file or too large; FileNotFoundError if there is nothing; OSError.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError as error:
-        if error.errno in _NO_FILE:
+        with open_regular(path) as file:
+            content = file.read(_MOST_RECORD_BYTES + 1)
+    except FileNotFoundError:
+        if os.path.lexists(path):
             raise DamagedRecord(f"{path.name} is no regular file") from None
         raise
-    try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise DamagedRecord(f"{path.name} is no regular file")
-        content = _read(descriptor, _MOST_RECORD_BYTES + 1)
-    finally:
-        os.close(descriptor)
     if len(content) > _MOST_RECORD_BYTES:
         raise DamagedRecord(f"{path.name} has more than {_MOST_RECORD_BYTES} bytes")
-    return content
-
-
-def _read(descriptor: int, most: int) -> bytes:
-    content = b""
-    while len(content) < most and (part := os.read(descriptor, most - len(content))):
-        content += part
     return content
 
 
@@ -162,6 +149,6 @@ def modified_ns(path: Path) -> int:
         return 0
 
 
-def record(model: BaseModel) -> bytes:
-    """A model as it is written to a file: JSON that a person can read."""
+def as_json(model: BaseModel) -> bytes:
+    """Return a model as it is written to a file: JSON that a person can read."""
     return model.model_dump_json(indent=1).encode() + b"\n"

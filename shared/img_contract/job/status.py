@@ -1,0 +1,29 @@
+"""Where a job is in its life, at one moment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from img_contract.job.job import Job
+from img_contract.job.outcome import Outcome, State
+
+
+@dataclass(frozen=True)
+class JobStatus:
+    """A job and where it is in its life."""
+
+    id: str
+    job: Job | None
+    """What was asked; None if its record is damaged."""
+    state: State
+    attempt: int
+    """Attempts started so far."""
+    started_at: datetime | None
+    expires_at: datetime
+    outcome: Outcome | None
+
+    @property
+    def owner(self) -> str | None:
+        """Name of the API key that the job was sent with."""
+        return self.job.owner if self.job else None
