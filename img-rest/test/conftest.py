@@ -1,23 +1,38 @@
-"""The application on a real volume, with the notifier in memory, and an engine's part played through the store."""
+"""The application over a volume or over jobs in memory, and an engine played through the port."""
 
 from __future__ import annotations
 
 import hashlib
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from img_contract import failpoints
 from img_contract.config import Config
 from img_contract.job.outcome import Facts, Failure, FailureCode, ResultFile
-from img_contract.notify.zmq_pair import MemoryNotifier
-from img_contract.ports import Claim
-from img_contract.volume.store import VolumeStore
+from img_contract.memory import MemoryStore
+from img_contract.notify.memory import MemoryNotifier
+from img_contract.ports import Claim, Jobs, Work
+from img_contract.volume.layout import Layout
+from img_contract.volume.queue import VolumeWork
+from img_contract.volume.store import VolumeJobs
 from img_rest.app import create_app
+
+Result = tuple[str, str, int, int]
+"""Name, media type, width and height."""
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test over both backends, unless it looks at the volume's files."""
+    if "backend" in metafunc.fixturenames:
+        of_the_volume = {"layout", "notifier"} & set(metafunc.fixturenames)
+        metafunc.parametrize("backend", ["volume"] if of_the_volume else ["volume", "memory"])
 
 
 @pytest.fixture
@@ -32,8 +47,8 @@ def config(tmp_path: Path) -> Config:
 
 
 @pytest.fixture
-def store(config: Config) -> VolumeStore:
-    made = VolumeStore(config.volume)
+def layout(config: Config) -> Layout:
+    made = Layout(config.volume)
     made.prepare()
     return made
 
@@ -44,8 +59,28 @@ def notifier() -> MemoryNotifier:
 
 
 @pytest.fixture
-def app(config: Config, store: VolumeStore, notifier: MemoryNotifier) -> Flask:
-    return create_app(config, store, notifier)
+def sides(backend: str, request: pytest.FixtureRequest) -> tuple[Jobs, Work]:
+    """Both sides of one backend."""
+    if backend == "memory":
+        store = MemoryStore()
+        return store, store.work("engine")
+    layout, notifier = request.getfixturevalue("layout"), request.getfixturevalue("notifier")
+    return VolumeJobs(layout, notifier), VolumeWork(layout, notifier, "engine")
+
+
+@pytest.fixture
+def jobs(sides: tuple[Jobs, Work]) -> Jobs:
+    return sides[0]
+
+
+@pytest.fixture
+def work(sides: tuple[Jobs, Work]) -> Work:
+    return sides[1]
+
+
+@pytest.fixture
+def app(config: Config, jobs: Jobs) -> Flask:
+    return create_app(config, jobs)
 
 
 class BufferedClient(FlaskClient):
@@ -61,7 +96,7 @@ def client(app: Flask) -> FlaskClient:
     return app.test_client()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def png() -> bytes:
     """A red PNG of 4 × 3 pixels, made by hand: this package has no imaging library."""
 
@@ -74,42 +109,72 @@ def png() -> bytes:
 
 
 @pytest.fixture
-def claimed(store: VolumeStore) -> Callable[[str], Claim]:
-    """Take a job as an engine would."""
+def job_id(client: FlaskClient, png: bytes) -> str:
+    """The guid of a job that was just submitted."""
+    posted: str = client.post("/resize?width=2", data=png).get_json()["id"]
+    return posted
 
-    def claim(job_id: str) -> Claim:
-        taken = store.claim(job_id, "engine")
-        assert taken is not None
-        return taken
+
+@pytest.fixture
+def claimed(work: Work) -> Callable[[], Claim]:
+    """Claim the next job, waiting for it if there is none yet."""
+
+    def claim() -> Claim:
+        for _ in range(100):
+            if found := work.next(0.1):
+                return found
+        raise AssertionError("expected a job to claim, found none")
 
     return claim
 
 
 @pytest.fixture
-def finish(claimed: Callable[[str], Claim]) -> Callable[..., bytes]:
-    """Do a job as an engine would; give the file's bytes."""
+def finish(claimed: Callable[[], Claim]) -> Callable[..., bytes]:
+    """Do the next job as an engine would, and return the content of its first result: 500 bytes of its name."""
 
-    def finished(job_id: str, content: bytes = b"0123456789" * 50) -> bytes:
-        claim = claimed(job_id)
-        path = claim.workspace / "part"
-        path.write_bytes(content)
-        digest = hashlib.sha256(content).hexdigest()
-        claim.publish(
-            [ResultFile(path, "image.png", "image/png", 2, 1, 1, len(content), digest)], Facts(width=4, height=3), ()
-        )
-        return content
+    def finished(*results: Result) -> bytes:
+        return publish(claimed(), results or [("image.png", "image/png", 2, 1)])
 
     return finished
 
 
-@pytest.fixture
-def fail(claimed: Callable[[str], Claim]) -> Callable[[str], None]:
-    """Fail a job as an engine would."""
+def publish(claim: Claim, results: Sequence[Result]) -> bytes:
+    contents = [(name.encode() * 500)[:500] for name, *_ in results]
+    with claim.files() as files:
+        rendered = []
+        for number, ((name, media_type, width, height), content) in enumerate(zip(results, contents, strict=True)):
+            path = files.target.with_name(f"{files.target.name}{number}")
+            path.write_bytes(content)
+            digest = hashlib.sha256(content).hexdigest()
+            rendered.append(ResultFile(path, name, media_type, width, height, 1, len(content), digest))
+        assert claim.publish(rendered, Facts(width=4, height=3, dominant_color="#ff0000", placeholder="aGFzaA=="), ())
+    claim.close()
+    return contents[0]
 
-    def failed(job_id: str) -> None:
-        failure = Failure(
-            code=FailureCode.TOO_MANY_PIXELS, detail="expected at most 64 megapixels, found 100", limit=64, actual=100
-        )
-        claimed(job_id).fail(failure)
+
+@pytest.fixture
+def fail(claimed: Callable[[], Claim]) -> Callable[[], None]:
+    """Fail the next job as an engine would."""
+
+    def failed() -> None:
+        claim = claimed()
+        detail = "expected at most 64 megapixels, found 100"
+        assert claim.fail(Failure(code=FailureCode.TOO_MANY_PIXELS, detail=detail, limit=64, actual=100))
+        claim.close()
 
     return failed
+
+
+@pytest.fixture
+def failing() -> Callable[[str], AbstractContextManager[None]]:
+    """Have the storage of this process fail as a failpoint specifies, for a block."""
+
+    @contextmanager
+    def armed(spec: str) -> Iterator[None]:
+        failpoints.arm({failpoints.VARIABLE: spec})
+        try:
+            yield
+        finally:
+            failpoints.arm({})
+
+    return armed

@@ -1,4 +1,4 @@
-"""The shortest proof that the API works: a picture goes in, its status is told, its file comes out.
+"""The shortest proof that the API works: a picture goes in, its status can be asked, its file comes out.
 
 cd img-rest && python3 -m venv ./venv && source venv/bin/activate
 pip install -r requirements.txt && pytest test/test.py
@@ -10,10 +10,12 @@ import io
 from collections.abc import Callable
 
 from flask.testing import FlaskClient
-from img_contract.notify.zmq_pair import MemoryNotifier
+from img_contract.notify.memory import MemoryNotifier
 
 
-def test_a_picture_is_taken_and_a_guid_given_at_once(client: FlaskClient, png: bytes, notifier: MemoryNotifier) -> None:
+def test_a_picture_is_accepted_and_a_guid_given_at_once(
+    client: FlaskClient, png: bytes, notifier: MemoryNotifier
+) -> None:
     answer = client.post("/resize", data={"file": (io.BytesIO(png), "red.png"), "width": "2"})
     assert answer.status_code == 202
     body = answer.get_json()
@@ -29,15 +31,15 @@ def test_a_picture_is_taken_and_a_guid_given_at_once(client: FlaskClient, png: b
     assert notified.source.bytes == len(png)
 
 
-def test_its_status_is_told_from_beginning_to_end(
-    client: FlaskClient, png: bytes, finish: Callable[[str], bytes]
+def test_its_status_can_be_asked_from_beginning_to_end(
+    client: FlaskClient, png: bytes, finish: Callable[[], bytes]
 ) -> None:
     posted = client.post("/resize?width=2", data=png, content_type="image/png").get_json()
     first = client.get(posted["links"]["status"])
     assert first.status_code == 200
     assert first.get_json()["status"] == "queued"
     assert first.headers["Retry-After"] == "1"
-    finish(posted["id"])
+    finish()
     last = client.get(posted["links"]["status"])
     body = last.get_json()
     assert body["status"] == "done"
@@ -47,12 +49,12 @@ def test_its_status_is_told_from_beginning_to_end(
     assert (body["outputs"][0]["width"], body["outputs"][0]["height"]) == (2, 1)
 
 
-def test_its_file_comes_out(client: FlaskClient, png: bytes, finish: Callable[[str], bytes]) -> None:
+def test_its_file_comes_out(client: FlaskClient, png: bytes, finish: Callable[[], bytes]) -> None:
     posted = client.post("/resize?width=2", data=png, content_type="image/png").get_json()
     early = client.get(posted["links"]["result"])
     assert early.status_code == 409
     assert early.headers["Retry-After"] == "1"
-    content = finish(posted["id"])
+    content = finish()
     answer = client.get(posted["links"]["result"])
     assert answer.status_code == 200
     assert answer.data == content

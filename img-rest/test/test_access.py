@@ -11,8 +11,7 @@ import pytest
 from flask.testing import FlaskClient
 from img_contract.config import AccessConfig, Config
 from img_contract.errors import ConfigError
-from img_contract.notify.zmq_pair import MemoryNotifier
-from img_contract.volume.store import VolumeStore
+from img_contract.ports import Jobs
 from img_rest.__main__ import main
 from img_rest.admission.access import new_key
 from img_rest.app import create_app
@@ -20,15 +19,15 @@ from img_rest.app import create_app
 ALICE, BOB = "alice-s-key", "bob-s-key"
 
 
-def served(config: Config, store: VolumeStore, **access: Any) -> FlaskClient:
+def served(config: Config, jobs: Jobs, **access: Any) -> FlaskClient:
     given = config.model_copy(update={"access": AccessConfig(**access)})
-    return create_app(given, store, MemoryNotifier()).test_client()
+    return create_app(given, jobs).test_client()
 
 
 @pytest.fixture
-def guarded(config: Config, store: VolumeStore) -> FlaskClient:
+def guarded(config: Config, jobs: Jobs) -> FlaskClient:
     digests = {name: hashlib.sha256(key.encode()).hexdigest() for name, key in (("alice", ALICE), ("bob", BOB))}
-    return served(config, store, keys=digests)
+    return served(config, jobs, keys=digests)
 
 
 def post(client: FlaskClient, png: bytes, **headers: str) -> Any:
@@ -50,19 +49,19 @@ def post(client: FlaskClient, png: bytes, **headers: str) -> Any:
         {"X_API_Key": "é"},
     ],
 )
-def test_who_has_no_key_is_told_that_one_is_needed(guarded: FlaskClient, png: bytes, headers: dict[str, str]) -> None:
+def test_a_request_without_a_key_is_401(guarded: FlaskClient, png: bytes, headers: dict[str, str]) -> None:
     if headers.get("X_API_Key") == ALICE + " ":
-        headers = {"X_API_Key": f"{ALICE}, "}  # a trailing blank would be trimmed, as HTTP has it
+        headers = {"X_API_Key": f"{ALICE}, "}  # a trailing blank would be trimmed, as HTTP specifies
     answer = post(guarded, png, **headers)
     assert (answer.status_code, answer.get_json()["code"]) == (401, "key_missing")
     assert answer.headers["WWW-Authenticate"] == 'Bearer realm="img-rest"'
 
 
 @pytest.mark.parametrize("headers", [{"X_API_Key": ALICE}, {"Authorization": f"Bearer {ALICE}"}])
-def test_who_has_a_key_is_served(guarded: FlaskClient, png: bytes, headers: dict[str, str], store: VolumeStore) -> None:
+def test_a_request_with_a_key_is_served(guarded: FlaskClient, png: bytes, headers: dict[str, str], jobs: Jobs) -> None:
     answer = post(guarded, png, **headers)
     assert answer.status_code == 202
-    assert store.owner(answer.get_json()["id"]) == "alice"
+    assert jobs.status(answer.get_json()["id"]).owner == "alice"
 
 
 def test_each_key_sees_its_own_jobs_only(guarded: FlaskClient, png: bytes) -> None:
@@ -79,13 +78,13 @@ def test_each_key_sees_its_own_jobs_only(guarded: FlaskClient, png: bytes) -> No
     assert guarded.delete(f"/resize/{job}", headers=bob).status_code == 404
 
 
-def test_jobs_from_before_there_were_keys_are_nobody_s(client: FlaskClient, guarded: FlaskClient, png: bytes) -> None:
+def test_jobs_from_before_there_were_keys_are_hidden(client: FlaskClient, guarded: FlaskClient, png: bytes) -> None:
     job = post(client, png).get_json()["id"]
     assert guarded.get(f"/resize/status/{job}", headers={"X-API-Key": ALICE}).status_code == 404
 
 
 @pytest.mark.parametrize("path", ["/", "/swagger.json", "/limits", "/health"])
-def test_what_tells_of_no_job_is_open(guarded: FlaskClient, path: str) -> None:
+def test_what_is_about_no_job_is_open(guarded: FlaskClient, path: str) -> None:
     assert guarded.get(path).status_code == 200
 
 
@@ -95,11 +94,11 @@ def test_swagger_asks_for_a_key_only_where_one_is_needed(guarded: FlaskClient, c
 
 
 def test_a_new_key_is_printed_with_the_digest_that_lets_it_in(
-    config: Config, store: VolumeStore, png: bytes, capsys: pytest.CaptureFixture[str]
+    config: Config, jobs: Jobs, png: bytes, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["--new-key"]) == 0
     key, digest = (line.split()[-1] for line in capsys.readouterr().out.splitlines())
-    assert post(served(config, store, keys={"carol": digest}), png, X_API_Key=key).status_code == 202
+    assert post(served(config, jobs, keys={"carol": digest}), png, X_API_Key=key).status_code == 202
     assert new_key()[0] != new_key()[0]
 
 
@@ -109,8 +108,8 @@ def test_faulty_keys_and_rates_are_refused_at_the_start() -> None:
             AccessConfig.model_validate(wrong)
 
 
-def test_a_rate_holds_for_an_address(config: Config, store: VolumeStore, png: bytes) -> None:
-    client = served(config, store, rate="2/hour")
+def test_a_rate_holds_for_an_address(config: Config, jobs: Jobs, png: bytes) -> None:
+    client = served(config, jobs, rate="2/hour")
     taken = [post(client, png) for _ in range(2)]
     assert [(one.status_code, one.headers["Retry-After"]) for one in taken] == [(202, "1"), (202, "1")]
     answer = post(client, png)
@@ -123,9 +122,9 @@ def test_a_rate_holds_for_an_address(config: Config, store: VolumeStore, png: by
         assert client.get("/health").status_code == 200  # asking is free
 
 
-def test_a_rate_holds_for_a_key_wherever_it_comes_from(config: Config, store: VolumeStore, png: bytes) -> None:
+def test_a_rate_holds_for_a_key_wherever_it_comes_from(config: Config, jobs: Jobs, png: bytes) -> None:
     digests = {name: hashlib.sha256(key.encode()).hexdigest() for name, key in (("alice", ALICE), ("bob", BOB))}
-    client = served(config, store, keys=digests, rate="1/hour")
+    client = served(config, jobs, keys=digests, rate="1/hour")
     for key, address, status in ((ALICE, "192.0.2.1", 202), (ALICE, "192.0.2.2", 429), (BOB, "192.0.2.1", 202)):
         answer = client.post(
             "/resize?width=5", data=png, headers={"X-API-Key": key}, environ_base={"REMOTE_ADDR": address}
@@ -133,20 +132,18 @@ def test_a_rate_holds_for_a_key_wherever_it_comes_from(config: Config, store: Vo
         assert answer.status_code == status, (key, address)
 
 
-def test_a_proxy_is_believed_only_where_the_configuration_says_so(
-    config: Config, store: VolumeStore, png: bytes
-) -> None:
+def test_a_proxy_is_believed_only_where_the_configuration_says_so(config: Config, jobs: Jobs, png: bytes) -> None:
     def statuses(proxies: int) -> list[int]:
-        client = served(config, store, rate="1/hour", proxies=proxies)
+        client = served(config, jobs, rate="1/hour", proxies=proxies)
         return [post(client, png, X_Forwarded_For=address).status_code for address in ("192.0.2.1", "192.0.2.2")]
 
     assert statuses(0) == [202, 429]
     assert statuses(1) == [202, 202]
 
 
-def test_who_is_refused_for_the_rate_has_sent_all(config: Config, store: VolumeStore, png: bytes) -> None:
+def test_the_rest_of_an_upload_refused_for_the_rate_is_read(config: Config, jobs: Jobs, png: bytes) -> None:
     """Else the connection would be reset over the rest, and the answer lost."""
-    client = served(config, store, rate="1/hour")
+    client = served(config, jobs, rate="1/hour")
     post(client, png)
     body = io.BytesIO(png + bytes(50_000))
     with contextlib.closing(client.post("/resize?width=5", input_stream=body, content_length=50_000 + len(png))):

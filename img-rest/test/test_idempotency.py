@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import io
+import os
+import shutil
 import threading
+import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
-from img_contract import failpoints
-from img_contract.volume.cleanup import LEFTOVER_SECONDS, SHARDS
-from img_contract.volume.store import VolumeStore
+from img_contract.config import Config
+from img_contract.notify.memory import MemoryNotifier
+from img_contract.ports import Claim, Jobs
+from img_contract.volume.cleanup import LEFTOVER_SECONDS, SHARDS, Cleanup
+from img_contract.volume.layout import Layout
+from img_contract.volume.store import VolumeJobs
+from img_rest.app import create_app
 
 
 def send(client: FlaskClient, picture: bytes, key: str = "my-request-1", **parameters: str) -> Any:
@@ -18,27 +26,22 @@ def send(client: FlaskClient, picture: bytes, key: str = "my-request-1", **param
     return client.post("/resize", data=form, headers={"Idempotency-Key": key})
 
 
-def test_a_repeated_request_gives_the_first_job(client: FlaskClient, png: bytes, store: VolumeStore) -> None:
+def test_a_repeated_request_gives_the_first_job(client: FlaskClient, png: bytes, jobs: Jobs) -> None:
     first = send(client, png)
     again = send(client, png, key='"my-request-1"')
     assert (first.status_code, again.status_code) == (202, 202)
     assert again.get_json() == first.get_json()
     assert again.headers["Location"] == first.headers["Location"]
     assert ("Idempotency-Replayed" in first.headers, again.headers["Idempotency-Replayed"]) == (False, "true")
-    assert store.capacity().pending == 1
-    assert list((store.root / "incoming").iterdir()) == []
+    assert jobs.capacity().pending == 1
 
 
-def test_it_does_so_after_the_job_has_ended_and_after_a_restart(
-    client: FlaskClient, png: bytes, finish: Any, app: Any
+def test_a_repeated_request_gives_the_first_job_after_its_end_and_a_restart(
+    client: FlaskClient, png: bytes, finish: Any, config: Config, layout: Layout
 ) -> None:
     first = send(client, png)
-    finish(first.get_json()["id"])
-    from img_rest.api import restx as api
-    from img_rest.app import create_app
-
-    parts = app.extensions[api.SEGMENT]
-    restarted = create_app(parts.config, VolumeStore(parts.config.volume), parts.notifier).test_client()
+    finish()
+    restarted = create_app(config, VolumeJobs(layout, MemoryNotifier())).test_client()
     again = send(restarted, png)
     assert (again.status_code, again.get_json()["id"]) == (202, first.get_json()["id"])
     waited = client.post(
@@ -72,7 +75,7 @@ def test_a_request_that_failed_leaves_its_key_free(client: FlaskClient, png: byt
     assert send(client, png).status_code == 202
 
 
-def test_while_the_first_is_under_way_the_second_is_told_to_wait(client: FlaskClient, png: bytes, app: Any) -> None:
+def test_while_the_first_is_under_way_the_second_is_refused(client: FlaskClient, png: bytes, app: Any) -> None:
     reached, go_on = threading.Event(), threading.Event()
 
     class Slow(io.BytesIO):
@@ -106,85 +109,83 @@ def test_while_the_first_is_under_way_the_second_is_told_to_wait(client: FlaskCl
 
 
 @pytest.mark.parametrize("key", ["", " ", "with blank", "é", "x" * 256, "\x7f", '""'])
-def test_a_key_that_is_none_is_refused(client: FlaskClient, png: bytes, key: str) -> None:
+def test_an_invalid_key_is_refused(client: FlaskClient, png: bytes, key: str) -> None:
     answer = send(client, png, key=key)
     assert answer.status_code == 422
     assert answer.get_json()["errors"][0]["parameter"] == "Idempotency-Key"
 
 
 @pytest.mark.parametrize("key", ["../../etc/passwd", "a/b", "x" * 255, "%00", "~!@#$%^&*()"])
-def test_a_key_never_becomes_a_path(client: FlaskClient, png: bytes, key: str, store: VolumeStore) -> None:
+def test_a_key_never_becomes_a_path(client: FlaskClient, png: bytes, key: str, layout: Layout) -> None:
     assert send(client, png, key=key).status_code == 202
-    (note,) = (store.root / "idempotency").iterdir()
-    assert len(note.name) == 64
+    (record,) = layout.idempotency.iterdir()
+    assert len(record.name) == 64
 
 
-def test_a_death_between_note_and_job_leaves_the_key_free(client: FlaskClient, png: bytes, store: VolumeStore) -> None:
-    """The job's rename fails, as if the process had died there: the note is on the volume, and leads nowhere."""
-    failpoints.arm({failpoints.VARIABLE: "storage.rename#2=EIO"})  # the first is the note's own
-    try:
+def test_a_death_between_record_and_job_leaves_the_key_free(
+    client: FlaskClient, png: bytes, layout: Layout, failing: Any
+) -> None:
+    """The job's rename fails, as if the process had died there: the record is on the volume, and leads nowhere."""
+    with failing("storage.rename#2=EIO"):  # the first is the record's own
         assert send(client, png).status_code == 503
-    finally:
-        failpoints.arm({})
-    assert len(list((store.root / "idempotency").iterdir())) == 1
+    assert len(list(layout.idempotency.iterdir())) == 1
     answer = send(client, png, width="7")
     assert answer.status_code == 202
     assert send(client, png, width="7").get_json()["id"] == answer.get_json()["id"]
 
 
-def test_a_damaged_note_counts_as_none(client: FlaskClient, png: bytes, store: VolumeStore) -> None:
+@pytest.mark.parametrize("content", ["{", '{"job": "x", "content": "y"}', '{"content": "y"}'])
+def test_a_damaged_record_counts_as_none(client: FlaskClient, png: bytes, layout: Layout, content: str) -> None:
     first = send(client, png)
-    (note,) = (store.root / "idempotency").iterdir()
-    note.write_text("{")
+    (record,) = layout.idempotency.iterdir()
+    record.write_text(content)
     again = send(client, png)
     assert (again.status_code, again.get_json()["id"] != first.get_json()["id"]) == (202, True)
 
 
-def test_notes_go_with_their_jobs(client: FlaskClient, png: bytes, store: VolumeStore) -> None:
-    import os
-    import shutil
-    import time
-
+def test_records_are_removed_with_their_jobs(client: FlaskClient, png: bytes, layout: Layout) -> None:
     kept, gone = send(client, png, key="kept"), send(client, png, key="gone")
-    shutil.rmtree(store.folder(gone.get_json()["id"]))
+    shutil.rmtree(layout.folder(gone.get_json()["id"]))
     past = time.time() - LEFTOVER_SECONDS - 1
-    for note in (store.root / "idempotency").iterdir():
-        os.utime(note, (past, past))
+    for record in layout.idempotency.iterdir():
+        os.utime(record, (past, past))
+    cleanup = Cleanup(layout, 3600.0)
     for _ in range(SHARDS):
-        store.upkeep()
-    assert len(list((store.root / "idempotency").iterdir())) == 1
+        cleanup.run_batch()
+    assert len(list(layout.idempotency.iterdir())) == 1
     assert send(client, png, key="kept").get_json()["id"] == kept.get_json()["id"]
 
 
-def test_a_job_that_died_before_its_marker_is_worked_on_once_it_is_sent_again(
-    client: FlaskClient, png: bytes, store: VolumeStore
+def test_a_job_without_a_marker_gets_one_when_its_request_is_repeated(
+    client: FlaskClient, png: bytes, layout: Layout
 ) -> None:
+    """The process died between the two."""
     job = send(client, png).get_json()["id"]
-    (store.root / "pending" / job).unlink()
+    layout.unmark(job)
     assert send(client, png).get_json()["id"] == job
-    assert store.pending() == [job]
+    assert [marker.name for marker in layout.markers()] == [job]
 
 
 def test_a_job_that_has_ended_is_not_put_back_into_the_queue(
-    client: FlaskClient, png: bytes, store: VolumeStore, finish: Any
+    client: FlaskClient, png: bytes, jobs: Jobs, finish: Any
 ) -> None:
-    job = send(client, png).get_json()["id"]
-    finish(job)
+    send(client, png)
+    finish()
     assert send(client, png).get_json()["status"] == "done"
-    assert store.capacity().pending == 0
+    assert jobs.capacity().pending == 0
 
 
 def test_a_repeated_request_keeps_its_job_s_place_in_the_queue(
-    client: FlaskClient, png: bytes, store: VolumeStore
+    client: FlaskClient, png: bytes, claimed: Callable[[], Claim]
 ) -> None:
     first = send(client, png, key="first").get_json()["id"]
     second = send(client, png, key="second").get_json()["id"]
     send(client, png, key="first")
-    assert store.pending() == [first, second]
+    assert [claimed().job.id for _ in range(2)] == [first, second]
 
 
-def test_a_repeated_request_for_a_deleted_job_is_told_so(client: FlaskClient, png: bytes, finish: Any) -> None:
+def test_a_repeated_request_for_a_deleted_job_is_410(client: FlaskClient, png: bytes, finish: Any) -> None:
     job = send(client, png).get_json()["id"]
-    finish(job)
+    finish()
     client.delete(f"/resize/{job}")
     assert send(client, png).get_json()["code"] == "job_deleted"

@@ -7,22 +7,19 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
-from img_contract.ports import Claim
-from img_contract.volume.store import VolumeStore
+from img_contract.config import Config
+from img_contract.memory import MemoryStore
+from img_contract.ports import Claim, Jobs, Work
+from img_contract.volume.layout import Layout
+from img_rest.app import create_app
 
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
 
 
-@pytest.fixture
-def job_id(client: FlaskClient, png: bytes) -> str:
-    posted: str = client.post("/resize?width=2", data=png).get_json()["id"]
-    return posted
-
-
 def test_a_result_can_be_fetched_in_ranges_and_conditionally(
-    client: FlaskClient, job_id: str, finish: Callable[[str], bytes]
+    client: FlaskClient, job_id: str, finish: Callable[[], bytes]
 ) -> None:
-    content = finish(job_id)
+    content = finish()
     whole = client.get(f"/resize/{job_id}")
     assert whole.headers["ETag"].startswith('"')
     assert whole.headers["X-Content-Type-Options"] == "nosniff"
@@ -40,33 +37,29 @@ def test_a_result_can_be_fetched_in_ranges_and_conditionally(
     assert head.headers["Content-Length"] == str(len(content))
 
 
-def test_a_range_beyond_the_file_is_416(client: FlaskClient, job_id: str, finish: Callable[[str], bytes]) -> None:
-    finish(job_id)
+def test_a_range_beyond_the_file_is_416(client: FlaskClient, job_id: str, finish: Callable[[], bytes]) -> None:
+    finish()
     answer = client.get(f"/resize/{job_id}", headers={"Range": "bytes=100000-"})
     assert answer.status_code == 416
     assert answer.get_json()["code"] == "range_not_satisfiable"
     assert answer.headers["Content-Range"] == "bytes */500"
 
 
-def test_the_download_is_named_after_the_upload(
-    client: FlaskClient, png: bytes, finish: Callable[[str], bytes]
-) -> None:
+def test_the_download_is_named_after_the_upload(client: FlaskClient, png: bytes, finish: Callable[[], bytes]) -> None:
     raw = (
         '--b\r\nContent-Disposition: form-data; name="file"; filename="my %22red%22 ä.png"\r\n\r\n'.encode()
         + png
         + b"\r\n--b--\r\n"
     )
     posted = client.post("/resize?width=2", data=raw, content_type="multipart/form-data; boundary=b").get_json()
-    finish(posted["id"])
+    finish()
     disposition = client.get(posted["links"]["result"]).headers["Content-Disposition"]
     assert "2x1.png" in disposition
     assert "filename*=UTF-8''my%20%22red%22%20%C3%A4-2x1.png" in disposition
 
 
-def test_a_failed_job_answers_with_its_own_problem(
-    client: FlaskClient, job_id: str, fail: Callable[[str], None]
-) -> None:
-    fail(job_id)
+def test_a_failed_job_answers_with_its_own_problem(client: FlaskClient, job_id: str, fail: Callable[[], None]) -> None:
+    fail()
     answer = client.get(f"/resize/{job_id}")
     assert answer.status_code == 422
     assert answer.content_type == "application/problem+json"
@@ -78,37 +71,35 @@ def test_a_failed_job_answers_with_its_own_problem(
     assert status.get_json()["error"]["code"] == "too_many_pixels"
 
 
-def test_a_running_job_is_processing_and_409(client: FlaskClient, job_id: str, claimed: Callable[[str], Claim]) -> None:
-    claimed(job_id)
+def test_a_running_job_is_processing_and_409(client: FlaskClient, job_id: str, claimed: Callable[[], Claim]) -> None:
+    claimed()
     status = client.get(f"/resize/status/{job_id}").get_json()
     assert (status["status"], status["attempt"]) == ("processing", 1)
     assert client.get(f"/resize/{job_id}").get_json()["code"] == "job_not_done"
 
 
-def test_waiting_for_a_status_ends_with_the_job(
-    client: FlaskClient, job_id: str, finish: Callable[[str], bytes]
-) -> None:
+def test_waiting_for_a_status_ends_with_the_job(client: FlaskClient, job_id: str, finish: Callable[[], bytes]) -> None:
     import threading
 
-    threading.Timer(0.2, finish, [job_id]).start()
+    threading.Timer(0.2, finish).start()
     assert client.get(f"/resize/status/{job_id}?wait=10").get_json()["status"] == "done"
     assert client.get(f"/resize/{job_id}?wait=10").status_code == 200
 
 
-def test_a_queued_job_is_cancelled_as_often_as_you_like(client: FlaskClient, job_id: str, store: VolumeStore) -> None:
+def test_a_queued_job_is_cancelled_as_often_as_you_like(client: FlaskClient, job_id: str, jobs: Jobs) -> None:
     for _ in range(3):
         answer = client.delete(f"/resize/{job_id}")
         assert (answer.status_code, answer.data) == (204, b"")
     assert client.get(f"/resize/status/{job_id}").get_json()["status"] == "cancelled"
     gone = client.get(f"/resize/{job_id}")
     assert (gone.status_code, gone.get_json()["code"]) == (410, "job_cancelled")
-    assert store.pending() == []
+    assert jobs.capacity().pending == 0
 
 
 def test_a_result_is_deleted_as_often_as_you_like(
-    client: FlaskClient, job_id: str, finish: Callable[[str], bytes]
+    client: FlaskClient, job_id: str, finish: Callable[[], bytes]
 ) -> None:
-    finish(job_id)
+    finish()
     for _ in range(3):
         assert client.delete(f"/resize/{job_id}").status_code == 204
     for route in (f"/resize/{job_id}", f"/resize/status/{job_id}"):
@@ -165,54 +156,52 @@ def test_an_accept_header_changes_nothing(client: FlaskClient, job_id: str) -> N
         assert (answer.status_code, answer.content_type) == (200, "application/json")
 
 
-def test_limits_are_told(client: FlaskClient, config: Any) -> None:
+def test_limits_are_those_of_the_configuration(client: FlaskClient, config: Config) -> None:
     body = client.get("/limits").get_json()
     assert body["upload_bytes"] == config.limits.upload_bytes
     assert body["accept"][:2] == ["jpeg", "png"]
     assert body["side"] == 16384
 
 
-def test_health_is_told_and_readiness_needs_an_engine(client: FlaskClient, store: VolumeStore) -> None:
+def test_readiness_needs_an_engine_and_health_does_not(client: FlaskClient, work: Work) -> None:
     assert client.get("/health").get_json()["status"] == "ok"
     answer = client.get("/health/ready")
     assert (answer.status_code, answer.get_json()["code"]) == (503, "no_engine")
-    store.announce("engine")
+    work.announce()
     answer = client.get("/health/ready")
     assert (answer.status_code, answer.get_json()["engines"]) == (200, 1)
 
 
-def test_readiness_needs_a_volume(client: FlaskClient, store: VolumeStore) -> None:
-    (store.root / "engines").rmdir()
+def test_readiness_needs_a_volume(client: FlaskClient, layout: Layout) -> None:
+    layout.engines.rmdir()
     answer = client.get("/health/ready")
     assert (answer.status_code, answer.get_json()["code"]) == (503, "volume_unavailable")
 
 
-def test_a_defect_is_a_problem_too_and_tells_no_secrets(
-    client: FlaskClient, store: VolumeStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def defect(_: str) -> None:
-        raise RuntimeError("secret")
+def test_an_internal_error_is_a_problem_too_and_reveals_no_secrets(config: Config) -> None:
+    class Defective(MemoryStore):
+        def status(self, job_id: str) -> Any:
+            raise RuntimeError(f"secret {job_id}")
 
-    monkeypatch.setattr(store, "status", defect)
-    answer = client.get(f"/resize/status/{UNKNOWN}")
+    answer = create_app(config, Defective()).test_client().get(f"/resize/status/{UNKNOWN}")
     assert answer.status_code == 500
     assert answer.get_json()["code"] == "internal_error"
     assert b"secret" not in answer.data
 
 
-def test_a_result_that_vanishes_while_it_is_asked_for_is_410(
-    client: FlaskClient, job_id: str, finish: Callable[[str], bytes], store: VolumeStore
+def test_a_result_whose_file_is_gone_is_410(
+    client: FlaskClient, job_id: str, finish: Callable[[], bytes], layout: Layout
 ) -> None:
-    finish(job_id)
-    store.open_result(job_id)[0].unlink()
+    finish()
+    (layout.folder(job_id) / "result/1-image.png").unlink()
     answer = client.get(f"/resize/{job_id}")
     assert (answer.status_code, answer.get_json()["code"]) == (410, "result_gone")
 
 
-def test_a_job_whose_record_is_damaged_says_so(client: FlaskClient, job_id: str, store: VolumeStore) -> None:
-    (store.folder(job_id) / "job.json").write_text("{")
+def test_a_job_whose_record_is_damaged_fails(client: FlaskClient, job_id: str, layout: Layout, work: Work) -> None:
+    (layout.folder(job_id) / "job.json").write_text("{")
     assert client.get(f"/resize/status/{job_id}").get_json()["status"] == "queued"
-    assert store.claim(job_id, "engine") is None
+    assert work.next(0) is None
     status = client.get(f"/resize/status/{job_id}").get_json()
     assert (status["status"], status["source"], status["error"]["code"]) == ("failed", None, "job_damaged")
     answer = client.get(f"/resize/{job_id}")
@@ -220,18 +209,12 @@ def test_a_job_whose_record_is_damaged_says_so(client: FlaskClient, job_id: str,
 
 
 def test_a_full_volume_can_be_freed_by_deleting(
-    client: FlaskClient, job_id: str, finish: Callable[[str], bytes], store: VolumeStore, monkeypatch: Any
+    client: FlaskClient, job_id: str, finish: Callable[[], bytes], layout: Layout, failing: Callable[[str], Any]
 ) -> None:
-    finish(job_id)
-    path, _, _ = store.open_result(job_id)
-
-    def full(*_: Any, **__: Any) -> None:
-        raise OSError(28, "No space left on device")
-
-    with monkeypatch.context() as patch:
-        patch.setattr("os.link", full)
+    finish()
+    with failing("storage.rename=ENOSPC"):
         assert client.delete(f"/resize/{job_id}").status_code == 507
-    assert not path.exists()
+    assert not (layout.folder(job_id) / "result").exists()
     assert client.get(f"/resize/{job_id}").status_code == 410
     assert client.delete(f"/resize/{job_id}").status_code == 204
 
@@ -244,13 +227,13 @@ def test_a_full_volume_can_be_freed_by_deleting(
         "Mon, 99999999999999999999 Jan 2026 00:00:00 GMT",
         "Mon, 01 Jan 2026 00:00:00 +99999999999999999999",
         "Mon, 01 Jan 2026 99999999999999999999:00:00 GMT",
-        "junk",
+        "no date",
     ],
 )
-def test_a_date_that_nobody_can_read_is_ignored(
-    client: FlaskClient, job_id: str, finish: Callable[[str], bytes], name: str, date: str
+def test_an_unreadable_date_is_ignored(
+    client: FlaskClient, job_id: str, finish: Callable[[], bytes], name: str, date: str
 ) -> None:
-    content = finish(job_id)
+    content = finish()
     for headers in ({name: date}, {name: date, "Range": "bytes=0-1"}):
         answer = client.get(f"/resize/{job_id}", headers=headers)
         assert answer.status_code in (200, 206)
@@ -260,15 +243,15 @@ def test_a_date_that_nobody_can_read_is_ignored(
 
 @pytest.mark.parametrize("wanted", ["bytes=-99999", "pages=1-2", "bytes=0-1,5-6", "bytes=5-1x", "bytes"])
 def test_a_range_that_is_not_understood_gives_the_whole_file(
-    client: FlaskClient, job_id: str, finish: Callable[[str], bytes], wanted: str
+    client: FlaskClient, job_id: str, finish: Callable[[], bytes], wanted: str
 ) -> None:
-    content = finish(job_id)
+    content = finish()
     answer = client.get(f"/resize/{job_id}", headers={"Range": wanted})
     assert (answer.status_code, answer.data) == (200, content)
 
 
-def test_if_match_is_kept(client: FlaskClient, job_id: str, finish: Callable[[str], bytes]) -> None:
-    finish(job_id)
+def test_if_match_is_honoured(client: FlaskClient, job_id: str, finish: Callable[[], bytes]) -> None:
+    finish()
     etag = client.get(f"/resize/{job_id}").headers["ETag"]
     assert client.get(f"/resize/{job_id}", headers={"If-Match": etag}).status_code == 200
     assert client.get(f"/resize/{job_id}", headers={"If-Match": "*"}).status_code == 200

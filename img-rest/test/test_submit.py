@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,9 +10,8 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 from img_contract.config import Config
-from img_contract.errors import StoreFull, StoreUnavailable
-from img_contract.notify.zmq_pair import MemoryNotifier
-from img_contract.volume.store import VolumeStore
+from img_contract.ports import Jobs
+from img_contract.volume.layout import Layout
 from img_rest.app import create_app
 from img_rest.requests.upload import tidy_filename
 from werkzeug.test import TestResponse
@@ -31,19 +28,21 @@ def problem(answer: TestResponse, status: int, code: str) -> Any:
 
 
 @pytest.fixture(autouse=True)
-def _nothing_is_left_in_incoming(store: VolumeStore) -> Any:
+def _nothing_is_left_in_incoming(layout: Layout) -> Any:
     yield
-    assert list((store.root / "incoming").iterdir()) == []
+    assert list(layout.incoming.iterdir()) == []
 
 
 def form(png: bytes, **fields: Any) -> dict[str, Any]:
     return {"file": (io.BytesIO(png), "red.png"), **fields}
 
 
-def test_parameters_may_stand_in_the_form_and_in_the_query(client: FlaskClient, png: bytes, store: VolumeStore) -> None:
+def test_parameters_may_be_in_the_form_and_in_the_query(client: FlaskClient, png: bytes, jobs: Jobs) -> None:
     answer = client.post("/resize?fit=cover&quality=70", data=form(png, width="20", height="10"))
-    ask = store.status(answer.get_json()["id"]).job.resize
-    assert (ask.width, ask.height, ask.fit, ask.quality) == (20, 10, "cover", 70)
+    job = jobs.status(answer.get_json()["id"]).job
+    assert job is not None
+    options = job.resize
+    assert (options.width, options.height, options.fit, options.quality) == (20, 10, "cover", 70)
 
 
 def test_the_file_may_come_before_or_after_its_parameters(client: FlaskClient, png: bytes) -> None:
@@ -67,18 +66,18 @@ def test_an_empty_parameter_is_one_that_was_left_out(client: FlaskClient, png: b
     assert client.post("/resize", **body).status_code == 202
 
 
-def test_what_is_stored_is_what_was_sent(client: FlaskClient, png: bytes, store: VolumeStore) -> None:
+def test_what_is_stored_is_what_was_sent(client: FlaskClient, png: bytes, layout: Layout) -> None:
     data = png + bytes(range(256)) * 300  # crosses several portions, and looks like anything
     for answer in (
         client.post("/resize", data=form(data, width="2")),
         client.post("/resize?width=2", data=data, content_type="application/octet-stream"),
     ):
-        assert (store.folder(answer.get_json()["id"]) / "source").read_bytes() == data
+        assert (layout.folder(answer.get_json()["id"]) / "source").read_bytes() == data
 
 
 @pytest.mark.parametrize("body", [b"--\r\n--boundary", b"\r\n--boundary-", b"\r", b"\n", b"--boundary--"])
 def test_content_that_looks_like_a_boundary_is_kept(
-    client: FlaskClient, png: bytes, store: VolumeStore, body: bytes
+    client: FlaskClient, png: bytes, layout: Layout, body: bytes
 ) -> None:
     data = png + body
     raw = (
@@ -87,7 +86,7 @@ def test_content_that_looks_like_a_boundary_is_kept(
         + b'\r\n--boundaryX\r\nContent-Disposition: form-data; name="width"\r\n\r\n5\r\n--boundaryX--\r\n'
     )
     answer = client.post("/resize", data=raw, content_type="multipart/form-data; boundary=boundaryX")
-    assert (store.folder(answer.get_json()["id"]) / "source").read_bytes() == data
+    assert (layout.folder(answer.get_json()["id"]) / "source").read_bytes() == data
 
 
 def test_a_missing_file_is_400(client: FlaskClient) -> None:
@@ -184,19 +183,14 @@ def test_what_is_no_picture_is_415_whatever_its_name(client: FlaskClient, data: 
     assert found in detail
 
 
-def test_a_format_that_is_not_accepted_here_is_415(client: FlaskClient, app: Any, config: Config) -> None:
-    from dataclasses import replace
-
-    from img_rest.api import restx as api
-
+def test_a_format_that_is_not_accepted_here_is_415(jobs: Jobs, config: Config) -> None:
     limits = config.limits.model_copy(update={"accept": ("jpeg",)})
-    parts = app.extensions[api.SEGMENT]
-    app.extensions[api.SEGMENT] = replace(parts, config=config.model_copy(update={"limits": limits}))
+    client = create_app(config.model_copy(update={"limits": limits}), jobs).test_client()
     answer = client.post("/resize", data=form(b"GIF89a" + bytes(40), width="5"))
     assert problem(answer, 415, "not_a_picture")["detail"] == "expected one of jpeg; found a gif picture"
 
 
-def test_all_refused_parameters_are_told_at_once(client: FlaskClient, png: bytes) -> None:
+def test_all_refused_parameters_are_reported_at_once(client: FlaskClient, png: bytes) -> None:
     answer = client.post("/resize?colour=red", data=form(png, width="0", quality="many", fit="stretch"))
     errors = {error["parameter"]: error["detail"] for error in problem(answer, 422, "parameters_invalid")["errors"]}
     assert set(errors) == {"colour", "width", "quality", "fit"}
@@ -225,7 +219,7 @@ def test_a_refused_parameter_is_named(client: FlaskClient, png: bytes, query: st
 
 
 def test_a_full_queue_is_503_and_says_when_to_come_again(
-    client: FlaskClient, png: bytes, config: Config, store: VolumeStore
+    client: FlaskClient, png: bytes, config: Config, layout: Layout, jobs: Jobs
 ) -> None:
     for _ in range(config.limits.queue):
         assert client.post("/resize?width=5", data=png).status_code == 202
@@ -233,79 +227,31 @@ def test_a_full_queue_is_503_and_says_when_to_come_again(
     body = problem(answer, 503, "queue_full")
     assert (body["limit"], body["actual"]) == (config.limits.queue, config.limits.queue)
     assert int(answer.headers["Retry-After"]) > 0
-    store.cancel(store.pending()[0])
+    jobs.cancel(layout.markers()[0].name)
     assert client.post("/resize?width=5", data=png).status_code == 202
 
 
-def test_a_volume_without_room_is_507(store: VolumeStore, png: bytes, config: Config) -> None:
+def test_a_volume_without_room_is_507(jobs: Jobs, png: bytes, config: Config) -> None:
     limits = config.limits.model_copy(update={"free_bytes": 10**18})
-    app = create_app(config.model_copy(update={"limits": limits}), store, MemoryNotifier())
-    client = app.test_client()
-    assert problem(client.post("/resize?width=5", data=png), 507, "volume_full")["limit"] == 10**18
+    app = create_app(config.model_copy(update={"limits": limits}), jobs)
+    assert problem(app.test_client().post("/resize?width=5", data=png), 507, "volume_full")["limit"] == 10**18
 
 
 @pytest.mark.parametrize(
-    ("error", "status", "code"),
-    [(StoreFull("no space"), 507, "volume_full"), (StoreUnavailable("EIO"), 503, "volume_unavailable")],
+    ("error", "status", "code"), [("ENOSPC", 507, "volume_full"), ("EIO", 503, "volume_unavailable")]
 )
 def test_a_write_that_fails_is_never_acknowledged(
     client: FlaskClient,
     png: bytes,
-    store: VolumeStore,
-    monkeypatch: pytest.MonkeyPatch,
-    error: Exception,
+    layout: Layout,
+    failing: Callable[[str], Any],
+    error: str,
     status: int,
     code: str,
 ) -> None:
-    import os
-
-    def fsync(_: int) -> None:
-        raise OSError(28 if isinstance(error, StoreFull) else 5, "injected")
-
-    monkeypatch.setattr(os, "fsync", fsync)
-    problem(client.post("/resize?width=5", data=png), status, code)
-    monkeypatch.undo()
-    assert store.pending() == []
-
-
-# Waiting
-
-
-def when_pending(store: VolumeStore, act: Callable[[str], Any]) -> threading.Thread:
-    """Act on the first job that appears, as an engine would."""
-
-    def watch() -> None:
-        deadline = time.monotonic() + 10
-        while not (ids := store.pending()):
-            assert time.monotonic() < deadline
-            time.sleep(0.005)
-        act(ids[0])
-
-    thread = threading.Thread(target=watch)
-    thread.start()
-    return thread
-
-
-def test_an_accepted_job_is_202_whatever_happens_to_the_answer(
-    client: FlaskClient, png: bytes, store: VolumeStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The job is on disk: to tell the client to send it again would make two of it."""
-
-    def broken(_: str) -> None:
-        raise StoreUnavailable("EIO")
-
-    monkeypatch.setattr(store, "ended", broken)
-    monkeypatch.setattr(store, "status", broken)
-    assert client.post("/resize?width=5&wait=5", data=png).status_code == 202
-    assert len(store.pending()) == 1
-
-
-def test_wait_may_stand_in_the_form_too(client: FlaskClient, png: bytes) -> None:
-    body = problem(client.post("/resize", data=form(png, width="5", wait="soon")), 422, "parameters_invalid")
-    assert body["errors"][0]["parameter"] == "wait"
-    began = time.monotonic()
-    assert client.post("/resize", data=form(png, width="5", wait="0.3")).status_code == 202
-    assert time.monotonic() - began > 0.25
+    with failing(f"storage.fsync={error}"):
+        problem(client.post("/resize?width=5", data=png), status, code)
+    assert layout.markers() == []
 
 
 def test_a_charset_that_a_part_claims_is_ignored(client: FlaskClient, png: bytes) -> None:
@@ -314,52 +260,6 @@ def test_a_charset_that_a_part_claims_is_ignored(client: FlaskClient, png: bytes
         b'--b\r\nContent-Disposition: form-data; name="file"\r\n\r\n' + png + b"\r\n--b--\r\n"
     )
     assert client.post("/resize", data=raw, content_type="multipart/form-data; boundary=b").status_code == 202
-
-
-@pytest.mark.parametrize(("query", "headers"), [("&wait=10", {}), ("", {"Prefer": "respond-async, wait=10"})])
-def test_a_job_that_is_done_within_the_wait_is_303_to_its_file(
-    client: FlaskClient,
-    png: bytes,
-    store: VolumeStore,
-    finish: Callable[[str], bytes],
-    query: str,
-    headers: dict[str, str],
-) -> None:
-    engine = when_pending(store, finish)
-    answer = client.post(f"/resize?width=5{query}", data=png, headers=headers)
-    engine.join()
-    assert answer.status_code == 303
-    assert client.get(answer.headers["Location"]).data == b"0123456789" * 50
-
-
-def test_a_job_that_fails_within_the_wait_is_its_problem(
-    client: FlaskClient, png: bytes, store: VolumeStore, fail: Callable[[str], None]
-) -> None:
-    engine = when_pending(store, fail)
-    body = problem(client.post("/resize?width=5&wait=10", data=png), 422, "too_many_pixels")
-    engine.join()
-    assert (body["limit"], body["actual"]) == (64, 100)
-
-
-def test_a_job_that_is_not_done_within_the_wait_is_202(client: FlaskClient, png: bytes) -> None:
-    began = time.monotonic()
-    assert client.post("/resize?width=5&wait=0.3", data=png).status_code == 202
-    assert 0.25 < time.monotonic() - began < 5
-
-
-def test_those_who_wait_take_no_more_than_their_places(client: FlaskClient, app: Any, png: bytes) -> None:
-    """With both places taken, a third client is answered at once, as if it had not asked to wait."""
-    threads = [
-        threading.Thread(target=lambda: app.test_client().post("/resize?width=5&wait=3", data=png)) for _ in range(2)
-    ]
-    for thread in threads:
-        thread.start()
-    time.sleep(0.5)  # until both wait; they do so for three seconds
-    began = time.monotonic()
-    assert client.post("/resize?width=5&wait=10", data=png).status_code == 202
-    assert time.monotonic() - began < 2
-    for thread in threads:
-        thread.join()
 
 
 @pytest.mark.parametrize(
@@ -382,14 +282,14 @@ def test_a_file_name_is_tidied(given: str | None, tidy: str | None) -> None:
 
 
 def test_a_hostile_file_name_reaches_no_path_and_no_header(
-    client: FlaskClient, png: bytes, finish: Callable[[str], bytes], tmp_path: Path
+    client: FlaskClient, png: bytes, finish: Callable[[], bytes], tmp_path: Path
 ) -> None:
     raw = (
         b'--b\r\nContent-Disposition: form-data; name="file"; filename="../../x%0D%0ASet-Cookie: a=\xe2\x80\xaeb.png"'
         b"\r\n\r\n" + png + b"\r\n--b--\r\n"
     )
     answer = client.post("/resize?width=5", data=raw, content_type="multipart/form-data; boundary=b")
-    finish(answer.get_json()["id"])
+    finish()
     fetched = client.get(answer.get_json()["links"]["result"])
     assert "Set-Cookie" not in fetched.headers
     assert "\u202e" not in fetched.headers["Content-Disposition"]

@@ -64,7 +64,7 @@ def test_answers_match_their_models(client: FlaskClient, document: Any, png: byt
     posted = client.post("/resize?width=5", data=png).get_json()
     check("Submitted", posted)
     check("Status", client.get(posted["links"]["status"]).get_json())
-    finish(posted["id"])
+    finish()
     check("Status", client.get(posted["links"]["status"]).get_json())
     check("Limits", client.get("/limits").get_json())
     check("Health", client.get("/health").get_json())
@@ -82,7 +82,7 @@ def _nullable(schema: Any) -> Any:
     return {"anyOf": [inner, {"type": "null"}]} if schema.get("x-nullable") else inner
 
 
-def test_every_route_tells_what_holds_for_all_and_nothing_that_holds_for_none(document: Any) -> None:
+def test_every_route_documents_what_applies_to_all_and_nothing_that_applies_to_none(document: Any) -> None:
     assert "responses" not in document
     assert "consumes" not in document
     for operations in document["paths"].values():
