@@ -1,18 +1,13 @@
-"""The composition root of the API: loads the configuration, builds the real parts, and serves them with granian."""
+"""The composition root of the API: loads the configuration, builds the application, and serves it with granian."""
 
 from __future__ import annotations
 
 import argparse
 import ctypes
 import functools
-import multiprocessing
 import os
-import resource
-import signal
-import socket
 import sys
 import threading
-from collections.abc import Callable
 from importlib.metadata import version
 from multiprocessing.sharedctypes import RawValue
 from typing import Any, Final
@@ -31,16 +26,18 @@ from img_contract.volume.store import VolumeJobs
 
 from img_rest.admission.access import new_key
 from img_rest.app import create_app
-from img_rest.server.gateway import Floor, Gateway
+from img_rest.server.body import MinimumRate
+from img_rest.server.gateway import Gateway
+from img_rest.server.process import allow_open_files, check_address, exit_with_parent, set_when_stopping
 
-_JUDGED_SECONDS: Final = 10.0
-"""An upload's speed is judged whenever it was waited for so long."""
-_BUFFER_BYTES: Final = 64 * 1024
+_RATE_INTERVAL_SECONDS: Final = 10.0
+"""The rate of an upload is checked after each such time of waiting for it."""
+_READ_AHEAD_BYTES: Final = 64 * 1024
 """What granian reads ahead of an upload. Its default of 400 kB costs 1.4 MB more for each, and is no faster."""
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Serve until SIGTERM or SIGINT. Returns the exit status: 2 for a faulty configuration or volume."""
+    """Serve until SIGTERM or SIGINT. Return the exit status: 2 for a faulty configuration or volume."""
     options = _parser().parse_args(arguments)
     if options.new_key:
         key, digest = new_key()
@@ -50,11 +47,11 @@ def main(arguments: list[str] | None = None) -> int:
         config = load_config(options.config)
         arm(os.environ)
         Layout(config.volume).prepare()
-        _check_port(config)
+        _check_address(config)
     except (ConfigError, StoreError) as error:
         print(f"img-rest: {error}", file=sys.stderr)
         return 2
-    _allow_files(config.http.connections + 2 * config.http.threads)
+    allow_open_files(config.http.connections + 2 * config.http.threads)
     stopping = RawValue(ctypes.c_bool)  # false; shared with the process that serves
     server = MPServer(
         "img_rest",
@@ -65,14 +62,14 @@ def main(arguments: list[str] | None = None) -> int:
         backpressure=config.http.connections,  # granian counts idle connections, too
         http1_settings=HTTP1Settings(
             header_read_timeout=round(config.http.header_seconds * 1000),
-            max_buffer_size=max(_BUFFER_BYTES, 2 * config.limits.header_bytes),
+            max_buffer_size=max(_READ_AHEAD_BYTES, 2 * config.limits.header_bytes),
         ),
         workers_kill_timeout=max(1, round(config.http.shutdown_timeout_seconds)),
         websockets=False,
         http=HTTPModes.http1,  # over HTTP/2, granian never ends a body that is shorter than its Content-Length
         log_level=LogLevels.error,
     )
-    server.on_startup(functools.partial(_tell_when_stopping, stopping))
+    server.on_startup(functools.partial(set_when_stopping, stopping))
     print(f"img-rest: http://{config.http.host}:{config.http.port}/ (Swagger UI)", file=sys.stderr, flush=True)
     # Typed for plain callables; an RSGI application is an object with the method __rsgi__.
     loader: Any = functools.partial(_load, config, stopping)
@@ -82,77 +79,30 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _load(config: Config, stopping: Any) -> Gateway:
     """Build the application in the process that serves it; granian calls this there."""
-    os.setpgid(0, 0)  # Ctrl-C is for the main process, which ends this one; both at once ends in a muddle
+    os.setpgid(0, 0)  # Ctrl-C is for the main process alone, which then stops this one
     configure_logs(config.log_level, "img-rest")
     arm(os.environ)
-    threading.Thread(target=_follow_parent, name="follow-parent", daemon=True).start()
+    threading.Thread(target=exit_with_parent, name="exit-with-parent", daemon=True).start()
     notifier = ZmqNotifier(config.notifier.bind, config.notifier.curve, config.limits.message_bytes)
     jobs = VolumeJobs(Layout(config.volume), notifier, config.retention_seconds)
     app = create_app(config, jobs, lambda: bool(stopping.value))
     http = config.http
-    floor = Floor(http.upload_bytes_per_second, _JUDGED_SECONDS)
-    return Gateway(app, http.threads, floor, http.send_timeout_seconds)
+    minimum_rate = MinimumRate(http.upload_bytes_per_second, _RATE_INTERVAL_SECONDS)
+    return Gateway(app, http.threads, minimum_rate, http.send_timeout_seconds)
 
 
-def _check_port(config: Config) -> None:
-    """Refuse a port that is taken: granian would share it with another img-rest, each answering half of them."""
+def _check_address(config: Config) -> None:
     try:
-        (family, kind, protocol, _, address), *_ = socket.getaddrinfo(
-            config.http.host, config.http.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )
-        with socket.socket(family, kind, protocol) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
+        check_address(config.http.host, config.http.port)
     except OSError as error:
-        where = f"{config.http.host}:{config.http.port}"
-        raise ConfigError([f"http.port: expected an address that is free, found {where}: {error.strerror}"]) from None
-
-
-def _allow_files(wanted: int) -> None:
-    """Raise the limit of open files to what the connections and the files behind them need, if that is allowed."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-    if soft != resource.RLIM_INFINITY and soft < allowed:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
-
-
-def _tell_when_stopping(stopping: Any) -> None:
-    """Before granian's own handlers run, tell the clients that wait: else each would hold up the end for its time.
-
-    Only the first signal is passed on: granian's handler sets a threading.Event, which a second signal in the middle of
-    that would find locked, by itself. A process that was forked and has no handlers of its own yet just ends.
-    """
-    main_process = os.getpid()
-    passed_on = False
-
-    def wrapped(granians: Any) -> Callable[[int, Any], None]:
-        def handler(received: int, frame: Any) -> None:
-            nonlocal passed_on
-            if os.getpid() != main_process:
-                os._exit(0)
-            stopping.value = True
-            if not passed_on:
-                passed_on = True
-                granians(received, frame)
-
-        return handler
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, wrapped(signal.getsignal(number)))
-
-
-def _follow_parent() -> None:
-    """End when granian's main process has ended, also by SIGKILL, and free the port and the notifier."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+        found = f"{config.http.host}:{config.http.port}: {error.strerror}"
+        raise ConfigError([f"http.port: expected an address that is free, found {found}"]) from None
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="img-rest",
-        description="The HTTP API: takes pictures, writes jobs to the shared volume, and answers from what is there.",
+        description="The HTTP API: accepts pictures, writes jobs to the shared volume, and answers from its files.",
         epilog="Every key of the configuration can be overridden by an environment variable: http.port is "
         "IMG_HTTP__PORT. docs/configuration.md lists them.",
     )

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 from img_rest.errors import UploadTooSlow
-from img_rest.server.gateway import Body, Floor, _environ
+from img_rest.server.body import Body, MinimumRate
+from img_rest.server.gateway import wsgi_environ
 
 
 class Sent:
@@ -34,7 +35,7 @@ def body() -> Iterator[Callable[..., Body]]:
     thread.start()
 
     def made(*pieces: bytes) -> Body:
-        one = Body(loop, Sent(*pieces), Floor(bytes_per_second=1024, seconds=0.5))
+        one = Body(loop, Sent(*pieces), MinimumRate(bytes_per_second=1024, interval_seconds=0.5))
         asyncio.run_coroutine_threadsafe(one.feed(), loop)
         return one
 
@@ -82,12 +83,12 @@ def scope(path: str = "/", query: str = "", **headers: str) -> Any:
 
 def test_a_header_with_an_underscore_is_no_other_header() -> None:
     """X_Forwarded_For would be X-Forwarded-For, past the proxy that writes it."""
-    environ = _environ(scope(x__forwarded__for="1.2.3.4", x_forwarded_for="6.6.6.6", content_length="5"))
+    environ = wsgi_environ(scope(x__forwarded__for="1.2.3.4", x_forwarded_for="6.6.6.6", content_length="5"))
     assert environ["HTTP_X_FORWARDED_FOR"] == "1.2.3.4"
     assert "CONTENT_LENGTH" not in environ
 
 
 def test_what_is_no_latin_1_is_given_on_in_bytes_as_wsgi_has_it() -> None:
-    environ = _environ(scope("/€%e2%82%ac", "x=€"))
+    environ = wsgi_environ(scope("/€%e2%82%ac", "x=€"))
     assert environ["PATH_INFO"].encode("latin-1").decode() == "/€€"
     assert environ["QUERY_STRING"].encode("latin-1").decode() == "x=€"

@@ -36,7 +36,7 @@ from img_rest.requests.parameters import (
     parse_wait,
 )
 from img_rest.requests.upload import leave_unread, receive
-from img_rest.server.gateway import client_gone
+from img_rest.server.client import disconnect_check as client_gone
 
 log = structlog.get_logger(__name__)
 

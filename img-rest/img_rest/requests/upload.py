@@ -34,7 +34,7 @@ from img_rest.errors import (
     UploadTooLarge,
     UploadTooSlow,
 )
-from img_rest.server.gateway import Body
+from img_rest.server.body import Body
 
 FILE_FIELD: Final = "file"
 WATERMARK_FIELD: Final = "watermark"
