@@ -45,7 +45,7 @@ def test_retry_after_follows_the_measured_rate(queue: Queue, backlog: Backlog) -
         queue.waiting -= 5
         for _ in range(5):
             backlog.check()
-            backlog.took_one()
+            backlog.add_one()
         queue.waiting += 5
     queue.waiting = 149  # other APIs' jobs: fifty too many
     queue.now += 1.0
@@ -74,7 +74,7 @@ def test_jobs_taken_since_the_last_look_count(queue: Queue, backlog: Backlog) ->
     queue.waiting = 98
     for _ in range(2):
         backlog.check()
-        backlog.took_one()
+        backlog.add_one()
         queue.waiting += 1
     assert refused(backlog).actual == 100
 

@@ -13,7 +13,7 @@ from img_contract.config import Config
 from img_contract.ports import Jobs
 from img_contract.volume.layout import Layout
 from img_rest.app import create_app
-from img_rest.requests.upload import tidy_filename
+from img_rest.requests.form import tidy_filename
 from werkzeug.test import TestResponse
 
 

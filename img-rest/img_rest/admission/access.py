@@ -10,28 +10,17 @@ import hmac
 import math
 import secrets
 import time
-from typing import Any, Final
+from typing import Final
 
 from flask import Flask, Response, g, request
 from flask_limiter import Limiter
 from img_contract.config import AccessConfig
-from img_contract.errors import JobDeleted, UnknownJob
-from img_contract.job.status import JobStatus
-from img_contract.ports import Jobs
 from werkzeug.exceptions import TooManyRequests
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from img_rest.errors import KeyMissing
 
 HEADER: Final = "X-API-Key"
-SWAGGER: Final[dict[str, Any]] = {
-    "securityDefinitions": {
-        "key": {"type": "apiKey", "in": "header", "name": HEADER, "description": "The key that you were given."}
-    },
-    "security": [{"key": []}],
-}
-"""What the Swagger document has beside the rest if keys are asked for."""
-
 _GUARDED: Final = "/resize"
 
 
@@ -49,39 +38,26 @@ def guard(app: Flask, config: AccessConfig) -> None:
         app.before_request(lambda: _ask_for_key(config.keys))
     if config.rate:
         limiter = Limiter(
-            lambda: owner() or request.remote_addr or "",
+            lambda: current_key() or request.remote_addr or "",
             app=app,
             default_limits=[config.rate],
             default_limits_exempt_when=lambda: request.method != "POST",
             storage_uri="memory://",  # there is one process
         )
-        app.after_request(lambda response: _told_when(response, limiter))
+        app.after_request(lambda response: _set_retry_after(response, limiter))
 
 
-def _told_when(response: Response, limiter: Limiter) -> Response:
+def _set_retry_after(response: Response, limiter: Limiter) -> Response:
     """Say when to come again to who was refused for the rate, and to nobody else."""
     if response.status_code == TooManyRequests.code and limiter.current_limit:
         response.headers["Retry-After"] = str(max(1, math.ceil(limiter.current_limit.window.reset_time - time.time())))
     return response
 
 
-def owner() -> str | None:
-    """The name of the key that this request came with; None where keys are not asked for."""
-    name: str | None = g.get("owner")
+def current_key() -> str | None:
+    """Return the name of the key that this request came with; None where no keys are needed."""
+    name: str | None = g.get("key")
     return name
-
-
-def own_status(jobs: Jobs, job_id: str) -> JobStatus:
-    """Return the status of a job, hiding the jobs of others. Raises UnknownJob, JobDeleted, StoreError."""
-    try:
-        status = jobs.status(job_id)
-    except JobDeleted as deleted:
-        if owner() not in (None, deleted.owner):
-            raise UnknownJob(job_id) from None
-        raise
-    if owner() not in (None, status.owner):
-        raise UnknownJob(job_id)
-    return status
 
 
 def _ask_for_key(digests: dict[str, str]) -> None:
@@ -97,7 +73,7 @@ def _ask_for_key(digests: dict[str, str]) -> None:
         raise KeyMissing(
             f"expected an API key in {HEADER} or as a Bearer token, found {'another' if given else 'none'}"
         )
-    g.owner = matching[0]
+    g.key = matching[0]
 
 
 def _digest(key: str) -> str:

@@ -63,7 +63,7 @@ class Backlog:
                 actual=capacity.free_bytes,
             )
 
-    def took_one(self) -> None:
+    def add_one(self) -> None:
         """A job was submitted."""
         with self._lock:
             self._taken += 1

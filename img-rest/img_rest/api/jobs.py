@@ -1,186 +1,72 @@
-"""The routes of jobs: thin doors that parse, call one function, and represent what it gives."""
+"""The routes of jobs: each parses its request, calls one use case, and represents what that returns."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import suppress
-from typing import Any
+from pathlib import PurePosixPath
+from typing import Final
 
-import structlog
 from flask import Response, request, send_file
-from flask_restx import Resource
-from img_contract.errors import JobDeleted, ResultGone, StoreError, UnknownJob
+from flask_restx import Api
 from img_contract.failpoints import failpoint
-from img_contract.http_models import Status, Submitted
-from img_contract.job.formats import MEDIA_TYPES, SUFFIXES, Format
-from img_contract.job.job import Job
-from img_contract.job.outcome import Output, State
+from img_contract.job.formats import MEDIA_TYPES, SUFFIXES
+from img_contract.job.outcome import Output
 from img_contract.job.status import JobStatus
-from img_contract.ports import IdempotencyKey
-from werkzeug.exceptions import BadRequest, PreconditionFailed, RequestedRangeNotSatisfiable
+from werkzeug.exceptions import PreconditionFailed, RequestedRangeNotSatisfiable
 from werkzeug.wrappers import Response as AnyResponse
 
-from img_rest.admission.access import own_status, owner
+from img_rest import use_cases
+from img_rest.admission.access import current_key
+from img_rest.api import documentation
 from img_rest.api.problems import RETRY_SECONDS, job_problem
-from img_rest.api.representations import status_of, submitted
-from img_rest.api.restx import Parts, api, json_answer, parts, problem_model
-from img_rest.api.swagger import register_model, resize_parameters
-from img_rest.errors import UploadsFull, UploadTooSlow
+from img_rest.api.representations import links, status_of, submitted
+from img_rest.api.restx import ServiceResource, json_answer
 from img_rest.requests.conditions import tidy_conditions
-from img_rest.requests.parameters import (
-    MAX_IDEMPOTENCY_KEY,
-    check_watermark,
-    parse_accept,
-    parse_idempotency_key,
-    parse_resize,
-    parse_wait,
-)
-from img_rest.requests.upload import leave_unread, receive
-from img_rest.server.client import disconnect_check as client_gone
+from img_rest.requests.parameters import parse_wait
+from img_rest.server.client import disconnect_check
+from img_rest.services import Services
 
-log = structlog.get_logger(__name__)
-
-_submitted = register_model(api, Submitted)
-_status = register_model(api, Status)
-
-_wait = {
-    "in": "query",
-    "type": "number",
-    "minimum": 0,
-    "default": 0,
-    "description": "Seconds to wait for the job to end, at most `wait_seconds` of GET /limits. "
-    "The header `Prefer: wait=N` does the same.",
-}
-_SUFFIXES = {MEDIA_TYPES[Format(name.value)]: suffix for name, suffix in SUFFIXES.items()}
-_PICTURES = list(_SUFFIXES)
-_guid = {"in": "path", "type": "string", "description": "The guid that POST /resize gave."}
+_SUFFIXES: Final = {MEDIA_TYPES[name]: f".{suffix}" for name, suffix in SUFFIXES.items()}
 
 
-@api.route("/resize")
-class Resizes(Resource):
-    """Jobs."""
+def add_job_routes(api: Api, services: Services) -> None:
+    """Add the routes of jobs to an API."""
+    for resource, path, documented in (
+        (Jobs, "/resize", documentation.SUBMIT),
+        (JobState, "/resize/status/<guid>", documentation.STATUS),
+        (Result, "/resize/<guid>", documentation.RESULT),
+        (NamedResult, "/resize/<guid>/<name>", documentation.NAMED_RESULT),
+    ):
+        api.add_resource(resource, path, route_doc=documented, resource_class_kwargs={"services": services})
 
-    @api.doc(
-        id="submit",
-        consumes=["multipart/form-data"],
-        params={
-            "file": {
-                "in": "formData",
-                "type": "file",
-                "required": True,
-                "description": "The picture. Its format is told by its first bytes, never by its name.",
-            },
-            "watermark": {
-                "in": "formData",
-                "type": "file",
-                "description": "A second picture, to be put on the result. PNG or WebP keep what is transparent.",
-            },
-            **resize_parameters("formData"),
-            "wait": _wait,
-            "Idempotency-Key": {
-                "in": "header",
-                "type": "string",
-                "maxLength": MAX_IDEMPOTENCY_KEY,
-                "description": "A name of your own for this request. Sent again, it gives the job that it gave before.",
-            },
-        },
-    )
-    @api.response(202, "Accepted, and on disk. Location: the job's status.", _submitted)
-    @api.response(303, "Done within the wait. Location: the processed file.")
-    @api.response(400, "No picture was sent, or the body is broken.", problem_model)
-    @api.response(401, "An API key is needed, where the operator asks for them.", problem_model)
-    @api.response(408, "The upload is too slow.", problem_model)
-    @api.response(409, "A request with the same Idempotency-Key is under way.", problem_model)
-    @api.response(411, "A raw body without Content-Length.", problem_model)
-    @api.response(413, "The upload or the form is too large.", problem_model)
-    @api.response(415, "Not a picture that is accepted.", problem_model)
-    @api.response(
-        422,
-        "Parameters were refused; the Idempotency-Key was used for something else; or the job failed within the wait.",
-        problem_model,
-    )
-    @api.response(429, "Too many uploads from this key or address. Come again after Retry-After.", problem_model)
-    @api.response(
-        503, "Too many jobs are waiting, or the volume cannot be used. Come again after Retry-After.", problem_model
-    )
-    @api.response(507, "The volume is full.", problem_model)
+
+class Jobs(ServiceResource):
+    """All jobs."""
+
     def post(self) -> AnyResponse:
         """Send a picture to be resized. At least one of width, height and variants is needed."""
-        found = parts()
-        job, seconds, repeated = _submit(found)
-        response = self._answer(found, job, seconds, found.jobs.status(job.id).state if repeated else State.QUEUED)
-        if repeated:
+        found = use_cases.submit_job(self.services, request, current_key(), disconnect_check(request.environ))
+        addresses = links(found.job.id)
+        if found.ended and found.ended.outcome and found.ended.outcome.outputs:
+            response = Response(status=303, headers={"Location": addresses.result})
+        elif found.ended:
+            response = job_problem(found.ended)
+            response.headers["Location"] = addresses.status
+        else:
+            response = json_answer(submitted(found.job, found.state, self.services.config.retention_seconds), 202)
+            response.headers["Location"] = addresses.status
+            response.headers["Retry-After"] = str(RETRY_SECONDS)
+            failpoint("answer.ready")
+        if found.repeated:
             response.headers["Idempotency-Replayed"] = "true"
         return response
 
-    def _answer(self, found: Parts, job: Job, seconds: float, state: State) -> AnyResponse:
-        status = _after(found, job.id, seconds)
-        if status and status.outcome:
-            if not status.outcome.outputs:
-                response = job_problem(status)
-                response.headers["Location"] = f"/resize/status/{job.id}"
-                return response
-            return Response(status=303, headers={"Location": f"/resize/{job.id}"})
-        state = status.state if status else state
-        response = json_answer(submitted(job, state, found.config.retention_seconds), 202)
-        response.headers["Location"] = f"/resize/status/{job.id}"
-        response.headers["Retry-After"] = str(RETRY_SECONDS)
-        failpoint("answer.ready")
-        return response
 
-
-def _submit(found: Parts) -> tuple[Job, float, bool]:
-    """Take the upload. Give the job, the seconds that the client will wait for it, and whether it was sent before."""
-    query = list(request.args.items(multi=True))
-    try:
-        parse_wait(query, request.headers, found.config.http.wait_seconds)
-        key = parse_idempotency_key(request.headers)
-        found.backlog.check()
-        with found.uploads, found.jobs.begin(IdempotencyKey(key, owner()) if key else None) as submission:
-            upload = receive(request, submission, found.config.limits)
-            parameters = [*query, *upload.fields]
-            seconds = parse_wait(parameters, request.headers, found.config.http.wait_seconds)
-            resize = parse_resize(parameters)
-            check_watermark(resize, given=upload.watermarked)
-            accept = parse_accept(request.headers.get("Accept"))
-            job = submission.commit(filename=upload.filename, resize=resize, accept=accept, owner=owner())
-    except (UploadsFull, UploadTooSlow):
-        leave_unread(request)  # to read the rest would take what there is too little of
-        raise
-    if submission.repeated:
-        log.info("job_repeated", id=job.id)
-        return job, seconds, True
-    found.backlog.took_one()
-    log.info("job_accepted", id=job.id, bytes=job.source.bytes, format=job.source.format)
-    return job, seconds, False
-
-
-def _after(found: Parts, job_id: str, seconds: float) -> JobStatus | None:
-    """The status after the wait. None if it cannot be told now: the job was taken, whatever becomes of this answer."""
-    try:
-        found.long_polls.wait(job_id, seconds, client_gone(request.environ))
-        return found.jobs.status(job_id) if seconds else None
-    except (StoreError, UnknownJob, JobDeleted) as error:
-        log.warning("status_unknown", id=job_id, reason=str(error))
-        return None
-
-
-@api.route("/resize/status/<guid>")
-@api.doc(params={"guid": _guid})
-class JobState(Resource):
+class JobState(ServiceResource):
     """The status of a job."""
 
-    @api.doc(id="status", params={"wait": _wait})
-    @api.response(200, "Where the job is. Retry-After until it has ended.", _status)
-    @api.response(401, "An API key is needed, where the operator asks for them.", problem_model)
-    @api.response(404, "No such job.", problem_model)
-    @api.response(410, "The job was deleted.", problem_model)
-    @api.response(422, "The wait was refused.", problem_model)
-    @api.response(503, "The volume cannot be used.", problem_model)
     def get(self, guid: str) -> AnyResponse:
         """Ask where a job is."""
-        found = parts()
-        status = _status_after_wait(found, guid)
+        status = _status(self.services, guid)
         response = json_answer(status_of(status))
         response.headers["Cache-Control"] = "no-store"
         if not status.state.final:
@@ -188,79 +74,36 @@ class JobState(Resource):
         return response
 
 
-_FILE_ANSWERS = {
-    200: "The processed file. Ranges and conditional requests are understood.",
-    206: "The part of the file that Range asked for.",
-    304: "The file is the one that If-None-Match names.",
-    401: "An API key is needed, where the operator asks for them.",
-    404: "No such job, or no result of that name.",
-    409: "The job has not ended yet. Come again after Retry-After.",
-    410: "The job was cancelled or deleted, or its file is gone.",
-    412: "The file is not the one that If-Match names.",
-    416: "The range lies outside the file.",
-    422: "The job failed, and this is why; or the wait was refused.",
-    503: "The volume cannot be used.",
-}
-
-
-def _answers_with_a_file(name: str) -> Callable[[Any], Any]:
-    """Document a method that gives a processed file."""
-
-    def documented(method: Any) -> Any:
-        for status, meaning in _FILE_ANSWERS.items():
-            model = [problem_model] if status >= BadRequest.code else []
-            method = api.response(status, meaning, *model)(method)
-        produces = [*_PICTURES, "application/problem+json"]
-        return api.doc(id=name, params={"wait": _wait}, produces=produces)(method)
-
-    return documented
-
-
-@api.route("/resize/<guid>")
-@api.doc(params={"guid": _guid})
-class Result(Resource):
+class Result(ServiceResource):
     """The processed file."""
 
-    @_answers_with_a_file("result")
     def get(self, guid: str) -> AnyResponse:
         """Fetch the processed file; of several, the first."""
-        return _file(guid)
+        return _file(self.services, guid)
 
-    @api.doc(id="cancel")
-    @api.response(204, "Cancelled or deleted, now or before.")
-    @api.response(401, "An API key is needed, where the operator asks for them.", problem_model)
-    @api.response(404, "No such job.", problem_model)
-    @api.response(503, "The volume cannot be used.", problem_model)
     def delete(self, guid: str) -> AnyResponse:
         """Cancel a job that has not ended, or delete the files of one that has. As often as you like."""
-        found = parts()
-        with suppress(JobDeleted):
-            own_status(found.jobs, guid)
-        found.jobs.cancel(guid)
-        log.info("job_cancelled", id=guid)
+        use_cases.cancel_job(self.services, guid, current_key())
         return Response(status=204)
 
 
-@api.route("/resize/<guid>/<name>")
-@api.doc(params={"guid": _guid, "name": {"in": "path", "type": "string", "description": "The name of a variant."}})
-class NamedResult(Resource):
+class NamedResult(ServiceResource):
     """One of several processed files."""
 
-    @_answers_with_a_file("named_result")
     def get(self, guid: str, name: str) -> AnyResponse:
         """Fetch the processed file of that name: a variant's, or one that the status lists."""
-        return _file(guid, name)
+        return _file(self.services, guid, name)
 
 
-def _file(guid: str, name: str | None = None) -> AnyResponse:
-    """A result, after the wait that was asked for."""
-    found = parts()
-    status = _status_after_wait(found, guid)
-    try:
-        result = found.jobs.open_result(status, name)
-    except ResultGone:
-        found.jobs.status(guid)  # raises JobDeleted if it was deleted meanwhile
-        raise
+def _status(services: Services, guid: str) -> JobStatus:
+    """Return the status of the client's job, after the wait that it asks for."""
+    seconds = parse_wait(request.args.items(multi=True), request.headers, services.config.http.wait_seconds)
+    return use_cases.job_status(services, guid, current_key(), seconds, disconnect_check(request.environ))
+
+
+def _file(services: Services, guid: str, name: str | None = None) -> AnyResponse:
+    status = _status(services, guid)
+    result = use_cases.open_result(services, status, name)
     output = result.output
     tidy_conditions(request.environ, output.bytes)
     response = send_file(
@@ -269,7 +112,7 @@ def _file(guid: str, name: str | None = None) -> AnyResponse:
         download_name=_download_name(status, output),
         etag=output.sha256,
         last_modified=status.outcome.finished_at if status.outcome else None,
-        conditional=False,  # below, since only we know how long it is
+        conditional=False,  # below, as only we know how long it is
     )
     response.content_length = output.bytes
     try:
@@ -280,21 +123,13 @@ def _file(guid: str, name: str | None = None) -> AnyResponse:
     if response.status_code == PreconditionFailed.code:
         response.close()
         raise PreconditionFailed
-    response.headers["Cache-Control"] = f"private, immutable, max-age={found.config.retention_seconds:.0f}"
+    response.headers["Cache-Control"] = f"private, immutable, max-age={services.config.retention_seconds:.0f}"
     return response
 
 
 def _download_name(status: JobStatus, output: Output) -> str:
-    """The name that a browser saves the file under: the upload's, with the new size."""
+    """Return the name that a browser saves the file under: the upload's, with the new size."""
     filename = status.job.source.filename if status.job else None
-    stem = (filename or "").rpartition(".")[0] or "image"
-    return f"{stem[:100]}-{output.width}x{output.height}.{_SUFFIXES[output.media_type]}"
-
-
-def _status_after_wait(found: Parts, guid: str) -> JobStatus:
-    seconds = parse_wait(request.args.items(multi=True), request.headers, found.config.http.wait_seconds)
-    status = own_status(found.jobs, guid)
-    if not seconds or status.state.final:
-        return status
-    found.long_polls.wait(guid, seconds, client_gone(request.environ))
-    return found.jobs.status(guid)
+    stem = PurePosixPath(filename or "").stem.strip(".") or "image"
+    suffix = _SUFFIXES.get(output.media_type) or PurePosixPath(output.name).suffix  # of a newer engine's format
+    return f"{stem[:100]}-{output.width}x{output.height}{suffix}"

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import structlog
 from flask import Flask, Response, request
+from img_contract.config import LimitsConfig
 from img_contract.errors import (
     JobDeleted,
     JobNotDone,
@@ -21,9 +22,10 @@ from img_contract.errors import (
 from img_contract.http_models import ParameterError, Problem
 from img_contract.job.outcome import Failure, FailureCode, State
 from img_contract.job.status import JobStatus
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import BadRequest, HTTPException
 
 from img_rest import errors
+from img_rest.requests.draining import Drain
 
 MEDIA_TYPE: Final = "application/problem+json"
 RETRY_SECONDS: Final = 1
@@ -148,8 +150,8 @@ def job_problem(status: JobStatus) -> Response:
     return problem(failure_kind(failure), failure.detail, limit=failure.limit, actual=failure.actual)
 
 
-def handle_error(error: Exception) -> Response:
-    """Turn whatever a request raised into its problem."""
+def problem_of(error: Exception) -> Response:
+    """Return the problem that an error of a request is, whatever it is."""
     if isinstance(error, JobNotDone):
         return job_problem(error.status)
     if isinstance(error, HTTPException):
@@ -176,9 +178,17 @@ def handle_error(error: Exception) -> Response:
     return response
 
 
-def register(app: Flask) -> None:
-    """Answer every error of an application with a problem."""
-    app.register_error_handler(Exception, handle_error)
+def register(app: Flask, limits: LimitsConfig) -> None:
+    """Answer every error of an application with a problem, and read the rest of the upload that it refuses."""
+    drain = Drain(limits.upload_bytes)
+
+    def answer(error: Exception) -> Response:
+        response = problem_of(error)
+        if response.status_code >= BadRequest.code:
+            drain.read_rest(request.environ["wsgi.input"], error)
+        return response
+
+    app.register_error_handler(Exception, answer)
 
 
 def _detail(error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""What the API answers, as models: the JSON is made from them, and so is its documentation."""
+"""From jobs and configuration to the models that are answered."""
 
 from __future__ import annotations
 
@@ -25,25 +25,24 @@ from img_contract.job.values import MAX_SIDE
 
 from img_rest.api.problems import failure_kind
 
-_NEWEST_FIRST: Final = [
-    MEDIA_TYPES[name] for name in (Format.AVIF, Format.WEBP, Format.JPEG, Format.PNG, Format.GIF, Format.TIFF)
-]
-"""In <picture> the first that a browser knows is taken."""
+_NEWEST_FIRST: Final = (Format.AVIF, Format.WEBP, Format.JPEG, Format.PNG, Format.GIF, Format.TIFF)
+_RANKS: Final = {MEDIA_TYPES[name]: rank for rank, name in enumerate(_NEWEST_FIRST)}
+"""The order of the sources in <picture>, of which a browser takes the first that it knows."""
 
 
 def links(job_id: str) -> Links:
-    """The links of a job."""
+    """Return the addresses of a job."""
     return Links(status=f"/resize/status/{job_id}", result=f"/resize/{job_id}")
 
 
 def submitted(job: Job, state: State, retention_seconds: float) -> Submitted:
-    """A job that was just accepted, or has not ended within the wait."""
+    """Represent a job that was just accepted, or has not ended within the wait."""
     expires_at = job.submitted_at + timedelta(seconds=retention_seconds)
     return Submitted(id=job.id, status=state, links=links(job.id), expires_at=expires_at)
 
 
 def status_of(status: JobStatus) -> Status:
-    """Everything there is to know of a job."""
+    """Represent all that is known of a job."""
     job, outcome = status.job, status.outcome
     facts = outcome.facts if outcome else None
     failure = outcome.error if outcome else None
@@ -89,7 +88,7 @@ def _result_facts(status: JobStatus, output: Output, *, alone: bool) -> ResultFa
 
 
 def _srcset(job_id: str, outputs: Sequence[Output]) -> str | None:
-    """`href width` of each result that shows the same as the first, once for each width; None if there is only one."""
+    """Return `href width` of each result of the first one's shape, once for each width; None if there is only one."""
     by_width: dict[int, Output] = {}
     for output in outputs:
         if _same_shape(output, outputs[0]):
@@ -103,13 +102,13 @@ def _sources(job_id: str, outputs: Sequence[Output]) -> list[SourceSet]:
     kinds = dict.fromkeys(output.media_type for output in outputs)
     sets = [
         (kind, _srcset(job_id, [output for output in outputs if output.media_type == kind]))
-        for kind in sorted(kinds, key=_NEWEST_FIRST.index)
+        for kind in sorted(kinds, key=lambda kind: _RANKS.get(kind, len(_RANKS)))  # a newer engine's come last
     ]
     return [SourceSet(media_type=kind, srcset=srcset) for kind, srcset in sets if srcset]
 
 
 def _same_shape(one: Output, other: Output) -> bool:
-    """Whether two sizes can be one picture scaled: each side is off by its rounding at most."""
+    """Return whether two sizes can be one picture scaled, when each side is off by its rounding at most."""
     return (
         abs(one.width * other.height - other.width * one.height)
         <= (one.width + other.width + one.height + other.height) / 2
@@ -117,27 +116,13 @@ def _same_shape(one: Output, other: Output) -> bool:
 
 
 def limits_of(config: Config) -> Limits:
-    """What is accepted, from the configuration."""
+    """Return what is accepted, from the configuration: each limit has the name of its key."""
+    sections = (config.limits, config.http, config.engine)
+    like_named = {name: value for section in sections for name, value in section if name in Limits.model_fields}
     return Limits(
-        accept=list(config.limits.accept),
         output=list(RESULT_FORMATS),
-        upload_bytes=config.limits.upload_bytes,
-        upload_bytes_per_second=config.http.upload_bytes_per_second,
-        form_parts=config.limits.form_parts,
-        field_bytes=config.limits.field_bytes,
-        header_bytes=config.limits.header_bytes,
-        message_bytes=config.limits.message_bytes,
-        pixels=config.limits.pixels,
-        frames=config.limits.frames,
-        animation_pixels=config.limits.animation_pixels,
         side=MAX_SIDE,
-        wait_seconds=config.http.wait_seconds,
-        queue=config.limits.queue,
-        uploads=config.http.uploads,
         rate=config.access.rate,
-        free_bytes=config.limits.free_bytes,
-        child_bytes=config.engine.child_bytes,
-        job_seconds=config.engine.job_seconds,
-        attempts=config.engine.attempts,
         retention_seconds=config.retention_seconds,
+        **like_named,
     )

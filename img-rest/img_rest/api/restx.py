@@ -1,76 +1,73 @@
-"""The API as Flask-RESTX sees it, and what all routes share. The routes are in `jobs_api` and `service_api`."""
+"""The Flask-RESTX API, and what its resources share."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Final
 
-from flask import Blueprint, Response, current_app
-from flask_restx import Api
-from img_contract.config import Config
-from img_contract.http_models import Problem
-from img_contract.ports import Jobs
+from flask import Flask, Response
+from flask_restx import Api, Resource
 from pydantic import BaseModel
 
-from img_rest.admission import access
-from img_rest.admission.backlog import Backlog
-from img_rest.admission.places import UploadPlaces
-from img_rest.api.swagger import completed, register_model
-from img_rest.waiting import LongPolls
+from img_rest.admission.access import HEADER
+from img_rest.api.swagger import completed, register_models
+from img_rest.services import Services
 
-SEGMENT: Final = "img_rest"
-"""The key of this package's parts in `app.extensions`."""
+_SECURITY: Final[dict[str, Any]] = {
+    "securityDefinitions": {
+        "key": {"type": "apiKey", "in": "header", "name": HEADER, "description": "The key that you were given."}
+    },
+    "security": [{"key": []}],
+}
 
-
-@dataclass(frozen=True)
-class Parts:
-    """What the routes work with."""
-
-    config: Config
-    jobs: Jobs
-    long_polls: LongPolls
-    uploads: UploadPlaces
-    backlog: Backlog
+_DESCRIPTION: Final = (
+    "Post a picture and get a guid at once; ask for the status of the job; fetch the processed file. "
+    "**Try it:** open `POST /resize` below, press *Try it out*, choose a file, set a width, and press *Execute*.\n\n"
+    "A program may also send the picture itself as the body, with the parameters in the query: "
+    "`curl --data-binary @photo.jpg -H 'Content-Type: image/jpeg' 'http://localhost:8080/resize?width=800'`.\n\n"
+    "Every error is an `application/problem+json` (RFC 9457) whose `code` is for programs and whose `detail` says "
+    "what was expected and what was found."
+)
 
 
 class _ProblemApi(Api):
     """Flask-RESTX with its error handling left to the application, whose errors are all problems."""
+
+    def __init__(self, app: Flask, *, security: dict[str, Any]) -> None:
+        self._more = security
+        super().__init__(
+            app,
+            version="1",
+            title="Picture resizing in the background",
+            description=_DESCRIPTION,
+            doc="/",
+            default="resize",
+            default_label="Resize a picture",
+            validate=False,
+        )
 
     def error_router(self, original_handler: Any, error: Exception) -> Any:
         return original_handler(error)
 
     @property
     def __schema__(self) -> Any:
-        more = access.SWAGGER if parts().config.access.keys else {}
-        return completed(super().__schema__) | more
+        return completed(super().__schema__) | self._more
 
 
-blueprint = Blueprint("api", __name__)
-api = _ProblemApi(
-    blueprint,
-    version="1",
-    title="Picture resizing in the background",
-    description="Post a picture and get a guid at once; ask for the status of the job; fetch the processed file. "
-    "**Try it:** open `POST /resize` below, press *Try it out*, choose a file, set a width, and press *Execute*.\n\n"
-    "A program may also send the picture itself as the body, with the parameters in the query: "
-    "`curl --data-binary @photo.jpg -H 'Content-Type: image/jpeg' 'http://localhost:8080/resize?width=800'`.\n\n"
-    "Every error is an `application/problem+json` (RFC 9457) whose `code` is for programs and whose `detail` says "
-    "what was expected and what was found.",
-    doc="/",
-    default="resize",
-    default_label="Resize a picture",
-    validate=False,
-)
+class ServiceResource(Resource):
+    """A resource that is given the services."""
 
-problem_model = register_model(api, Problem)
+    def __init__(self, api: Api, services: Services) -> None:
+        super().__init__(api)
+        self.services = services
 
 
-def parts() -> Parts:
-    """The parts of the application that serves this request."""
-    found: Parts = current_app.extensions[SEGMENT]
-    return found
+def create_api(app: Flask, *, with_keys: bool) -> Api:
+    """Add an API without routes to an application, with Swagger UI at /."""
+    api = _ProblemApi(app, security=_SECURITY if with_keys else {})
+    register_models(api)
+    return api
 
 
 def json_answer(body: BaseModel, status: int = 200) -> Response:
-    """A model as the answer."""
+    """Return a model as the answer."""
     return Response(body.model_dump_json() + "\n", status=status, content_type="application/json")

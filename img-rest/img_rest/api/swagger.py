@@ -5,21 +5,22 @@ from __future__ import annotations
 from typing import Any
 
 from flask_restx import Api
+from img_contract.http_models import Health, Limits, Problem, Status, Submitted
 from img_contract.job.resize import Resize
-from pydantic import BaseModel
 
-_OF_A_PARAMETER = ("type", "description", "enum", "default", "minimum", "maximum", "maxLength")
+_PARAMETER_KEYS = ("type", "description", "enum", "default", "minimum", "maximum", "maxLength")
 
 
-def register_model(api: Api, model: type[BaseModel]) -> Any:
-    """Document a model, those in it written out in place, and return what `api.response` takes."""
-    schema = model.model_json_schema(mode="serialization")
-    definitions = schema.pop("$defs", {})
-    return api.schema_model(model.__name__, _translated(schema, definitions))
+def register_models(api: Api) -> None:
+    """Document the models of all answers, each with those in it written out in place."""
+    for model in (Submitted, Status, Limits, Health, Problem):
+        schema = model.model_json_schema(mode="serialization")
+        definitions = schema.pop("$defs", {})
+        api.schema_model(model.__name__, _translated(schema, definitions))
 
 
 def resize_parameters(place: str) -> dict[str, dict[str, Any]]:
-    """Every field of `Resize` as a Swagger parameter. `place`: formData or query."""
+    """Return every field of `Resize` as a Swagger parameter. `place`: formData or query."""
     schema = Resize.model_json_schema()
     parameters = {}
     for name, declared in schema["properties"].items():
@@ -28,14 +29,14 @@ def resize_parameters(place: str) -> dict[str, dict[str, Any]]:
             flat["type"] = "string"  # lists and objects are written as text, as the description says
         if "minimum" in flat:  # Swagger UI does not show a range by itself
             flat["description"] += f" From {flat['minimum']} to {flat['maximum']}."
-        parameters[name] = {"in": place, **{key: flat[key] for key in _OF_A_PARAMETER if flat.get(key) is not None}}
+        parameters[name] = {"in": place, **{key: flat[key] for key in _PARAMETER_KEYS if flat.get(key) is not None}}
     return parameters
 
 
 def completed(document: dict[str, Any]) -> dict[str, Any]:
-    """The document that Flask-RESTX makes, with what holds for every route, and without what holds for none."""
+    """Add to the document of Flask-RESTX what applies to every route, and remove what applies to none."""
     answers = {
-        "400": "The request cannot be understood.",
+        "400": "The request is malformed.",
         "431": "The request's line and headers are too large.",
     }
     problem = {"$ref": "#/definitions/Problem"}
@@ -44,8 +45,8 @@ def completed(document: dict[str, Any]) -> dict[str, Any]:
             for status, description in answers.items():
                 operation["responses"].setdefault(status, {"description": description, "schema": problem})
             for status, response in operation["responses"].items():
-                if headers := {name: told for name, (told, places) in _HEADERS.items() if status in places}:
-                    response["headers"] = {name: dict(told) for name, told in headers.items()}
+                if headers := {name: header for name, (header, places) in _HEADERS.items() if status in places}:
+                    response["headers"] = {name: dict(header) for name, header in headers.items()}
     produces = ["application/json", "application/problem+json"]
     return {key: value for key, value in document.items() if key not in ("consumes", "responses")} | {
         "produces": produces
@@ -59,11 +60,11 @@ _HEADERS: dict[str, tuple[dict[str, str], tuple[str, ...]]] = {
     "ETag": ({"type": "string", "description": "The SHA-256 of the file."}, ("206", "304")),
     "Content-Range": ({"type": "string", "description": "Which part of how many bytes."}, ("206", "416")),
 }
-"""Headers that every answer of such a status has."""
+"""Headers, each with the statuses whose answers all have it."""
 
 
 def _flattened(declared: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
-    """A property without references and without `null`, which a parameter cannot be; of several types, a string."""
+    """Return a property without references and without `null`, which no parameter can be; several types: string."""
     flat = {key: value for key, value in declared.items() if key not in ("anyOf", "$ref", "allOf")}
     parts = [part for part in _alternatives(declared, definitions) if part.get("type") != "null"]
     kinds = {part["type"] for part in parts if "type" in part}
@@ -75,7 +76,7 @@ def _flattened(declared: dict[str, Any], definitions: dict[str, Any]) -> dict[st
 
 
 def _alternatives(declared: dict[str, Any], definitions: dict[str, Any]) -> list[dict[str, Any]]:
-    """The schemas that a property may have, with references followed."""
+    """Return the schemas that a property may have, with references followed."""
     found = []
     for part in [*declared.get("anyOf", []), *declared.get("allOf", []), {"$ref": declared.get("$ref")}]:
         if "anyOf" in part:
@@ -88,7 +89,7 @@ def _alternatives(declared: dict[str, Any], definitions: dict[str, Any]) -> list
 
 
 def _translated(schema: Any, definitions: dict[str, Any]) -> Any:
-    """JSON Schema 2020-12 as Swagger 2.0 has it: no null type, and no $ref that could have no target."""
+    """Translate JSON Schema 2020-12 to Swagger 2.0: no null type, and no $ref that might have no target."""
     if isinstance(schema, list):
         return [_translated(item, definitions) for item in schema]
     if not isinstance(schema, dict):

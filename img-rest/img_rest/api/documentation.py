@@ -1,0 +1,143 @@
+"""What Swagger says of each route. Models are named as in `img_contract.http_models`."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from img_contract.job.formats import MEDIA_TYPES, WRITABLE
+
+from img_rest.api.swagger import resize_parameters
+from img_rest.requests.parameters import MAX_IDEMPOTENCY_KEY
+
+Documentation = dict[str, Any]
+
+_GUID: Final = {"guid": {"in": "path", "type": "string", "description": "The guid that POST /resize gave."}}
+_NAME: Final = {"name": {"in": "path", "type": "string", "description": "The name of a variant."}}
+_WAIT: Final = {
+    "wait": {
+        "in": "query",
+        "type": "number",
+        "minimum": 0,
+        "default": 0,
+        "description": "Seconds to wait for the job to end, at most `wait_seconds` of GET /limits. "
+        "The header `Prefer: wait=N` does the same.",
+    }
+}
+_FILES: Final = {
+    "file": {
+        "in": "formData",
+        "type": "file",
+        "required": True,
+        "description": "The picture. Its format is detected from its first bytes, never from its name.",
+    },
+    "watermark": {
+        "in": "formData",
+        "type": "file",
+        "description": "A second picture, to be put on the result. PNG or WebP keep what is transparent.",
+    },
+}
+_IDEMPOTENCY_KEY: Final = {
+    "Idempotency-Key": {
+        "in": "header",
+        "type": "string",
+        "maxLength": MAX_IDEMPOTENCY_KEY,
+        "description": "A name of your own for this request. Sent again, it gives the job that it gave before.",
+    }
+}
+_NEEDS_KEY: Final = {401: "An API key is needed, where the operator asks for them."}
+_UNKNOWN: Final = {404: "No such job."}
+_NO_VOLUME: Final = {503: "The volume cannot be used."}
+
+
+def _operation(
+    name: str, answers: dict[int, str], *, model: str | None = None, **more: dict[str, Any] | list[str]
+) -> Documentation:
+    """Document one method. Errors are problems; the first answer is of the model, if there is one."""
+    models = dict.fromkeys((status for status in answers if status >= 400), "Problem")  # noqa: PLR2004  errors
+    if model:
+        models[next(iter(answers))] = model
+    responses = {str(status): (meaning, models.get(status)) for status, meaning in answers.items()}
+    return {"id": name, "responses": responses, **more}
+
+
+def _file(name: str) -> Documentation:
+    """Document a method that answers with a processed file."""
+    answers = {
+        200: "The processed file. Ranges and conditional requests are understood.",
+        206: "The part of the file that Range asked for.",
+        304: "The file is the one that If-None-Match names.",
+        **_NEEDS_KEY,
+        404: "No such job, or no result of that name.",
+        409: "The job has not ended yet. Come again after Retry-After.",
+        410: "The job was cancelled or deleted, or its file is gone.",
+        412: "The file is not the one that If-Match names.",
+        416: "The range lies outside the file.",
+        422: "The job failed, and this is why; or the wait was refused.",
+        **_NO_VOLUME,
+    }
+    produces = [*(MEDIA_TYPES[one] for one in WRITABLE), "application/problem+json"]
+    return _operation(name, answers, params=_WAIT, produces=produces)
+
+
+SUBMIT: Final = {
+    "post": _operation(
+        "submit",
+        {
+            202: "Accepted, and on disk. Location: the job's status.",
+            303: "Done within the wait. Location: the processed file.",
+            400: "No picture was sent, or the body is broken.",
+            **_NEEDS_KEY,
+            408: "The upload is too slow.",
+            409: "A request with the same Idempotency-Key is under way.",
+            411: "A raw body without Content-Length.",
+            413: "The upload or the form is too large.",
+            415: "Not a picture that is accepted.",
+            422: "Parameters were refused; the Idempotency-Key was used for something else; or the job failed within "
+            "the wait.",
+            429: "Too many uploads from this key or address. Come again after Retry-After.",
+            503: "Too many jobs are waiting, or the volume cannot be used. Come again after Retry-After.",
+            507: "The volume is full.",
+        },
+        model="Submitted",
+        consumes=["multipart/form-data"],
+        params={**_FILES, **resize_parameters("formData"), **_WAIT, **_IDEMPOTENCY_KEY},
+    )
+}
+STATUS: Final = {
+    "params": _GUID,
+    "get": _operation(
+        "status",
+        {
+            200: "Where the job is. Retry-After until it has ended.",
+            **_NEEDS_KEY,
+            **_UNKNOWN,
+            410: "The job was deleted.",
+            422: "The wait was refused.",
+            **_NO_VOLUME,
+        },
+        model="Status",
+        params=_WAIT,
+    ),
+}
+RESULT: Final = {
+    "params": _GUID,
+    "get": _file("result"),
+    "delete": _operation(
+        "cancel", {204: "Cancelled or deleted, now or before.", **_NEEDS_KEY, **_UNKNOWN, **_NO_VOLUME}
+    ),
+}
+NAMED_RESULT: Final = {"params": _GUID | _NAME, "get": _file("named_result")}
+
+LIMITS: Final = {"get": _operation("limits", {200: "The limits."}, model="Limits")}
+HEALTH: Final = {"get": _operation("health", {200: "The API answers."}, model="Health")}
+READY: Final = {
+    "get": _operation(
+        "ready",
+        {
+            200: "The volume takes writes, and an engine is alive.",
+            503: "One of them is not so.",
+            507: "The volume is full.",
+        },
+        model="Health",
+    )
+}
