@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -108,18 +109,42 @@ def test_faulty_keys_and_rates_are_refused_at_the_start() -> None:
             AccessConfig.model_validate(wrong)
 
 
-def test_a_rate_holds_for_an_address(config: Config, jobs: Jobs, png: bytes) -> None:
+@pytest.fixture
+def at(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Set the clock by which rates are counted, in seconds since the epoch."""
+    return lambda moment: monkeypatch.setattr("time.time", lambda: moment)
+
+
+def test_a_rate_holds_for_an_address(config: Config, jobs: Jobs, png: bytes, at: Callable[[float], None]) -> None:
+    at(1_800_000_000.25)
     client = served(config, jobs, rate="2/hour")
-    taken = [post(client, png) for _ in range(2)]
-    assert [(one.status_code, one.headers["Retry-After"]) for one in taken] == [(202, "1"), (202, "1")]
+    accepted = [post(client, png) for _ in range(2)]
+    assert [(one.status_code, one.headers["Retry-After"]) for one in accepted] == [(202, "1"), (202, "1")]
     answer = post(client, png)
     assert (answer.status_code, answer.get_json()["code"]) == (429, "rate_exceeded")
-    assert 0 < int(answer.headers["Retry-After"]) <= 3600
+    assert answer.headers["Retry-After"] == "3600"
     other = client.post("/resize?width=5", data=png, environ_base={"REMOTE_ADDR": "192.0.2.7"})
     assert other.status_code == 202
     assert client.get("/limits").get_json()["rate"] == "2/hour"
     for _ in range(5):
         assert client.get("/health").status_code == 200  # asking is free
+
+
+@pytest.mark.parametrize("began", [1_800_000_000.0, 1_800_000_000.25, 1_800_000_000.999])
+@pytest.mark.parametrize(
+    ("after", "seconds"), [(0, 60), (0.001, 60), (0.5, 60), (1, 59), (30.75, 30), (59, 1), (59.5, 1), (59.999, 1)]
+)
+def test_retry_after_is_when_the_window_of_a_rate_ends(
+    config: Config, jobs: Jobs, png: bytes, at: Callable[[float], None], began: float, after: float, seconds: int
+) -> None:
+    """Rounded up to whole seconds, and never longer than the window."""
+    at(began)
+    client = served(config, jobs, rate="1/minute")
+    assert post(client, png).status_code == 202
+    at(began + after)
+    assert post(client, png).headers["Retry-After"] == str(seconds)
+    at(began + after + seconds)
+    assert post(client, png).status_code == 202
 
 
 def test_a_rate_holds_for_a_key_wherever_it_comes_from(config: Config, jobs: Jobs, png: bytes) -> None:

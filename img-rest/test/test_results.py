@@ -58,6 +58,30 @@ def test_the_download_is_named_after_the_upload(client: FlaskClient, png: bytes,
     assert "filename*=UTF-8''my%20%22red%22%20%C3%A4-2x1.png" in disposition
 
 
+@pytest.mark.parametrize(
+    ("filename", "download"),
+    [
+        ("photo", "photo-2x1.png"),
+        ("photo.", "photo-2x1.png"),
+        ("archive.tar.gz", "archive.tar-2x1.png"),
+        (".jpg", "jpg-2x1.png"),
+        ("..", "image-2x1.png"),
+        ("", "image-2x1.png"),
+        ("x" * 255, "x" * 100 + "-2x1.png"),
+    ],
+)
+def test_any_upload_gives_its_download_a_name(
+    client: FlaskClient, png: bytes, finish: Callable[[], bytes], filename: str, download: str
+) -> None:
+    raw = f'--b\r\nContent-Disposition: form-data; name="file"; filename="{filename}"\r\n\r\n'.encode()
+    posted = client.post(
+        "/resize?width=2", data=raw + png + b"\r\n--b--\r\n", content_type="multipart/form-data; boundary=b"
+    ).get_json()
+    finish()
+    disposition = client.get(posted["links"]["result"]).headers["Content-Disposition"]
+    assert disposition == f"inline; filename={download}"
+
+
 def test_a_failed_job_answers_with_its_own_problem(client: FlaskClient, job_id: str, fail: Callable[[], None]) -> None:
     fail()
     answer = client.get(f"/resize/{job_id}")
