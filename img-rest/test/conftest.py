@@ -16,6 +16,7 @@ from flask.testing import FlaskClient
 from img_contract import failpoints
 from img_contract.config import Config
 from img_contract.job.outcome import Facts, Failure, FailureCode, ResultFile
+from img_contract.logs import configure_logs
 from img_contract.memory import MemoryStore
 from img_contract.notify.memory import MemoryNotifier
 from img_contract.ports import Claim, Jobs, Work
@@ -29,10 +30,17 @@ Result = tuple[str, str, int, int]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run a test over both backends, unless it looks at the volume's files."""
-    if "backend" in metafunc.fixturenames:
-        of_the_volume = {"layout", "notifier"} & set(metafunc.fixturenames)
-        metafunc.parametrize("backend", ["volume"] if of_the_volume else ["volume", "memory"])
+    """Choose the backends of a test by what it uses: the volume's files, an engine (then both), or neither."""
+    used = set(metafunc.fixturenames)
+    if "backend" in used:
+        chosen = ["volume"] if used & {"layout", "notifier"} else ["volume", "memory"] if "work" in used else ["memory"]
+        metafunc.parametrize("backend", chosen)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _logs() -> None:
+    """Log as the service does; structlog's own default takes seconds to draw a traceback."""
+    configure_logs("info", "img-rest")
 
 
 @pytest.fixture

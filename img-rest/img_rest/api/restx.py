@@ -50,6 +50,7 @@ class _ProblemApi(Api):
 
     @property
     def __schema__(self) -> Any:
+        register_models(self)  # here, as it takes longer than all else that happens at the start
         return completed(super().__schema__) | self._more
 
 
@@ -63,9 +64,7 @@ class ServiceResource(Resource):
 
 def create_api(app: Flask, *, with_keys: bool) -> Api:
     """Add an API without routes to an application, with Swagger UI at /."""
-    api = _ProblemApi(app, security=_SECURITY if with_keys else {})
-    register_models(api)
-    return api
+    return _ProblemApi(app, security=_SECURITY if with_keys else {})
 
 
 def json_answer(body: BaseModel, status: int = 200) -> Response:

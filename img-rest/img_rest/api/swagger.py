@@ -13,7 +13,7 @@ _PARAMETER_KEYS = ("type", "description", "enum", "default", "minimum", "maximum
 
 def register_models(api: Api) -> None:
     """Document the models of all answers, each with those in it written out in place."""
-    for model in (Submitted, Status, Limits, Health, Problem):
+    for model in (one for one in (Submitted, Status, Limits, Health, Problem) if one.__name__ not in api.models):
         schema = model.model_json_schema(mode="serialization")
         definitions = schema.pop("$defs", {})
         api.schema_model(model.__name__, _translated(schema, definitions))
