@@ -1,1 +1,1 @@
-"""The HTTP API. It holds no state: it writes uploads to the store, and answers from what is there."""
+"""The HTTP API. It has no state of its own: it writes uploads to the store and answers from what is stored."""

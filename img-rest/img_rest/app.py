@@ -9,6 +9,8 @@ from img_contract.config import Config
 from img_contract.ports import Jobs
 
 from img_rest.admission import access
+from img_rest.admission.backlog import Backlog
+from img_rest.admission.places import UploadPlaces
 from img_rest.api import problems
 from img_rest.api.jobs import add_job_routes
 from img_rest.api.restx import create_api
@@ -16,6 +18,7 @@ from img_rest.api.service import add_service_routes
 from img_rest.requests import headers
 from img_rest.requests.conditions import drop_unreadable_dates
 from img_rest.services import Services
+from img_rest.waiting import LongPolls
 
 
 def create_app(config: Config, jobs: Jobs, stopping: Callable[[], bool] = lambda: False) -> Flask:
@@ -29,7 +32,13 @@ def create_app(config: Config, jobs: Jobs, stopping: Callable[[], bool] = lambda
     app.before_request(lambda: drop_unreadable_dates(request.environ))
     headers.register(app, config.limits)
     access.guard(app, config.access)
-    services = Services.over(jobs, config, stopping)
+    services = Services(
+        config,
+        jobs,
+        Backlog(jobs, config.limits),
+        UploadPlaces(config.http.uploads),
+        LongPolls(jobs, config.http.long_polls, stopping),
+    )
     api = create_api(app, with_keys=bool(config.access.keys))
     add_job_routes(api, services)
     add_service_routes(api, services)

@@ -1,15 +1,15 @@
-"""Every error that a request can meet in this package; `problems` maps each to a status.
+"""Every error that this package raises on purpose; `api.problems` maps each to a status.
 
 RestError
 ├── UploadMissing          no file came with the request
 ├── UploadMalformed        the body is not what its headers say, or it broke off
-├── UploadTooSlow          the body comes more slowly than is allowed
-├── KeyMissing             no API key came, or none that is known
-├── LengthRequired         a raw body without Content-Length, whose end could not be told from a broken connection
-├── NotAPicture            the first bytes are no accepted picture's
+├── UploadTooSlow          the body comes more slowly than the minimum rate
+├── KeyMissing             no API key came with the request, or an unknown one
+├── LengthRequired         a raw body without Content-Length, whose end would look like a broken connection
+├── NotAPicture            the first bytes are not those of an accepted picture
 ├── ParametersInvalid      one or more parameters were refused, all of them listed
 ├── NoEngine               no engine is alive
-└── Limited                a limit was passed; the error carries both numbers
+└── Limited                a limit was exceeded; the error carries both numbers
     ├── UploadTooLarge     more bytes than allowed
     ├── FormTooLarge       too many parts, or a parameter of too many bytes
     ├── HeadersTooLarge    the request's headers have too many bytes
@@ -36,11 +36,11 @@ class UploadMalformed(RestError):
 
 
 class UploadTooSlow(RestError):
-    """The body comes more slowly than is allowed."""
+    """The body comes more slowly than the minimum rate."""
 
 
 class KeyMissing(RestError):
-    """No API key came, or none that is known."""
+    """No API key came with the request, or an unknown one."""
 
 
 class LengthRequired(RestError):
@@ -48,7 +48,7 @@ class LengthRequired(RestError):
 
 
 class Limited(RestError):
-    """A limit was passed."""
+    """A limit was exceeded."""
 
     def __init__(self, detail: str, *, limit: int, actual: int) -> None:
         super().__init__(detail)
@@ -69,7 +69,7 @@ class HeadersTooLarge(Limited):
 
 
 class NotAPicture(RestError):
-    """The first bytes are no accepted picture's."""
+    """The first bytes are not those of an accepted picture."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class ParametersInvalid(RestError):
 
 
 class QueueFull(Limited):
-    """Too many jobs wait; there should be room in `retry_seconds`."""
+    """Too many jobs wait; room is expected in `retry_seconds`."""
 
     def __init__(self, detail: str, *, limit: int, actual: int, retry_seconds: int) -> None:
         super().__init__(detail, limit=limit, actual=actual)
@@ -105,4 +105,4 @@ class VolumeFull(Limited):
 
 
 class NoEngine(RestError):
-    """No engine is alive. Uploads are taken all the same; they wait for one."""
+    """No engine is alive. Uploads are accepted all the same and wait for one."""

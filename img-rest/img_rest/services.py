@@ -1,10 +1,8 @@
-"""What the routes and use cases work with, handed to them by the composition root."""
+"""What the routes and use cases work with, built once, by `create_app`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Self
 
 from img_contract.config import Config
 from img_contract.ports import Jobs
@@ -23,14 +21,3 @@ class Services:
     backlog: Backlog
     uploads: UploadPlaces
     long_polls: LongPolls
-
-    @classmethod
-    def over(cls, jobs: Jobs, config: Config, stopping: Callable[[], bool]) -> Self:
-        """Build them over a backend. `stopping` returns whether the service is about to stop."""
-        return cls(
-            config,
-            jobs,
-            Backlog(jobs, config.limits),
-            UploadPlaces(config.http.uploads),
-            LongPolls(jobs, config.http.long_polls, stopping),
-        )

@@ -19,13 +19,7 @@ from img_contract.ports import IdempotencyKey, StoredResult
 from werkzeug.wrappers import Request
 
 from img_rest.errors import NoEngine
-from img_rest.requests.parameters import (
-    check_watermark,
-    parse_accept,
-    parse_idempotency_key,
-    parse_resize,
-    parse_wait,
-)
+from img_rest.requests.parameters import check_watermark, parse_accept, parse_idempotency_key, parse_resize, parse_wait
 from img_rest.requests.upload import receive
 from img_rest.services import Services
 

@@ -1,4 +1,4 @@
-"""When to come again, from how fast the queue drains."""
+"""When to try again, from how fast the queue drains."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from img_rest.errors import QueueFull, VolumeFull
 
 
 class Queue:
-    """A store of which only the length of its queue is asked, and a clock."""
+    """A store that is only asked how long its queue is, and a clock."""
 
     def __init__(self, waiting: int) -> None:
         self.waiting = waiting
         self.now = 0.0
-        self.looks = 0
+        self.asked = 0
 
     def capacity(self) -> Capacity:
-        self.looks += 1
+        self.asked += 1
         return Capacity(10**12, self.waiting)
 
 
@@ -54,7 +54,7 @@ def test_retry_after_follows_the_measured_rate(queue: Queue, backlog: Backlog) -
     assert 8 <= found.retry_seconds <= 14
 
 
-def test_a_queue_that_does_not_drain_gives_a_time_all_the_same(queue: Queue, backlog: Backlog) -> None:
+def test_a_queue_that_does_not_drain_has_a_retry_time_too(queue: Queue, backlog: Backlog) -> None:
     for _ in range(100):
         queue.now += 1.0
         assert refused(backlog).retry_seconds == 30
@@ -70,7 +70,7 @@ def test_an_old_rate_is_forgotten(queue: Queue, backlog: Backlog) -> None:
     assert refused(backlog).retry_seconds == 30
 
 
-def test_jobs_taken_since_the_last_look_count(queue: Queue, backlog: Backlog) -> None:
+def test_jobs_accepted_since_the_store_was_asked_count(queue: Queue, backlog: Backlog) -> None:
     queue.waiting = 98
     for _ in range(2):
         backlog.check()
@@ -79,15 +79,15 @@ def test_jobs_taken_since_the_last_look_count(queue: Queue, backlog: Backlog) ->
     assert refused(backlog).actual == 100
 
 
-def test_the_volume_is_not_looked_at_for_every_upload(queue: Queue, backlog: Backlog) -> None:
+def test_the_store_is_not_asked_for_every_upload(queue: Queue, backlog: Backlog) -> None:
     queue.waiting = 0
     for _ in range(1000):
         backlog.check()
         queue.now += 0.001
-    assert queue.looks <= 5
+    assert queue.asked <= 5
 
 
-def test_too_little_space_is_told_with_both_numbers(queue: Queue) -> None:
+def test_too_little_space_is_reported_with_both_numbers(queue: Queue) -> None:
     backlog = Backlog(queue, LimitsConfig(free_bytes=10**13))  # type: ignore[arg-type]
     queue.waiting = 0
     with pytest.raises(VolumeFull) as raised:

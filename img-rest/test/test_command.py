@@ -1,47 +1,54 @@
-"""The command img-rest: help, and faults at start that are told in one go."""
+"""The command img-rest: help, and the faults that it reports at start."""
 
 from __future__ import annotations
 
-import os
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
-
-def img_rest(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "img_rest", *arguments],
-        env=os.environ | settings,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+import pytest
+from img_rest.__main__ import main
 
 
-def test_help_and_version_are_told() -> None:
-    assert "--config" in img_rest("--help").stdout
-    assert img_rest("--version").stdout.strip()
+@pytest.fixture
+def faults(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Start the command with these settings, see it refuse, and return what it reports."""
+
+    def refused(**settings: str) -> str:
+        for name, value in settings.items():
+            monkeypatch.setenv(name, value)
+        assert main([]) == 2
+        return capsys.readouterr().err
+
+    return refused
 
 
-def test_a_faulty_configuration_ends_at_once_and_names_every_fault(tmp_path: Path) -> None:
-    ended = img_rest(IMG_VOLUME=str(tmp_path), IMG_HTTP__PORT="0", IMG_LIMITS__PIXELS="many")
-    assert ended.returncode == 2
-    assert "http.port: expected at least 1, found '0'" in ended.stderr
-    assert "limits.pixels: expected a whole number, found 'many'" in ended.stderr
+def test_the_command_has_a_version() -> None:
+    command = [sys.executable, "-m", "img_rest", "--version"]
+    assert subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.strip()
 
 
-def test_a_volume_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+def test_help_names_the_option_of_the_configuration(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--help"])
+    assert (ended.value.code, "--config" in capsys.readouterr().out) == (0, True)
+
+
+def test_a_faulty_configuration_ends_at_once_and_names_every_fault(tmp_path: Path, faults: Callable[..., str]) -> None:
+    found = faults(IMG_VOLUME=str(tmp_path), IMG_HTTP__PORT="0", IMG_LIMITS__PIXELS="many")
+    assert "http.port: expected at least 1, found '0'" in found
+    assert "limits.pixels: expected a whole number, found 'many'" in found
+
+
+def test_a_volume_that_cannot_be_written_is_reported(tmp_path: Path, faults: Callable[..., str]) -> None:
     (tmp_path / "file").touch()
-    ended = img_rest(IMG_VOLUME=str(tmp_path / "file" / "volume"))
-    assert ended.returncode == 2
-    assert "Not a directory" in ended.stderr
+    assert "Not a directory" in faults(IMG_VOLUME=str(tmp_path / "file" / "volume"))
 
 
-def test_a_port_that_is_taken_is_told(tmp_path: Path) -> None:
+def test_a_port_in_use_is_reported(tmp_path: Path, faults: Callable[..., str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = str(other.getsockname()[1])
-        ended = img_rest(IMG_VOLUME=str(tmp_path), IMG_HTTP__PORT=port)
-    assert ended.returncode == 2
-    assert f"expected an address that is free, found 127.0.0.1:{port}: Address already in use" in ended.stderr
+        found = faults(IMG_VOLUME=str(tmp_path), IMG_HTTP__PORT=port)
+    assert f"expected an address that is free, found 127.0.0.1:{port}: Address already in use" in found

@@ -1,4 +1,4 @@
-"""What every answer carries, and how large a request's headers may be."""
+"""Security headers of answers, and the headers that a request may have."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_headers_that_are_too_large_are_431_with_both_numbers(client: FlaskClien
 
 
 @pytest.mark.parametrize("host", ["", "a,b", "a b", "a/b", "u@a", '"><script>', "[::1", "a:123456"])
-def test_a_request_of_no_host_or_of_a_broken_one_is_400(client: FlaskClient, host: str) -> None:
+def test_a_request_without_a_valid_host_is_400(client: FlaskClient, host: str) -> None:
     answer = client.get("/health", environ_overrides={"HTTP_HOST": host})
     assert (answer.status_code, answer.get_json()["code"]) == (400, "request_malformed")
 
@@ -57,7 +57,7 @@ def test_a_method_is_written_in_upper_case(client: FlaskClient) -> None:
     assert client.get("/health", environ_overrides={"REQUEST_METHOD": "get"}).status_code == 400
 
 
-def test_an_answer_without_a_body_says_no_type(client: FlaskClient, png: bytes) -> None:
+def test_an_answer_without_a_body_has_no_content_type(client: FlaskClient, png: bytes) -> None:
     job_id = client.post("/resize?width=5", data=png).get_json()["id"]
     deleted = client.delete(f"/resize/{job_id}")
     assert (deleted.status_code, deleted.headers.get("Content-Type")) == (204, None)

@@ -102,14 +102,6 @@ def test_a_running_job_is_processing_and_409(client: FlaskClient, job_id: str, c
     assert client.get(f"/resize/{job_id}").get_json()["code"] == "job_not_done"
 
 
-def test_waiting_for_a_status_ends_with_the_job(client: FlaskClient, job_id: str, finish: Callable[[], bytes]) -> None:
-    import threading
-
-    threading.Timer(0.2, finish).start()
-    assert client.get(f"/resize/status/{job_id}?wait=10").get_json()["status"] == "done"
-    assert client.get(f"/resize/{job_id}?wait=10").status_code == 200
-
-
 def test_a_queued_job_is_cancelled_as_often_as_you_like(client: FlaskClient, job_id: str, jobs: Jobs) -> None:
     for _ in range(3):
         answer = client.delete(f"/resize/{job_id}")

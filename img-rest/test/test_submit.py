@@ -218,7 +218,7 @@ def test_a_refused_parameter_is_named(client: FlaskClient, png: bytes, query: st
     assert parameter in {error["parameter"] for error in body["errors"]}
 
 
-def test_a_full_queue_is_503_and_says_when_to_come_again(
+def test_a_full_queue_is_503_and_says_when_to_try_again(
     client: FlaskClient, png: bytes, config: Config, layout: Layout, jobs: Jobs
 ) -> None:
     for _ in range(config.limits.queue):

@@ -1,4 +1,4 @@
-"""The API's own document: complete, and true of what is answered."""
+"""The Swagger document: complete, and true to the answers."""
 
 from __future__ import annotations
 

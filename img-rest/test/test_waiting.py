@@ -74,35 +74,48 @@ def test_a_job_that_is_not_done_within_the_wait_is_202(client: FlaskClient, png:
     assert client.post("/resize?width=5&wait=0.1", data=png).status_code == 202
 
 
-class Endless(MemoryStore):
-    """Jobs that end when the test says so; it records who waits."""
+class Observed(MemoryStore):
+    """Jobs in memory that say when somebody waits for one."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.waiting = threading.Semaphore(0)
-        self.over = threading.Event()
+        self.waits = threading.Semaphore(0)
 
-    def wait_ended(self, *_: Any) -> bool:
-        self.waiting.release()
-        return self.over.wait(60)
+    def wait_ended(self, job_id: str, seconds: float, given_up: Callable[[], bool] = lambda: False) -> bool:
+        self.waits.release()
+        return super().wait_ended(job_id, seconds, given_up)
+
+
+@pytest.mark.parametrize("path", ["/resize/status/{}?wait=20", "/resize/{}?wait=20", "/resize/{}/image.png?wait=20"])
+def test_a_wait_for_a_status_or_a_result_ends_with_the_job(config: Config, png: bytes, path: str) -> None:
+    store = Observed()
+    app = create_app(config, store)
+    job_id = app.test_client().post("/resize?width=5", data=png).get_json()["id"]
+
+    def cancel() -> None:
+        assert store.waits.acquire(timeout=60)
+        store.cancel(job_id)
+
+    with meanwhile(cancel):
+        answer = app.test_client().get(path.format(job_id)).get_json()
+    assert "cancelled" in (answer["status"], answer.get("code", "").removeprefix("job_"))
 
 
 def test_clients_that_wait_take_no_more_than_their_places(config: Config, png: bytes) -> None:
     """With both places taken, a third client is answered at once, as if it had not asked to wait."""
-    store = Endless()
+    store = Observed()
     app = create_app(config, store)
 
     def post() -> int:
         return app.test_client().post("/resize?width=5&wait=20", data=png).status_code
 
     with meanwhile(post), meanwhile(post):
-        try:
-            for _ in range(2):
-                assert store.waiting.acquire(timeout=60)
-            assert post() == 202
-            assert not store.waiting.acquire(blocking=False), "the third did not wait"
-        finally:
-            store.over.set()
+        for _ in range(2):
+            assert store.waits.acquire(timeout=60)
+        assert post() == 202
+        assert not store.waits.acquire(blocking=False), "the third did not wait"
+        for job_id in list(store.records):
+            store.cancel(job_id)
 
 
 def test_a_wait_that_fails_gives_its_place_back() -> None:

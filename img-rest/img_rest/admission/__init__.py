@@ -1,1 +1,1 @@
-"""Who may send, how many, how much."""
+"""Whether a request is admitted: keys and rates, uploads under way, the queue and free space."""

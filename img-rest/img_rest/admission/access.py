@@ -1,6 +1,6 @@
-"""Who may do what: API keys, each with its own jobs, and how often. All of it is off unless the configuration asks.
+"""Who may use the API, and how often: API keys and a rate of uploads. Both are off unless they are configured.
 
-A key is 32 random bytes. Of such a thing a plain SHA-256 tells nothing, so that is what the configuration holds.
+A key is 32 random bytes. A plain SHA-256 reveals nothing about it, so that is what the configuration holds.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ _GUARDED: Final = "/resize"
 
 
 def new_key() -> tuple[str, str]:
-    """A fresh key for a client, and its digest for the configuration."""
+    """Return a fresh key for a client, and its digest for the configuration."""
     key = secrets.token_urlsafe(32)
     return key, _digest(key)
 
 
 def guard(app: Flask, config: AccessConfig) -> None:
-    """Have an application ask for keys, count uploads, and believe so many proxies, as the configuration says."""
+    """Have an application demand keys, limit the rate of uploads, and trust proxies, as configured."""
     if config.proxies:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=config.proxies, x_proto=config.proxies, x_host=config.proxies)  # type: ignore[method-assign]
     if config.keys:
-        app.before_request(lambda: _ask_for_key(config.keys))
+        app.before_request(lambda: _check_key(config.keys))
     if config.rate:
         limiter = Limiter(
             lambda: current_key() or request.remote_addr or "",
@@ -48,7 +48,7 @@ def guard(app: Flask, config: AccessConfig) -> None:
 
 
 def _set_retry_after(response: Response, limiter: Limiter) -> Response:
-    """Say when to come again to who was refused for the rate, and to nobody else."""
+    """Add when the window of the rate ends to the answers of requests that were refused for it, and to no others."""
     if response.status_code == TooManyRequests.code and limiter.current_limit:
         response.headers["Retry-After"] = str(max(1, math.ceil(limiter.current_limit.window.reset_time - time.time())))
     return response
@@ -60,14 +60,14 @@ def current_key() -> str | None:
     return name
 
 
-def _ask_for_key(digests: dict[str, str]) -> None:
+def _check_key(digests: dict[str, str]) -> None:
     if request.path != _GUARDED and not request.path.startswith(f"{_GUARDED}/"):
         return
     given = request.headers.get(HEADER, "")
     if not given and request.authorization and request.authorization.type == "bearer":
         given = request.authorization.token or ""
     digest = _digest(given)
-    # Each is compared, and each in constant time: how long it takes says nothing of any.
+    # All are compared, each in constant time: the duration reveals nothing about any of them.
     matching = [name for name, known in digests.items() if hmac.compare_digest(known, digest)]
     if not matching:
         raise KeyMissing(

@@ -1,4 +1,4 @@
-"""How many jobs wait, how much room there is, and how fast the queue drains: whether a further upload can be taken."""
+"""Whether a further upload can be accepted: how many jobs wait, how fast the queue drains, how much space is free."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from img_contract.ports import Capacity, Jobs
 
 from img_rest.errors import QueueFull, VolumeFull
 
-_LOOK_SECONDS: Final = 0.25
-"""The volume is looked at so often at most; jobs that were taken since are added."""
+_FRESH_SECONDS: Final = 0.25
+"""The store is asked at most this often; jobs that were accepted since are added."""
 
 _WINDOW_SECONDS: Final = 60.0
-"""The drain rate is that of so much time."""
+"""The drain rate is measured over this time."""
 
 _LONGEST_RETRY_SECONDS: Final = 600
 _UNKNOWN_RETRY_SECONDS: Final = 30
-"""When to come again if nothing has drained: no engine runs, or it has long jobs."""
+"""When to try again if no job has ended: no engine runs, or its jobs are long."""
 
 
 class Backlog:
@@ -34,19 +34,19 @@ class Backlog:
         self._clock = clock
         self._lock = threading.Lock()
         self._capacity: Capacity | None = None
-        self._looked_at = float("-inf")
-        self._taken = 0
-        """Jobs since that look."""
+        self._asked_at = float("-inf")
+        self._accepted = 0
+        """Jobs that were accepted since."""
         self._drained: deque[tuple[float, int]] = deque()
-        """How many jobs had ended between two looks, and when the later one was."""
+        """When the store was asked, and how many jobs had ended since the time before."""
 
     def check(self) -> None:
-        """Refuse before a byte is stored what could not be kept. Raises QueueFull, VolumeFull, StoreError."""
+        """Refuse an upload before a byte of it is stored. Raises QueueFull, VolumeFull, StoreError."""
         with self._lock:
-            capacity = self._looked()
-            if capacity.pending + self._taken >= self._limits.queue:
-                capacity = self._look()  # nobody is refused for what was a quarter of a second ago
-            waiting = capacity.pending + self._taken
+            capacity = self._recent()
+            if capacity.pending + self._accepted >= self._limits.queue:
+                capacity = self._ask()  # nobody is refused because of an old count
+            waiting = capacity.pending + self._accepted
             retry = self._seconds_until_room(waiting)
         if waiting >= self._limits.queue:
             raise QueueFull(
@@ -64,29 +64,29 @@ class Backlog:
             )
 
     def add_one(self) -> None:
-        """A job was submitted."""
+        """Count a job that was just accepted."""
         with self._lock:
-            self._taken += 1
+            self._accepted += 1
 
-    def _looked(self) -> Capacity:
-        if self._capacity is None or self._clock() - self._looked_at >= _LOOK_SECONDS:
-            return self._look()
+    def _recent(self) -> Capacity:
+        if self._capacity is None or self._clock() - self._asked_at >= _FRESH_SECONDS:
+            return self._ask()
         return self._capacity
 
-    def _look(self) -> Capacity:
-        seen, now = self._jobs.capacity(), self._clock()
+    def _ask(self) -> Capacity:
+        found, now = self._jobs.capacity(), self._clock()
         if self._capacity is not None:
-            self._drained.append((now, max(0, self._capacity.pending + self._taken - seen.pending)))
-        self._capacity, self._looked_at, self._taken = seen, now, 0
+            self._drained.append((now, max(0, self._capacity.pending + self._accepted - found.pending)))
+        self._capacity, self._asked_at, self._accepted = found, now, 0
         while self._drained and now - self._drained[0][0] > _WINDOW_SECONDS:
             self._drained.popleft()
-        return seen
+        return found
 
     def _seconds_until_room(self, waiting: int) -> int:
-        """At the measured rate, rounded up."""
+        """Return when there is room at the measured rate, rounded up."""
         drained = sum(count for _, count in self._drained)
         if not drained:
             return _UNKNOWN_RETRY_SECONDS
-        seconds = max(self._clock() - self._drained[0][0], _LOOK_SECONDS)
+        seconds = max(self._clock() - self._drained[0][0], _FRESH_SECONDS)
         wanted = waiting - self._limits.queue + 1
         return max(1, min(math.ceil(wanted * seconds / drained), _LONGEST_RETRY_SECONDS))

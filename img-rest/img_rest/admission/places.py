@@ -1,4 +1,4 @@
-"""A bound on what takes a thread for long, so that one kind of request never keeps the others out."""
+"""A limit on the uploads under way: each takes a thread for long, and some must be left for other requests."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from img_rest.errors import UploadsFull
 
 
 class UploadPlaces:
-    """So many uploads may be under way at once; a further one is refused. A context manager for one upload."""
+    """Lets so many uploads be under way at a time; a context manager for one. Entering it raises UploadsFull."""
 
     def __init__(self, most: int) -> None:
         self._most = most

@@ -1,1 +1,1 @@
-"""The routes, their documentation, and what they answer."""
+"""The routes, their documentation and their answers."""

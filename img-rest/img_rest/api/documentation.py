@@ -1,4 +1,4 @@
-"""What Swagger says of each route. Models are named as in `img_contract.http_models`."""
+"""The Swagger documentation of each route. Models are named as in `img_contract.http_models`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from img_rest.requests.parameters import MAX_IDEMPOTENCY_KEY
 
 Documentation = dict[str, Any]
 
-_GUID: Final = {"guid": {"in": "path", "type": "string", "description": "The guid that POST /resize gave."}}
+_GUID: Final = {"guid": {"in": "path", "type": "string", "description": "The guid that POST /resize returned."}}
 _NAME: Final = {"name": {"in": "path", "type": "string", "description": "The name of a variant."}}
 _WAIT: Final = {
     "wait": {
@@ -41,22 +41,19 @@ _IDEMPOTENCY_KEY: Final = {
         "in": "header",
         "type": "string",
         "maxLength": MAX_IDEMPOTENCY_KEY,
-        "description": "A name of your own for this request. Sent again, it gives the job that it gave before.",
+        "description": "A name of your own for this request. If it is sent again, the answer is the same job.",
     }
 }
-_NEEDS_KEY: Final = {401: "An API key is needed, where the operator asks for them."}
-_UNKNOWN: Final = {404: "No such job."}
-_NO_VOLUME: Final = {503: "The volume cannot be used."}
+_NEEDS_KEY: Final = {401: "An API key is required, where the operator has set some."}
+_OF_A_JOB: Final = {**_NEEDS_KEY, 404: "No such job.", 503: "The volume cannot be used."}
 
 
 def _operation(
     name: str, answers: dict[int, str], *, model: str | None = None, **more: dict[str, Any] | list[str]
 ) -> Documentation:
-    """Document one method. Errors are problems; the first answer is of the model, if there is one."""
-    models = dict.fromkeys((status for status in answers if status >= 400), "Problem")  # noqa: PLR2004  errors
-    if model:
-        models[next(iter(answers))] = model
-    responses = {str(status): (meaning, models.get(status)) for status, meaning in answers.items()}
+    """Document one method. Errors are problems; the answer of the lowest status is of the model, if there is one."""
+    models = {min(answers): model, **{status: "Problem" for status in answers if status >= 400}}  # noqa: PLR2004
+    responses = {str(status): (answers[status], models.get(status)) for status in sorted(answers)}
     return {"id": name, "responses": responses, **more}
 
 
@@ -66,14 +63,13 @@ def _file(name: str) -> Documentation:
         200: "The processed file. Ranges and conditional requests are understood.",
         206: "The part of the file that Range asked for.",
         304: "The file is the one that If-None-Match names.",
-        **_NEEDS_KEY,
+        **_OF_A_JOB,
         404: "No such job, or no result of that name.",
-        409: "The job has not ended yet. Come again after Retry-After.",
+        409: "The job has not ended yet. Try again after Retry-After.",
         410: "The job was cancelled or deleted, or its file is gone.",
         412: "The file is not the one that If-Match names.",
         416: "The range lies outside the file.",
         422: "The job failed, and this is why; or the wait was refused.",
-        **_NO_VOLUME,
     }
     produces = [*(MEDIA_TYPES[one] for one in WRITABLE), "application/problem+json"]
     return _operation(name, answers, params=_WAIT, produces=produces)
@@ -85,17 +81,17 @@ SUBMIT: Final = {
         {
             202: "Accepted, and on disk. Location: the job's status.",
             303: "Done within the wait. Location: the processed file.",
-            400: "No picture was sent, or the body is broken.",
+            400: "No picture was sent, or the body is malformed.",
             **_NEEDS_KEY,
             408: "The upload is too slow.",
             409: "A request with the same Idempotency-Key is under way.",
             411: "A raw body without Content-Length.",
             413: "The upload or the form is too large.",
-            415: "Not a picture that is accepted.",
-            422: "Parameters were refused; the Idempotency-Key was used for something else; or the job failed within "
+            415: "Not an accepted picture.",
+            422: "Parameters were refused; the Idempotency-Key was used for another request; or the job failed within "
             "the wait.",
-            429: "Too many uploads from this key or address. Come again after Retry-After.",
-            503: "Too many jobs are waiting, or the volume cannot be used. Come again after Retry-After.",
+            429: "Too many uploads from this key or address. Try again after Retry-After.",
+            503: "Too many jobs are waiting, or the volume cannot be used. Try again after Retry-After.",
             507: "The volume is full.",
         },
         model="Submitted",
@@ -108,12 +104,10 @@ STATUS: Final = {
     "get": _operation(
         "status",
         {
-            200: "Where the job is. Retry-After until it has ended.",
-            **_NEEDS_KEY,
-            **_UNKNOWN,
+            200: "The status of the job. Retry-After until it has ended.",
+            **_OF_A_JOB,
             410: "The job was deleted.",
             422: "The wait was refused.",
-            **_NO_VOLUME,
         },
         model="Status",
         params=_WAIT,
@@ -122,9 +116,7 @@ STATUS: Final = {
 RESULT: Final = {
     "params": _GUID,
     "get": _file("result"),
-    "delete": _operation(
-        "cancel", {204: "Cancelled or deleted, now or before.", **_NEEDS_KEY, **_UNKNOWN, **_NO_VOLUME}
-    ),
+    "delete": _operation("cancel", {204: "Cancelled or deleted, now or before.", **_OF_A_JOB}),
 }
 NAMED_RESULT: Final = {"params": _GUID | _NAME, "get": _file("named_result")}
 
@@ -135,7 +127,7 @@ READY: Final = {
         "ready",
         {
             200: "The volume takes writes, and an engine is alive.",
-            503: "One of them is not so.",
+            503: "The volume or the engines are not ready.",
             507: "The volume is full.",
         },
         model="Health",

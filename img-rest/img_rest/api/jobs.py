@@ -11,7 +11,7 @@ from img_contract.failpoints import failpoint
 from img_contract.job.formats import MEDIA_TYPES, SUFFIXES
 from img_contract.job.outcome import Output
 from img_contract.job.status import JobStatus
-from werkzeug.exceptions import PreconditionFailed, RequestedRangeNotSatisfiable
+from werkzeug.exceptions import HTTPException, PreconditionFailed
 from werkzeug.wrappers import Response as AnyResponse
 
 from img_rest import use_cases
@@ -117,12 +117,11 @@ def _file(services: Services, guid: str, name: str | None = None) -> AnyResponse
     response.content_length = output.bytes
     try:
         response.make_conditional(request.environ, accept_ranges=True, complete_length=output.bytes)
-    except RequestedRangeNotSatisfiable:
+        if response.status_code == PreconditionFailed.code:
+            raise PreconditionFailed
+    except HTTPException:
         response.close()
         raise
-    if response.status_code == PreconditionFailed.code:
-        response.close()
-        raise PreconditionFailed
     response.headers["Cache-Control"] = f"private, immutable, max-age={services.config.retention_seconds:.0f}"
     return response
 

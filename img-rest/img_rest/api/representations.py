@@ -7,16 +7,7 @@ from datetime import timedelta
 from typing import Final
 
 from img_contract.config import Config
-from img_contract.http_models import (
-    JobError,
-    Limits,
-    Links,
-    ResultFacts,
-    SourceFacts,
-    SourceSet,
-    Status,
-    Submitted,
-)
+from img_contract.http_models import JobError, Limits, Links, ResultFacts, SourceFacts, SourceSet, Status, Submitted
 from img_contract.job.formats import MEDIA_TYPES, RESULT_FORMATS, Format
 from img_contract.job.job import Job
 from img_contract.job.outcome import Output, State
@@ -59,10 +50,7 @@ def status_of(status: JobStatus) -> Status:
             media_type=job.source.media_type,
             format=job.source.format,
             bytes=job.source.bytes,
-            width=facts.width if facts else None,
-            height=facts.height if facts else None,
-            frames=facts.frames if facts else None,
-            orientation=facts.orientation if facts else None,
+            **{name: getattr(facts, name, None) for name in ("width", "height", "frames", "orientation")},
         )
         if job
         else None,

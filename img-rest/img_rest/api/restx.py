@@ -12,11 +12,8 @@ from img_rest.admission.access import HEADER
 from img_rest.api.swagger import completed, register_models
 from img_rest.services import Services
 
-_SECURITY: Final[dict[str, Any]] = {
-    "securityDefinitions": {
-        "key": {"type": "apiKey", "in": "header", "name": HEADER, "description": "The key that you were given."}
-    },
-    "security": [{"key": []}],
+_KEYS: Final = {
+    "key": {"type": "apiKey", "in": "header", "name": HEADER, "description": "The key that you were given."}
 }
 
 _DESCRIPTION: Final = (
@@ -32,26 +29,13 @@ _DESCRIPTION: Final = (
 class _ProblemApi(Api):
     """Flask-RESTX with its error handling left to the application, whose errors are all problems."""
 
-    def __init__(self, app: Flask, *, security: dict[str, Any]) -> None:
-        self._more = security
-        super().__init__(
-            app,
-            version="1",
-            title="Picture resizing in the background",
-            description=_DESCRIPTION,
-            doc="/",
-            default="resize",
-            default_label="Resize a picture",
-            validate=False,
-        )
-
     def error_router(self, original_handler: Any, error: Exception) -> Any:
         return original_handler(error)
 
     @property
     def __schema__(self) -> Any:
         register_models(self)  # here, as it takes longer than all else that happens at the start
-        return completed(super().__schema__) | self._more
+        return completed(super().__schema__)
 
 
 class ServiceResource(Resource):
@@ -64,7 +48,17 @@ class ServiceResource(Resource):
 
 def create_api(app: Flask, *, with_keys: bool) -> Api:
     """Add an API without routes to an application, with Swagger UI at /."""
-    return _ProblemApi(app, security=_SECURITY if with_keys else {})
+    return _ProblemApi(
+        app,
+        version="1",
+        title="Picture resizing in the background",
+        description=_DESCRIPTION,
+        authorizations=_KEYS if with_keys else None,
+        security="key" if with_keys else None,
+        default="resize",
+        default_label="Resize a picture",
+        validate=False,
+    )
 
 
 def json_answer(body: BaseModel, status: int = 200) -> Response:

@@ -1,4 +1,4 @@
-"""From pydantic models to Swagger 2.0, the dialect that Flask-RESTX speaks."""
+"""From pydantic models to Swagger 2.0, which is what Flask-RESTX generates."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def completed(document: dict[str, Any]) -> dict[str, Any]:
 
 
 _HEADERS: dict[str, tuple[dict[str, str], tuple[str, ...]]] = {
-    "Location": ({"type": "string", "description": "Where to go on."}, ("202", "303")),
+    "Location": ({"type": "string", "description": "The address to continue at."}, ("202", "303")),
     "Retry-After": ({"type": "integer", "description": "Seconds."}, ("202", "429", "503", "507")),
     "WWW-Authenticate": ({"type": "string", "description": "How to send a key."}, ("401",)),
     "ETag": ({"type": "string", "description": "The SHA-256 of the file."}, ("206", "304")),

@@ -1,1 +1,1 @@
-"""From an HTTP request to what was asked."""
+"""Reading HTTP requests: headers, parameters and uploads."""

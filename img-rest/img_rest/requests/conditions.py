@@ -1,6 +1,4 @@
-"""Range and conditional headers that Werkzeug would stumble over, left out as RFC 9110 has it: what is not understood
-is ignored.
-"""
+"""Removing Range and conditional headers that Werkzeug fails on; RFC 9110 lets a server ignore them."""
 
 from __future__ import annotations
 
@@ -14,7 +12,7 @@ _ONE_RANGE: Final = re.compile(r"bytes=(?:(\d{1,18})-(\d{0,18})|-(\d{1,18}))")
 
 
 def drop_unreadable_dates(environ: dict[str, Any]) -> None:
-    """Leave out dates that are beyond what Python can hold (Werkzeug 3.1.9 raises OverflowError on them)."""
+    """Remove dates that Python cannot represent (Werkzeug 3.1.9 raises OverflowError on them)."""
     for name in _DATES:
         try:
             parse_date(environ.get(name))
@@ -23,10 +21,10 @@ def drop_unreadable_dates(environ: dict[str, Any]) -> None:
 
 
 def tidy_conditions(environ: dict[str, Any], size: int) -> None:
-    """Leave out what asks for nothing in particular of a file of so many bytes.
+    """Remove what has no effect on a file of so many bytes.
 
-    Another unit than bytes, several ranges at once, or more of its end than there is: the whole file is the answer.
-    `If-Match: *` holds for any file that is there.
+    The whole file answers another unit than bytes, several ranges at once, or more of its end than there is.
+    `If-Match: *` matches any file that exists.
     """
     wanted = environ.get("HTTP_RANGE")
     if wanted is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterator
 from itertools import chain
-from typing import BinaryIO, Final
+from typing import Final
 
 from img_contract.config import LimitsConfig
 from img_contract.messages import quoted
@@ -14,10 +14,7 @@ from multipart import MultipartError, MultipartSegment, ParserLimitReached, Push
 from werkzeug.wrappers import Request
 
 from img_rest.errors import FormTooLarge, UploadMalformed, UploadMissing
-from img_rest.requests.receiver import FILE_FIELD, PORTION_BYTES, WATERMARK_FIELD, Receiver, Upload, too_large
-
-_FIRST_BYTES: Final = 4096
-"""The size of the first portion: small, so that what is no picture is refused before a slow client sends more."""
+from img_rest.requests.receiver import FILE_FIELD, PORTION_BYTES, WATERMARK_FIELD, Receiver, RequestBody, Upload
 
 _OVERHEAD_BYTES: Final = 1024 * 1024
 """What boundaries, headers of parts and parameters may add to the size of the files."""
@@ -28,7 +25,7 @@ def receive_form(request: Request, submission: Submission, limits: LimitsConfig)
     upload = Upload()
     received: dict[str, int] = {}
     try:
-        body = _FormBody(request, limits)
+        body = RequestBody(request, limits, _OVERHEAD_BYTES)
         with _form_parser(request, limits) as parser:
             for segment, chunks in _segments(parser, body, limits):
                 name = segment.name or ""
@@ -59,39 +56,6 @@ def receive_form(request: Request, submission: Submission, limits: LimitsConfig)
     return upload
 
 
-class _FormBody:
-    """The body of a form: of no more bytes than are allowed, and of as many as its Content-Length says."""
-
-    def __init__(self, request: Request, limits: LimitsConfig) -> None:
-        self._stream: BinaryIO = request.environ["wsgi.input"]
-        self._length = request.content_length
-        self._limits = limits
-        self._received = 0
-        self._check(self._length or 0)
-
-    def read(self, size: int) -> bytes:
-        if not self._received:
-            size = _FIRST_BYTES
-        if self._length is not None:
-            size = min(size, self._length - self._received)
-        portion = self._stream.read(size)
-        self._received += len(portion)
-        self._check(self._received)
-        return portion
-
-    def finish(self) -> None:
-        """Read what follows the last boundary. Raises UploadMalformed if the body ends before it should."""
-        while self._length is not None and self._received < self._length:
-            if not self.read(PORTION_BYTES):
-                raise UploadMalformed(
-                    f"expected a body of {self._length} bytes as Content-Length says, found {self._received}"
-                )
-
-    def _check(self, actual: int) -> None:
-        if actual > self._limits.upload_bytes + _OVERHEAD_BYTES:
-            raise too_large(actual, self._limits)
-
-
 def _form_parser(request: Request, limits: LimitsConfig) -> PushMultipartParser:
     boundary = request.mimetype_params.get("boundary")
     if not boundary:
@@ -111,7 +75,7 @@ def _receive_file(
 
 
 def _segments(
-    parser: PushMultipartParser, body: _FormBody, limits: LimitsConfig
+    parser: PushMultipartParser, body: RequestBody, limits: LimitsConfig
 ) -> Iterator[tuple[MultipartSegment, Iterator[bytes]]]:
     """Yield each part of a form with an iterator of its content, which must be exhausted before the next part."""
     events = iter(parser.parse_blocking(body.read, PORTION_BYTES))

@@ -1,4 +1,4 @@
-"""What every answer carries for the safety of browsers, and what the first lines of a request must have.
+"""Security headers of every answer, and checks of the line and the headers of every request.
 
 OWASP Secure Headers Project, https://owasp.org/www-project-secure-headers/.
 """
@@ -24,23 +24,23 @@ _ALWAYS: Final = {
     "Cross-Origin-Opener-Policy": "same-origin",
 }
 _NOTHING: Final = "default-src 'none'; frame-ancestors 'none'"
-"""Content-Security-Policy of all that is no page."""
+"""Content-Security-Policy of everything but pages."""
 
 _HOST: Final = re.compile(r"([\w.~-]+|\[[0-9a-fA-F:.]+\])(:\d{0,5})?", re.ASCII)
-"""Several Host headers are joined with commas, which no name has."""
+"""Several Host headers are joined with commas, which no name contains."""
 
 _INLINE_SCRIPT: Final = re.compile(r"<script(?![^>]*\bsrc=)[^>]*>(.*?)</script>", re.DOTALL)
 
 
 def register(app: Flask, limits: LimitsConfig) -> None:
-    """Judge the headers of each request, and add those of each answer."""
+    """Have an application check the headers of each request, and add those of each answer."""
     app.before_request(lambda: check_size(request.environ, limits.header_bytes))
     app.before_request(lambda: _check_target(request))
     app.after_request(_secured)
 
 
 def check_size(environ: Mapping[str, Any], most: int) -> None:
-    """Raise HeadersTooLarge if the request's line and headers have more than so many bytes."""
+    """Raise HeadersTooLarge if the line and the headers of the request have more than so many bytes."""
     actual = len(environ.get("PATH_INFO", "")) + len(environ.get("QUERY_STRING", "")) + len("GET  HTTP/1.1\r\n")
     for name, value in environ.items():
         if name.startswith("HTTP_") or name in ("CONTENT_TYPE", "CONTENT_LENGTH"):
@@ -50,9 +50,9 @@ def check_size(environ: Mapping[str, Any], most: int) -> None:
 
 
 def _check_target(request: Request) -> None:
-    """Raise BadRequest unless the request asks for a path, in one known way to write it, and of one host.
+    """Raise BadRequest unless the request has a method in upper case, a path, and one valid Host.
 
-    RFC 9112, 3.2: without a Host header, with several or with a broken one, the answer is 400.
+    RFC 9112, 3.2: without a Host header, with several or with an invalid one, the answer is 400.
     """
     method: str = request.environ["REQUEST_METHOD"]
     if method != method.upper() or not request.environ["PATH_INFO"]:
@@ -66,16 +66,16 @@ def _secured(response: Response) -> Response:
     for name, value in _ALWAYS.items():
         response.headers.setdefault(name, value)
     response.headers["Content-Security-Policy"] = _NOTHING
-    if response.mimetype == "text/html" and not response.direct_passthrough:  # which is how files go out
+    if response.mimetype == "text/html" and not response.direct_passthrough:  # as files are sent
         if html := response.get_data(as_text=True):
             response.headers["Content-Security-Policy"] = _policy_of_page(html)
         else:
-            del response.headers["Content-Type"]  # Flask's default, of an answer that has no body: 204, 303
+            del response.headers["Content-Type"]  # Flask's default for an answer without a body: 204, 303
     return response
 
 
 def _policy_of_page(html: str) -> str:
-    """For Swagger UI: what it brings along, and its one inline script as it is written."""
+    """Return the policy of Swagger UI: its own files, and its one inline script by its digest."""
     digests = [hashlib.sha256(script.encode()).digest() for script in _INLINE_SCRIPT.findall(html)]
     scripts = " ".join(["'self'", *(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests)])
     return (

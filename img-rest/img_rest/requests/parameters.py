@@ -1,4 +1,4 @@
-"""From the strings of a form or a query to a validated `Resize`, with every fault found at once."""
+"""From the strings of a form or a query to a validated `Resize`, with every fault reported at once."""
 
 from __future__ import annotations
 
@@ -21,39 +21,38 @@ Pairs = Iterable[tuple[str, str]]
 WAIT: Final = "wait"
 """The parameter that concerns the request, not the picture."""
 
-
 MAX_IDEMPOTENCY_KEY: Final = 255
 """Characters."""
 
-_OF_THE_WHOLE: Final = {"size_missing": "width", "dpr_side": "dpr"}
-"""Which parameter to name for a fault that several have together."""
+_NAMED_FOR: Final = {"size_missing": "width", "dpr_side": "dpr"}
+"""The parameter to name for a fault of several together."""
 
 
 def parse_accept(header: str | None) -> tuple[Format, ...]:
-    """The formats that an Accept header (RFC 9110, 12.5.1) names as image/…, unless with q=0; wildcards say nothing."""
-    taken = []
+    """Return the formats that an Accept header (RFC 9110, 12.5.1) names as image/…, without q=0 and wildcards."""
+    accepted = []
     for item, quality in parse_accept_header(header, MIMEAccept):
         kind, _, name = item.lower().partition("/")
         if kind == "image" and quality > 0 and name in set(WRITABLE):
-            taken.append(Format(name))
-    return tuple(dict.fromkeys(taken))
+            accepted.append(Format(name))
+    return tuple(dict.fromkeys(accepted))
 
 
 def check_watermark(resize: Resize, *, given: bool) -> None:
-    """Refuse parameters of a watermark that was not sent, unless they say the default, as forms do.
+    """Refuse parameters of a watermark that was not sent, unless they have their default, as in forms.
 
     Raises ParametersInvalid.
     """
     names = [name for name in Resize.model_fields if name.startswith("watermark_")]
-    asked = [name for name in names if getattr(resize, name) != Resize.model_fields[name].default]
-    if asked and not given:
+    changed = [name for name in names if getattr(resize, name) != Resize.model_fields[name].default]
+    if changed and not given:
         raise ParametersInvalid(
-            [ParameterFault(name, "expected a picture in the form field 'watermark', found none") for name in asked]
+            [ParameterFault(name, "expected a picture in the form field 'watermark', found none") for name in changed]
         )
 
 
 def parse_resize(pairs: Pairs) -> Resize:
-    """Validate parameters as they came: names and texts. An empty text is a parameter that was left out.
+    """Validate parameters, given as names and texts. An empty text is a parameter that was left out.
 
     Raises ParametersInvalid with all faults: unknown and repeated names, each bad value, and what is missing.
     """
@@ -67,23 +66,23 @@ def parse_resize(pairs: Pairs) -> Resize:
         elif name not in Resize.model_fields:
             known = ", ".join([*Resize.model_fields, WAIT])
             faults.append(ParameterFault(name[:LONGEST_SHOWN], f"expected one of the parameters {known}"))
-        elif loose := _loose(name, value.strip()):
-            faults.append(ParameterFault(name, loose))
+        elif fault := _number_fault(name, value.strip()):
+            faults.append(ParameterFault(name, fault))
         else:
             values[name] = value.strip()
     try:
         resize = Resize.model_validate(values)
     except ValidationError as error:
         for details in error.errors():
-            name = str(details["loc"][0]) if details["loc"] else _OF_THE_WHOLE.get(details["type"], "width")
+            name = str(details["loc"][0]) if details["loc"] else _NAMED_FOR.get(details["type"], "width")
             faults.append(ParameterFault(name, describe_fault(details)))
     if faults:
         raise ParametersInvalid(faults)
     return resize
 
 
-def _loose(name: str, text: str) -> str | None:
-    """What is wrong with a number that Python takes and people do not write: 1_000, or 80.0 for a whole one."""
+def _number_fault(name: str, text: str) -> str | None:
+    """Return the fault of a number that Python accepts and people do not write: 1_000, or 80.0 for a whole one."""
     declared = Resize.model_fields[name].annotation
     kinds = {declared, *get_args(declared)}
     if int in kinds and kinds <= {int, NoneType, int | None} and set("_.+") & set(text):
@@ -94,9 +93,9 @@ def _loose(name: str, text: str) -> str | None:
 
 
 def parse_wait(pairs: Pairs, headers: Headers, longest: float) -> float:
-    """Seconds that the client wants to wait: the parameter `wait`, else `Prefer: wait=N` (RFC 7240), else 0.
+    """Return the seconds that the client wants to wait: parameter `wait`, else `Prefer: wait=N` (RFC 7240), else 0.
 
-    The parameter is an order and must be right; a preference is a wish, cut to `longest`, and ignored if malformed.
+    The parameter must be valid; a preference is cut to `longest`, and ignored if it is malformed.
     """
     for value in (value for name, value in pairs if name == WAIT and value.strip()):
         try:
@@ -115,7 +114,7 @@ def parse_wait(pairs: Pairs, headers: Headers, longest: float) -> float:
 
 
 def parse_idempotency_key(headers: Headers) -> str | None:
-    """The client's name for its request: visible ASCII, perhaps in quotes, or None. Raises ParametersInvalid.
+    """Return the client's name for its request, perhaps given in quotes; None without one. Raises ParametersInvalid.
 
     https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/
     """

@@ -1,21 +1,25 @@
-"""One uploaded file: limited in size, checked by its first bytes, and written to the submission."""
+"""A request's body and the files in it: limited in size, checked by their first bytes, written to the submission."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final
+from typing import BinaryIO, Final
 
 from img_contract.config import LimitsConfig
 from img_contract.failpoints import failpoint
 from img_contract.job.formats import SIGNATURE_BYTES, sniff
 from img_contract.ports import UploadedFile
+from werkzeug.wrappers import Request
 
-from img_rest.errors import NotAPicture, UploadMissing, UploadTooLarge
+from img_rest.errors import NotAPicture, UploadMalformed, UploadMissing, UploadTooLarge
 
 FILE_FIELD: Final = "file"
 WATERMARK_FIELD: Final = "watermark"
 PORTION_BYTES: Final = 256 * 1024
 """How much of a body is read at once."""
+
+_FIRST_BYTES: Final = 4096
+"""Less at first, so that what is no picture is refused before a slow client sends more."""
 
 
 @dataclass
@@ -25,6 +29,41 @@ class Upload:
     filename: str | None = None
     fields: list[tuple[str, str]] = field(default_factory=list)
     watermarked: bool = False
+
+
+class RequestBody:
+    """The body of a request: not larger than allowed, and of as many bytes as its Content-Length says."""
+
+    def __init__(self, request: Request, limits: LimitsConfig, overhead_bytes: int = 0) -> None:
+        self._stream: BinaryIO = request.environ["wsgi.input"]
+        self._length = request.content_length
+        self._limits = limits
+        self._most = limits.upload_bytes + overhead_bytes
+        self._received = 0
+        self._check(self._length or 0)
+
+    def read(self, size: int) -> bytes:
+        """Return the next bytes, at most `size`; none at the end. Raises UploadMalformed, UploadTooLarge."""
+        size = size if self._received else min(size, _FIRST_BYTES)
+        if self._length is not None:
+            size = min(size, self._length - self._received)
+        portion = self._stream.read(size) if size else b""
+        if size and not portion and self._length is not None:
+            raise UploadMalformed(
+                f"expected a body of {self._length} bytes as Content-Length says, found {self._received}"
+            )
+        self._received += len(portion)
+        self._check(self._received)
+        return portion
+
+    def finish(self) -> None:
+        """Read the rest, if it is known how much there is. Raises UploadMalformed."""
+        while self._length is not None and self.read(PORTION_BYTES):
+            pass
+
+    def _check(self, actual: int) -> None:
+        if actual > self._most:
+            raise _too_large(actual, self._limits)
 
 
 class Receiver:
@@ -47,7 +86,7 @@ class Receiver:
         """Check and write the next bytes. Raises UploadTooLarge, NotAPicture, StoreError."""
         actual = self._before + self._target.received + len(chunk)
         if actual > self._limits.upload_bytes:
-            raise too_large(actual, self._limits)
+            raise _too_large(actual, self._limits)
         if len(self._head) < SIGNATURE_BYTES:
             self._head += chunk[: SIGNATURE_BYTES - len(self._head)]
             if self.recognised:
@@ -71,7 +110,7 @@ class Receiver:
             raise NotAPicture(f"expected one of {', '.join(self._limits.accept)}{where}; found {what}")
 
 
-def too_large(actual: int, limits: LimitsConfig) -> UploadTooLarge:
+def _too_large(actual: int, limits: LimitsConfig) -> UploadTooLarge:
     """Return the error for an upload of so many bytes or more."""
     return UploadTooLarge(
         f"expected an upload of at most {limits.upload_bytes} bytes, found {actual} or more",

@@ -1,1 +1,1 @@
-"""Granian, the socket, and the way from RSGI to WSGI."""
+"""The server: from granian's RSGI to WSGI, and its process."""
