@@ -20,6 +20,7 @@ from img_contract.errors import (
 )
 from img_contract.http_models import ParameterError, Problem
 from img_contract.job.outcome import Failure, FailureCode, State
+from img_contract.job.status import JobStatus
 from werkzeug.exceptions import HTTPException
 
 from img_rest import errors
