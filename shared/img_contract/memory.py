@@ -266,6 +266,8 @@ class MemoryWork:
         self._store = store
         self._engine = engine
         self.held: set[str] = set()
+        self._retrying: str | None = None
+        """The job that is tried again at present, after it cost an attempt."""
 
     def next(self, seconds: float) -> MemoryClaim | None:
         until = time.monotonic() + seconds
@@ -297,15 +299,19 @@ class MemoryWork:
         return None
 
     def _claim(self) -> MemoryClaim | None:
-        """Claim the oldest job that can be claimed; one whose attempt was abandoned comes behind the others."""
+        """Claim the oldest job; one whose attempt was abandoned behind the others, and one such job at a time."""
         store = self._store
         free = [record for record in store.records.values() if self._claimable(record)]
         for record in sorted(free, key=lambda record: record.spent):
+            if record.spent and self._retrying in self.held:
+                return None
             if record.attempts >= store.attempts:
                 store.end(
                     record, State.FAILED, record.attempts, error=attempts_exhausted(record.attempts, record.reason)
                 )
                 continue
+            if record.spent:
+                self._retrying = record.job.id
             record.attempts += 1
             record.started_at = now()
             record.spent = False

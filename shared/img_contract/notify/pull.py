@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Final
 
 import structlog
@@ -109,8 +110,9 @@ class ZmqListener:
 class _InvalidMessages:
     """Counts what was dropped, and logs it at once and then every ten seconds: a flood must not fill the disk."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.dropped = 0
+        self._clock = clock
         self._reported = 0
         self._reported_at = float("-inf")
 
@@ -121,6 +123,6 @@ class _InvalidMessages:
 
     def report(self) -> None:
         """Log what was dropped since the last report, if it is time."""
-        if self.dropped > self._reported and time.monotonic() - self._reported_at >= _INVALID_LOG_SECONDS:
+        if self.dropped > self._reported and self._clock() - self._reported_at >= _INVALID_LOG_SECONDS:
             log.warning("invalid_messages_dropped", messages=self.dropped - self._reported, since_start=self.dropped)
-            self._reported, self._reported_at = self.dropped, time.monotonic()
+            self._reported, self._reported_at = self.dropped, self._clock()

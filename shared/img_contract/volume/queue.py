@@ -89,7 +89,7 @@ class VolumeWork:
             if self._clock() >= deadline:
                 return None
         job = self._listener.wait(0.0 if retry else max(0.0, min(deadline, self._poll_due()) - self._clock()))
-        if job is not None:
+        if job is not None and job.id not in self._abandoned:
             return self.claim(job.id)
         if retry:
             return self.claim(self._retries.popleft())
