@@ -20,6 +20,7 @@ from img_contract.logs import configure_logs
 from img_contract.memory import MemoryStore
 from img_contract.notify.memory import MemoryNotifier
 from img_contract.ports import Claim, Jobs, Work
+from img_contract.testing import until
 from img_contract.volume.layout import Layout
 from img_contract.volume.queue import VolumeWork
 from img_contract.volume.store import VolumeJobs
@@ -126,14 +127,7 @@ def job_id(client: FlaskClient, png: bytes) -> str:
 @pytest.fixture
 def claimed(work: Work) -> Callable[[], Claim]:
     """Claim the next job, waiting for it if there is none yet."""
-
-    def claim() -> Claim:
-        for _ in range(100):
-            if found := work.next(0.1):
-                return found
-        raise AssertionError("expected a job to claim, found none")
-
-    return claim
+    return lambda: until(lambda: work.next(0.1))
 
 
 @pytest.fixture

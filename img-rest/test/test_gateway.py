@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from img_contract.testing import HANG_SECONDS
 from img_rest.errors import UploadTooSlow
 from img_rest.server.body import Body, MinimumRate
 from img_rest.server.gateway import wsgi_environ
@@ -40,7 +41,7 @@ def body() -> Iterator[Callable[..., Body]]:
         sent = Sent(*pieces)
         one = Body(loop, sent, MinimumRate(bytes_per_second, interval_seconds=0.5))
         asyncio.run_coroutine_threadsafe(one.feed(), loop)
-        assert sent.arrived.wait(60)
+        assert sent.arrived.wait(HANG_SECONDS)
         return one
 
     async def end() -> None:

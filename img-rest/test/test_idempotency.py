@@ -15,6 +15,7 @@ from flask.testing import FlaskClient
 from img_contract.config import Config
 from img_contract.notify.memory import MemoryNotifier
 from img_contract.ports import Claim, Jobs
+from img_contract.testing import HANG_SECONDS
 from img_contract.volume.cleanup import LEFTOVER_SECONDS, SHARDS, Cleanup
 from img_contract.volume.layout import Layout
 from img_contract.volume.store import VolumeJobs
@@ -81,7 +82,7 @@ def test_while_the_first_is_under_way_the_second_is_refused(client: FlaskClient,
     class Slow(io.BytesIO):
         def read(self, size: int | None = -1) -> bytes:
             reached.set()
-            go_on.wait(10)
+            go_on.wait(HANG_SECONDS)
             return super().read(size)
 
     statuses = []
@@ -98,12 +99,12 @@ def test_while_the_first_is_under_way_the_second_is_refused(client: FlaskClient,
 
     thread = threading.Thread(target=first)
     thread.start()
-    assert reached.wait(10)
+    assert reached.wait(HANG_SECONDS)
     answer = send(client, png, key="k")
     assert (answer.status_code, answer.get_json()["code"]) == (409, "idempotency_key_in_use")
     assert int(answer.headers["Retry-After"]) > 0
     go_on.set()
-    thread.join(10)
+    thread.join(HANG_SECONDS)
     assert statuses == [202]
     assert client.post("/resize?width=5", data=png, headers={"Idempotency-Key": "k"}).status_code == 202
 

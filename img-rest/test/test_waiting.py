@@ -14,6 +14,7 @@ from img_contract.config import Config
 from img_contract.errors import StoreUnavailable
 from img_contract.job.resize import Resize
 from img_contract.memory import MemoryStore
+from img_contract.testing import HANG_SECONDS
 from img_rest.app import create_app
 from img_rest.waiting import LongPolls
 
@@ -93,7 +94,7 @@ def test_a_wait_for_a_status_or_a_result_ends_with_the_job(config: Config, png: 
     job_id = app.test_client().post("/resize?width=5", data=png).get_json()["id"]
 
     def cancel() -> None:
-        assert store.waits.acquire(timeout=60)
+        assert store.waits.acquire(timeout=HANG_SECONDS)
         store.cancel(job_id)
 
     with meanwhile(cancel):
@@ -111,7 +112,7 @@ def test_clients_that_wait_take_no_more_than_their_places(config: Config, png: b
 
     with meanwhile(post), meanwhile(post):
         for _ in range(2):
-            assert store.waits.acquire(timeout=60)
+            assert store.waits.acquire(timeout=HANG_SECONDS)
         assert post() == 202
         assert not store.waits.acquire(blocking=False), "the third did not wait"
         for job_id in list(store.records):
@@ -150,4 +151,4 @@ def test_a_wait_ends_early_when_nobody_needs_its_answer(end: str) -> None:
         waited.set()
 
     threading.Thread(target=wait, daemon=True).start()
-    assert waited.wait(60)
+    assert waited.wait(HANG_SECONDS)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from img_contract.job.job import new_job_id, now
 from img_contract.job.outcome import Outcome, State
+from img_contract.testing import HANG_SECONDS
 from img_contract.volume.endings import EndWatch
 from img_contract.volume.layout import Layout
 
@@ -48,7 +49,7 @@ def meanwhile(act: Callable[[], Any]) -> Iterator[None]:
     thread = threading.Thread(target=act, daemon=True)
     thread.start()
     yield
-    thread.join(60)
+    thread.join(HANG_SECONDS)
     assert not thread.is_alive()
 
 
@@ -95,10 +96,10 @@ def test_a_watch_that_hangs_holds_nobody_beyond_their_time(layout: Layout, job_i
 
     def hang() -> bool:
         asked.set()
-        return go_on.wait(60)
+        return go_on.wait(HANG_SECONDS)
 
     with meanwhile(lambda: watch.wait(job_id, LONG, hang)):
-        assert asked.wait(60)
+        assert asked.wait(HANG_SECONDS)
         try:
             assert not watch.wait(job_id, 0.05, never)
         finally:
@@ -116,7 +117,7 @@ def test_an_error_is_its_waiters_alone(layout: Layout, job_id: str, end: Callabl
         raise OSError("the client's connection is broken")
 
     with meanwhile(lambda: ended.append(watch.wait(job_id, LONG, observed))):
-        assert waiting.wait(60)
+        assert waiting.wait(HANG_SECONDS)
         with pytest.raises(OSError, match="is broken"):
             watch.wait(job_id, LONG, fail)
         end()
@@ -131,7 +132,7 @@ def test_the_thread_ends_when_nobody_waits_and_starts_again(
         assert not watch.wait(job_id, 0.02, never)
         for thread in threading.enumerate():
             if thread.name == "watch-jobs":
-                thread.join(60)
+                thread.join(HANG_SECONDS)
     assert "watch-jobs" not in {thread.name for thread in threading.enumerate()}
     with meanwhile(end):
         assert watch.wait(job_id, LONG, never)
