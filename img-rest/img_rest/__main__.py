@@ -47,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
         config = load_config(options.config)
         arm(os.environ)
         Layout(config.volume).prepare()
-        _check_address(config)
+        check_address(config.http.host, config.http.port)
     except (ConfigError, StoreError) as error:
         print(f"img-rest: {error}", file=sys.stderr)
         return 2
@@ -89,14 +89,6 @@ def _load(config: Config, stopping: Any) -> Gateway:
     http = config.http
     minimum_rate = MinimumRate(http.upload_bytes_per_second, _RATE_INTERVAL_SECONDS)
     return Gateway(app, http.threads, minimum_rate, http.send_timeout_seconds)
-
-
-def _check_address(config: Config) -> None:
-    try:
-        check_address(config.http.host, config.http.port)
-    except OSError as error:
-        found = f"{config.http.host}:{config.http.port}: {error.strerror}"
-        raise ConfigError([f"http.port: expected an address that is free, found {found}"]) from None
 
 
 def _parser() -> argparse.ArgumentParser:

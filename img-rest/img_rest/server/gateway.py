@@ -22,6 +22,7 @@ from typing import IO, Any, Final
 from urllib.parse import unquote_to_bytes
 
 import structlog
+from werkzeug.datastructures import Headers
 from werkzeug.wsgi import ClosingIterator, FileWrapper
 
 from img_rest.server.body import Body, MinimumRate
@@ -34,8 +35,6 @@ _CONTENT_RANGE: Final = re.compile(r"bytes (\d+)-(\d+)/\d+")
 
 log = structlog.get_logger(__name__)
 
-Headers = list[tuple[str, str]]
-
 
 @dataclass
 class _Answer:
@@ -44,14 +43,6 @@ class _Answer:
     body: bytes = b""
     file: str | None = None
     """The path of a file that is sent as the body: the whole of it, or the part that Content-Range names."""
-
-    def header(self, name: str) -> str:
-        return next((value for key, value in self.headers if key.lower() == name.lower()), "")
-
-    @property
-    def length(self) -> int:
-        """Return the size of the body in bytes, from Content-Length."""
-        return int(self.header("Content-Length") or 0)
 
 
 class Gateway:
@@ -92,11 +83,11 @@ class Gateway:
 
     def _answer(self, environ: dict[str, Any]) -> _Answer:
         """Return the application's answer. Called in a thread."""
-        answer = _Answer(500, [])
+        answer = _Answer(500, Headers())
         files: list[str] = []
 
-        def start_response(status: str, headers: Headers, _: Any = None) -> None:
-            answer.status, answer.headers = int(status.split(" ", 1)[0]), headers
+        def start_response(status: str, headers: list[tuple[str, str]], _: Any = None) -> None:
+            answer.status, answer.headers = int(status.split(" ", 1)[0]), Headers(headers)
 
         def wrap_file(file: IO[bytes], size: int = 8192) -> FileWrapper:
             files.append(str(file.name))
@@ -105,13 +96,14 @@ class Gateway:
         environ["wsgi.file_wrapper"] = wrap_file
         try:
             with closing(ClosingIterator(self._application(environ, start_response))) as content:
-                if files and environ["REQUEST_METHOD"] == "GET" and answer.length > _INLINE_BYTES:
+                large = answer.headers.get("Content-Length", 0, int) > _INLINE_BYTES
+                if files and large and environ["REQUEST_METHOD"] == "GET":
                     answer.file = files[0]
                 else:
                     answer.body = b"".join(content)
         except Exception:  # the application answers its own errors, so this is a defect around it
             log.exception("request_crashed", path=environ["PATH_INFO"][:256])
-            return _Answer(500, [])
+            return _Answer(500, Headers())
         return answer
 
 
@@ -133,13 +125,14 @@ def set_send_timeout(seconds: float) -> None:
 
 def _send(protocol: Any, answer: _Answer) -> None:
     """Hand the answer to granian, which sends it without blocking."""
-    part = _CONTENT_RANGE.fullmatch(answer.header("Content-Range"))
+    part = _CONTENT_RANGE.fullmatch(answer.headers.get("Content-Range", ""))
+    headers = answer.headers.to_wsgi_list()
     if answer.file is None:
-        protocol.response_bytes(answer.status, answer.headers, answer.body)
+        protocol.response_bytes(answer.status, headers, answer.body)
     elif part:
-        protocol.response_file_range(answer.status, answer.headers, answer.file, int(part[1]), int(part[2]) + 1)
+        protocol.response_file_range(answer.status, headers, answer.file, int(part[1]), int(part[2]) + 1)
     else:
-        protocol.response_file(answer.status, answer.headers, answer.file)
+        protocol.response_file(answer.status, headers, answer.file)
 
 
 def wsgi_environ(scope: Any) -> dict[str, Any]:

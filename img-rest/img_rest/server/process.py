@@ -10,18 +10,24 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
+from img_contract.errors import ConfigError
+
 
 def check_address(host: str, port: int) -> None:
     """Check that an address is free. Granian would share it with another server, each answering half of the requests.
 
-    Raises OSError.
+    Raises ConfigError.
     """
-    (family, kind, protocol, _, address), *_ = socket.getaddrinfo(
-        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )
-    with socket.socket(family, kind, protocol) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind(address)
+    try:
+        (family, kind, protocol, _, address), *_ = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        found = f"{host}:{port}: {error.strerror}"
+        raise ConfigError([f"http.port: expected an address that is free, found {found}"]) from None
 
 
 def allow_open_files(wanted: int) -> None:
