@@ -21,7 +21,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from img_rest.errors import KeyMissing
 
 HEADER: Final = "X-API-Key"
-_GUARDED: Final = "/resize"
+_GUARDED: Final = "/resize/"
 
 
 def new_key() -> tuple[str, str]:
@@ -61,7 +61,7 @@ def current_key() -> str | None:
 
 
 def _check_key(digests: dict[str, str]) -> None:
-    if request.path != _GUARDED and not request.path.startswith(f"{_GUARDED}/"):
+    if not f"{request.path}/".startswith(_GUARDED):
         return
     given = request.headers.get(HEADER, "")
     if not given and request.authorization and request.authorization.type == "bearer":
