@@ -84,7 +84,7 @@ class Attempts:
                 if not running.claim.heartbeat():
                     running.cancel()
             except StoreError as error:
-                log.error("volume_fault", id=running.claim.job.id, reason=str(error))
+                log.error("store_fault", id=running.claim.job.id, reason=str(error))
 
     def stop(self) -> None:
         """Wait no longer for a store that fails: what cannot be written now is left to another engine."""
@@ -143,7 +143,7 @@ class Attempts:
     def _release_after_fault(self, running: _Running, error: Exception) -> None:
         """Give the job back without charging an attempt, when the store or the disk failed; not at once."""
         if not _is_void(running.claim):
-            log.error("volume_fault", reason=str(error))
+            log.error("store_fault", reason=str(error))
             self._stopping.wait(FAULT_SECONDS)
         self._persist(running, running.claim.release)
 
@@ -156,7 +156,7 @@ class Attempts:
                 else:
                     log.info("claim_void")
             except StoreError as error:
-                log.error("volume_fault", reason=str(error))
+                log.error("store_fault", reason=str(error))
                 if not self._stopping.wait(FAULT_SECONDS):
                     continue
             return

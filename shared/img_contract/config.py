@@ -254,14 +254,21 @@ def _faults(error: ValidationError) -> list[str]:
 
 
 class _Unquoted:
-    """Stands in a message for what may be, or hold, a secret key."""
+    """Stands in a message for what may be, or hold, a secret."""
 
     def __repr__(self) -> str:
-        return "what is not shown here"
+        return "a value that is not shown here"
+
+
+_SECRET: Final = ("notifier", "access")
+"""Sections that may hold secrets: keys of the notifier, and a key of the API in place of its digest."""
+
+_PUBLIC: Final = {("notifier", "bind"), ("notifier", "connect"), ("access", "rate"), ("access", "proxies")}
 
 
 def _quotable(fault: ErrorDetails) -> object:
-    """What was found, unless it may be a secret: also one under a wrong name or in the wrong place."""
+    """Return what was found, unless it may be a secret, which also one under a misspelt key may be."""
     where, found = fault["loc"], fault["input"]
-    harmless = where[:1] != ("notifier",) or where[1:] in (("bind",), ("connect",))
-    return found if harmless and not isinstance(found, dict | list) else _Unquoted()
+    secret = where[:1] and where[0] in _SECRET and where not in _PUBLIC
+    hidden = secret or fault["type"] == "extra_forbidden" or isinstance(found, dict | list)
+    return _Unquoted() if hidden else found
