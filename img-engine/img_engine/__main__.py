@@ -39,14 +39,14 @@ def _run(config: Config, store: VolumeStore) -> int:
     # Imported here: the check, which is made every few seconds, would spend half a second of CPU on imaging libraries.
     from img_engine.errors import ChildrenBroken  # noqa: PLC0415
     from img_engine.process.pool import Children, children_for_this_machine  # noqa: PLC0415
-    from img_engine.render.picture import PictureLimits  # noqa: PLC0415
+    from img_engine.render.task import PictureLimits  # noqa: PLC0415
     from img_engine.worker import Worker  # noqa: PLC0415
 
     configure_logs(config.log_level, "img-engine")
     count = config.engine.children or children_for_this_machine(config.engine.child_bytes)
     children = Children(count, config.engine.child_bytes, config.engine.job_seconds)
     try:
-        children.prove()
+        children.wait_ready()
     except ChildrenBroken as error:
         print(f"img-engine: {error}", file=sys.stderr)
         children.stop()

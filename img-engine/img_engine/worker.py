@@ -23,9 +23,8 @@ from img_contract.notify.zmq_pair import Listener
 from img_contract.ports import Claim, JobStore
 
 from img_engine.errors import AttemptSpent, ChildrenBroken
-from img_engine.process.child import Refusal, Stamp, Task
 from img_engine.process.pool import Children, Rendering
-from img_engine.render.picture import PictureLimits
+from img_engine.render.task import PictureLimits, Refusal, Task, Watermark
 
 SWEEP_SECONDS: Final = 1.0
 """An idle engine looks for pending jobs this often: what a lost ring costs."""
@@ -37,9 +36,6 @@ _SHORTEST_PAUSE: Final = 0.1
 _SWEEP_SHARE: Final = 0.02
 """And more often, down to that pause, as long as it takes no more than this share of the time: notifications that
 come while all slots are busy are lost, and a slot that gets free should not wait for a job that is there."""
-
-_OF_CPU: Final = 0.8
-"""A picture that takes this share of the time as CPU time would take it again, and fails at once."""
 
 FAULT_SECONDS: Final = 2.0
 """How long to wait after the volume failed."""
@@ -223,7 +219,7 @@ class Worker:
                 stands = claim.fail(result.failure, result.facts)
                 log.info("job_failed", code=result.failure.code, reason=result.failure.detail, stands=stands)
             else:
-                stands = claim.publish(result.rendered, result.facts, result.warnings)
+                stands = claim.publish(result.files, result.facts, result.warnings)
                 log.info("job_done", seconds=round(time.monotonic() - began, 3), stands=stands)
         except AttemptSpent as spent:
             reason = str(spent)
@@ -260,11 +256,10 @@ class Worker:
         return Task(
             source=claim.source,
             format=job.source.format,
-            ask=job.resize,
+            options=job.resize,
             target=claim.workspace / f".{claim.attempt}.{self._name}.part",
             limits=self._limits,
-            cpu_seconds=max(1, int(self._config.job_seconds * _OF_CPU)),
-            watermark=Stamp(claim.watermark, job.watermark.format) if job.watermark else None,
+            watermark=Watermark(claim.watermark, job.watermark.format) if job.watermark else None,
             accept=job.accept,
         )
 

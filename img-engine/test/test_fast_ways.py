@@ -8,10 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from img_engine.process.child import Refusal, Render
 from img_engine.render.jpeg_planes import planes
 from img_engine.render.jpeg_planes.turbojpeg import turbojpeg
 from img_engine.render.reading.png import read_png
+from img_engine.render.task import Refusal, RenderOutcome
 from PIL import ExifTags, Image, ImageChops, ImageCms, ImageStat
 from samples import encoded
 
@@ -182,7 +182,7 @@ def test_damage_is_found_also_where_metadata_stands_behind_the_pixels(attempt: R
     for late in (b"", chunk(b"tEXt", b"Comment\0late"), chunk(b"eXIf", b"MM\0*\0\0\0\x08\0\0\0\0\0\0")):
         whole = data[: -len(end)] + late + end
         middle = len(data) // 2
-        assert isinstance(attempt(whole, width=10), Render)
+        assert isinstance(attempt(whole, width=10), RenderOutcome)
         assert isinstance(attempt(whole[:middle] + b"\xa5" * 40 + whole[middle + 40 :], width=10), Refusal)
 
 
@@ -236,7 +236,7 @@ def test_the_clear_grey_of_an_animated_png_is_clear_at_every_depth(attempt: Rend
         )
     )
     result = attempt(data, width=8)
-    with Image.open(result.rendered[0].path) as image:
+    with Image.open(result.files[0].path) as image:
         clear = []
         for number in (0, 1):
             image.seek(number)

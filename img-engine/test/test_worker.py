@@ -22,7 +22,7 @@ from img_contract.job.resize import Resize
 from img_contract.notify.zmq_pair import MemoryNotifier
 from img_contract.volume.store import VolumeStore
 from img_engine.process.pool import Children
-from img_engine.render.reading.opening import PictureLimits
+from img_engine.render.task import PictureLimits
 from img_engine.worker import Worker
 from PIL import Image
 
@@ -221,7 +221,7 @@ def test_a_picture_that_takes_its_time_in_work_fails_at_once(
     store: VolumeStore, slow_picture: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It would take it again: only who was stopped by the clock, perhaps on a busy machine, is tried again."""
-    monkeypatch.setattr("img_engine.worker._OF_CPU", 0.1)  # so that a busy machine's clock does not come first
+    monkeypatch.setattr("img_engine.process.pool._CPU_SHARE", 0.1)  # so that a busy machine's clock does not come first
     job = submit(store, slow_picture, width=2400, format="avif", effort=10)
     with engine(store, job_seconds=30):
         status = ended(store, job)

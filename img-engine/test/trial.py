@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 
-from img_engine.process.child import Refusal, Render, Task, render, start_child
+from img_engine.process.child import start_child
+from img_engine.render.render import render
+from img_engine.render.task import Refusal, RenderOutcome, Task
 from pebble import ProcessPool
 
 CHILD_BYTES = 2**30
@@ -17,7 +19,7 @@ CHILD_BYTES = 2**30
 
 @dataclass(frozen=True)
 class Verdict:
-    result: Render | Refusal
+    result: RenderOutcome | Refusal
     cpu_seconds: float
     peak_bytes: int
     """The most memory that the child ever held while it was at it."""

@@ -15,16 +15,16 @@ from thash import rgba_to_thumb_hash
 _THUMBHASH_SIDE: Final = 100
 """Pixels of the longer side that ThumbHash is made of, at most (https://evanw.github.io/thumbhash/)."""
 
-LOOK_AT: Final = 16
+SAMPLE_SIDE: Final = 16
 """Pixels of the sides of what the dominant colour is counted in."""
 
 _HALF: Final = 128
 
 
-def with_look(facts: Facts, image: Image.Image, ask: Resize) -> Facts:
+def with_appearance(facts: Facts, image: Image.Image, options: Resize) -> Facts:
     """The facts with what a picture (L, RGB or RGBA in sRGB) looks like."""
     more = {"dominant_color": dominant_colour(image)}
-    if ask.placeholder is Placeholder.THUMBHASH:
+    if options.placeholder is Placeholder.THUMBHASH:
         more["placeholder"] = thumbhash(image)
     return facts.model_copy(update=more)
 
@@ -34,7 +34,7 @@ def dominant_colour(image: Image.Image) -> str | None:
 
     Counted in eight levels a channel; the mean of what is on the most frequent one.
     """
-    small = image.resize((LOOK_AT, LOOK_AT), Image.Resampling.NEAREST).convert("RGBA")
+    small = image.resize((SAMPLE_SIDE, SAMPLE_SIDE), Image.Resampling.NEAREST).convert("RGBA")
     pixels = np.asarray(small).reshape(-1, 4)
     pixels = pixels[pixels[:, 3] >= _HALF, :3].astype(np.uint16)
     if not len(pixels):

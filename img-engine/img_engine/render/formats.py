@@ -33,7 +33,7 @@ class Encoder:
     modes: tuple[str, ...]
     """Pillow modes it takes, best first; a picture in another mode is converted to the first with what it needs."""
     largest_side: int
-    options: Callable[[Resize], dict[str, Any]]
+    save_options: Callable[[Resize], dict[str, Any]]
     """What is passed to `Image.save`."""
     quality: int | None = None
     """The quality that is used where none is asked for; None: there is no such thing, it is lossless."""
@@ -60,38 +60,35 @@ _BY_FORMAT: Final = ("quality", "lossless", "progressive", "effort", "subsamplin
 """Parameters of which no format knows all."""
 
 
-def unused(encoder: Encoder, ask: Resize, *, moving: bool) -> list[str]:
+def unused(encoder: Encoder, options: Resize, *, moving: bool) -> list[str]:
     """Which of the given parameters have no effect on the format."""
     known = encoder.used - {"palette"} if moving else encoder.used
     # What asks for no loss is met by a format that never loses anything.
-    given = [name for name in _BY_FORMAT if getattr(ask, name) not in (None, False)]
+    given = [name for name in _BY_FORMAT if getattr(options, name) not in (None, False)]
     return [name for name in given if name not in known and not (name == "lossless" and encoder.quality is None)]
 
 
-def _jpeg(ask: Resize) -> dict[str, Any]:
+def _jpeg(options: Resize) -> dict[str, Any]:
     # Optimal Huffman tables save 1 to 2 % of the bytes and cost half as much time again.
     return {
-        "optimize": (ask.effort or 0) > _MIDDLE,
-        "progressive": ask.progressive,
-        "subsampling": ask.subsampling or Subsampling.QUARTER,
+        "optimize": (options.effort or 0) > _MIDDLE,
+        "progressive": options.progressive,
+        "subsampling": options.subsampling or Subsampling.QUARTER,
     }
 
 
-def _webp(ask: Resize) -> dict[str, Any]:
-    method = 4 if ask.effort is None else round((ask.effort - 1) * 6 / 9)
-    return {"method": method, "lossless": ask.lossless}
+def _webp(options: Resize) -> dict[str, Any]:
+    method = 4 if options.effort is None else round((options.effort - 1) * 6 / 9)
+    return {"method": method, "lossless": options.lossless}
 
 
-def _avif(ask: Resize) -> dict[str, Any]:
-    options = {
-        "codec": "aom",
-        "subsampling": ask.subsampling or Subsampling.QUARTER,
-        "max_threads": 1,
-    }  # one core a child
-    if ask.effort is not None:
-        return options | {"speed": round(10 - (ask.effort - 1) * 8 / 9)}  # 0 and 1 would take minutes for a photo
+def _avif(options: Resize) -> dict[str, Any]:
+    subsampling = options.subsampling or Subsampling.QUARTER
+    save_options = {"codec": "aom", "subsampling": subsampling, "max_threads": 1}  # one core a child
+    if options.effort is not None:
+        return save_options | {"speed": round(10 - (options.effort - 1) * 8 / 9)}  # 0 and 1 would take minutes
     # Without rectangular partitions it takes a sixth less time, for 1 % more bytes.
-    return options | {"speed": 6, "advanced": {"enable-rect-partitions": "0"}}
+    return save_options | {"speed": 6, "advanced": {"enable-rect-partitions": "0"}}
 
 
 def _tiff(_: Resize) -> dict[str, Any]:

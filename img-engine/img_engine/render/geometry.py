@@ -31,35 +31,35 @@ _PLACES: dict[str, tuple[int, int]] = {
 
 
 @dataclass(frozen=True)
-class Plan:
+class Sizes:
     """What to do: scale the whole picture to `scaled`, then cut or pad it to `canvas`."""
 
     scaled: Size
     canvas: Size
 
 
-def plan(picture: Size, ask: Resize) -> Plan:
+def plan_sizes(picture: Size, options: Resize) -> Sizes:
     """The sizes that follow from the rules of `fit`, `enlarge` and `dpr` for an upright picture of this size."""
-    width = _wished(ask.width, picture[0], ask.dpr)
-    height = _wished(ask.height, picture[1], ask.dpr)
+    width = _wished(options.width, picture[0], options.dpr)
+    height = _wished(options.height, picture[1], options.dpr)
     if width is None or height is None:
-        scaled = _follow_one_side(picture, width, height, enlarge=ask.enlarge)
-        return Plan(scaled, scaled)
+        scaled = _follow_one_side(picture, width, height, enlarge=options.enlarge)
+        return Sizes(scaled, scaled)
     box = (width, height)
-    match ask.fit:
+    match options.fit:
         case Fit.INSIDE | Fit.OUTSIDE:
-            scaled = _scale_to(picture, box, covering=ask.fit is Fit.OUTSIDE, enlarge=ask.enlarge)
-            return Plan(scaled, scaled)
+            scaled = _scale_to(picture, box, covering=options.fit is Fit.OUTSIDE, enlarge=options.enlarge)
+            return Sizes(scaled, scaled)
         case Fit.CONTAIN:
-            return Plan(_scale_to(picture, box, covering=False, enlarge=ask.enlarge), box)
+            return Sizes(_scale_to(picture, box, covering=False, enlarge=options.enlarge), box)
         case Fit.COVER:
-            if not ask.enlarge and (box[0] > picture[0] or box[1] > picture[1]):
+            if not options.enlarge and (box[0] > picture[0] or box[1] > picture[1]):
                 box = _scale_to(box, picture, covering=False, enlarge=False)  # the largest cut of the shape asked
-            return Plan(_scale_to(picture, box, covering=True, enlarge=ask.enlarge), box)
+            return Sizes(_scale_to(picture, box, covering=True, enlarge=options.enlarge), box)
         case Fit.FILL:
-            if not ask.enlarge:
+            if not options.enlarge:
                 box = (min(box[0], picture[0]), min(box[1], picture[1]))
-            return Plan(box, box)
+            return Sizes(box, box)
 
 
 def offset(inner: Size, outer: Size, gravity: Gravity) -> tuple[int, int]:

@@ -10,10 +10,11 @@ from img_contract.job.outcome import Facts, ResultWarning, WarningCode
 from img_contract.job.resize import Resize
 from PIL import Image
 
-from img_engine.render.animation import Part
+from img_engine.render.animation import FramePatch
 from img_engine.render.formats import Encoder
-from img_engine.render.geometry import Plan
+from img_engine.render.geometry import Sizes
 from img_engine.render.orientation import UPRIGHT, Box, as_seen
+from img_engine.render.task import PictureLimits
 
 Region = tuple[float, float, float, float]
 """Left, top, right, bottom in pixels, perhaps within one: an edge of a picture that was decoded smaller."""
@@ -23,32 +24,20 @@ OPAQUE: Final = 255
 
 
 @dataclass(frozen=True)
-class PictureLimits:
-    """How large a picture may be."""
-
-    pixels: int
-    frames: int
-    memory: int
-    """Address space of the child that renders it, in bytes."""
-    animation_pixels: int
-    """Of all frames together."""
-
-
-@dataclass(frozen=True)
-class Result:
+class ResultPlan:
     """One result that is wanted of an upload."""
 
     name: str | None
     """A variant's name; None for the result that has none."""
-    ask: Resize
-    plan: Plan
+    options: Resize
+    sizes: Sizes
     encoder: Encoder
     keeps_frames: bool
     """Whether an animation stays one."""
 
     def stored_size(self, orientation: int) -> tuple[int, int]:
         """The size that it is scaled to, as stored: before it is turned upright."""
-        return as_seen(self.plan.scaled, orientation)
+        return as_seen(self.sizes.scaled, orientation)
 
 
 @dataclass(frozen=True)
@@ -69,11 +58,11 @@ class Upload:
     """The same with the turns and mirrors that were asked for."""
     region: Box
     """The part that is used, in pixels as stored."""
-    parts: tuple[Part, ...] = ()
+    patches: tuple[FramePatch, ...] = ()
     """What the frames of a GIF or an animated PNG are made of."""
     accept: tuple[Format, ...] = ()
     """Formats that the client takes; empty if it did not say."""
-    results: tuple[Result, ...] = ()
+    results: tuple[ResultPlan, ...] = ()
     warnings: tuple[ResultWarning, ...] = ()
 
     @property
@@ -102,7 +91,7 @@ class Picture:
     image: Image.Image
     region: Region
     """The part of `image` that is used; `scale` makes it the whole."""
-    plan: Plan
+    sizes: Sizes
     """In upright pixels."""
     encoder: Encoder
     profile: bytes | None
@@ -112,13 +101,13 @@ class Picture:
     """Whether its transparent parts may be ours: what lies around a contained picture."""
     cut: tuple[int, int] | None = None
     """Where the first frame was cut; the others are cut there, too."""
-    stamp: Image.Image | None = None
+    watermark: Image.Image | None = None
     """The watermark, RGBA in sRGB."""
 
     @property
     def stored_size(self) -> tuple[int, int]:
         """The planned size as stored: width and height change places if it lies on its side."""
-        return as_seen(self.plan.scaled, self.orientation)
+        return as_seen(self.sizes.scaled, self.orientation)
 
     def having(self, image: Image.Image) -> Picture:
         """The same with another image."""

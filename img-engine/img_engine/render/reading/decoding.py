@@ -11,10 +11,9 @@ from img_contract.job.formats import Format
 from img_contract.job.outcome import FailureCode
 from PIL import Image, ImageMath
 
-from img_engine.errors import PictureRefused
-from img_engine.render.animation import Frame, play
+from img_engine.render.animation import Frame, compose
 from img_engine.render.picture import Upload
-from img_engine.render.reading.opening import picture_faults
+from img_engine.render.picture_faults import PictureRefused, picture_faults
 from img_engine.render.reading.png import read_png
 
 
@@ -23,7 +22,7 @@ def frames(upload: Upload, *, all_of_them: bool) -> Iterator[Frame]:
 
     An animation that is damaged later on ends before the damage, as it does in browsers.
     """
-    frames = play(upload.parts, upload.stored, decoded) if upload.parts else _by_pillow(upload)
+    frames = compose(upload.patches, upload.stored, decoded) if upload.patches else _by_pillow(upload)
     for number in range(upload.facts.frames if all_of_them else 1):
         try:
             with picture_faults("decoded"):
@@ -34,7 +33,7 @@ def frames(upload: Upload, *, all_of_them: bool) -> Iterator[Frame]:
                 raise
             if number:
                 return
-            if upload.format is not Format.PNG or not upload.parts:
+            if upload.format is not Format.PNG or not upload.patches:
                 raise
             yield Frame(decoded(upload.image), 0)  # the picture that is shown where animations are not known
             return

@@ -14,7 +14,7 @@ from typing import Final
 
 from PIL import Image
 
-from img_engine.render.animation import Afterwards, Part
+from img_engine.render.animation import Disposal, FramePatch
 from img_engine.render.reading.bounds import at_most
 
 _EXTENSION, _IMAGE, _END = 0x21, 0x2C, 0x3B
@@ -28,7 +28,7 @@ _MOST_JUNK: Final = 2 * 1024 * 1024
 
 _BLOCK: Final = re.compile(rb"[!,;]")
 
-_AFTERWARDS: Final = {2: Afterwards.CLEARED, 3: Afterwards.UNDONE}
+_DISPOSALS: Final = {2: Disposal.BACKGROUND, 3: Disposal.PREVIOUS}
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ class _Control:
     transparent: int | None = None
 
 
-def read_gif(data: bytes, most: int) -> tuple[Part, ...]:
-    """The parts of its frames, `most` + 1 at most. A file that breaks off has those up to the break.
+def read_gif(data: bytes, most: int) -> tuple[FramePatch, ...]:
+    """The patches of its frames, `most` + 1 at most. A file that breaks off has those up to the break.
 
     Raises PictureRefused for more blocks, or more that is none, than a GIF has.
     """
@@ -50,9 +50,9 @@ def read_gif(data: bytes, most: int) -> tuple[Part, ...]:
     view = memoryview(data)
     colours = view[_SCREEN_BYTES : _SCREEN_BYTES + _palette_bytes(view[10])]
     at, control = _SCREEN_BYTES + len(colours), _Control()
-    parts: list[Part] = []
+    patches: list[FramePatch] = []
     blocks = junk = 0
-    while at < len(view) and view[at] != _END and len(parts) <= most:
+    while at < len(view) and view[at] != _END and len(patches) <= most:
         at_most(_MOST_BLOCKS, blocks, "blocks")
         if view[at] == _EXTENSION and at + 1 < len(view):
             if view[at + 1] == _CONTROL and len(view) >= at + 8:
@@ -66,18 +66,17 @@ def read_gif(data: bytes, most: int) -> tuple[Part, ...]:
             blocks += count
             if width and height:
                 picture = _Picture((width, height), colours, view[at + 9 : end], control.transparent)
-                shown = _AFTERWARDS.get(control.disposal, Afterwards.STAYS)
-                parts.append(
-                    Part((left, top), (width, height), 10.0 * control.hundredths, shown, False, picture.decode)  # noqa: FBT003
-                )
+                disposal = _DISPOSALS.get(control.disposal, Disposal.NONE)
+                shown, decode = 10.0 * control.hundredths, picture.decode
+                patches.append(FramePatch((left, top), (width, height), shown, disposal, blend=True, decode=decode))
             at, control = end, _Control()
         else:
             found = _BLOCK.search(data, at + 1)  # junk between blocks is skipped, as everybody does
             next_at = found.start() if found else len(view)
-            blocks, junk, at = blocks + 1, junk + (0 if parts else next_at - at), next_at
+            blocks, junk, at = blocks + 1, junk + (0 if patches else next_at - at), next_at
             at_most(_MOST_JUNK, junk, "bytes of no block in front of the first frame")
     at_most(_MOST_BLOCKS, blocks, "blocks")
-    return tuple(parts)
+    return tuple(patches)
 
 
 @dataclass(frozen=True)

@@ -23,14 +23,14 @@ _UNSEEN: Final = 1
 """A profile that changes no colour by more than this is sRGB in other words."""
 
 
-def to_srgb(picture: Picture, ask: Resize) -> Picture:
+def to_srgb(picture: Picture, options: Resize) -> Picture:
     """Convert by the embedded ICC profile (perceptual, black point compensation). CMYK may come in, never goes out."""
     image, icc = picture.image, picture.profile
     if icc is None:
         return picture.having(image.convert("RGB")) if image.mode == "CMYK" else picture
     try:
-        if ask.profile is Profile.KEEP:
-            if _can_keep(picture, ask):
+        if options.profile is Profile.KEEP:
+            if _can_keep(picture, options):
                 return picture
             picture = picture.warned(
                 WarningCode.PROFILE_DROPPED,
@@ -44,20 +44,20 @@ def to_srgb(picture: Picture, ask: Resize) -> Picture:
     return replace(picture, image=image.convert("RGB") if image.mode == "CMYK" else image, profile=None)
 
 
-def _can_keep(picture: Picture, ask: Resize) -> bool:
+def _can_keep(picture: Picture, options: Resize) -> bool:
     """Whether the result's pixels will be of the kind that the profile is for, in a format that can hold it."""
     if picture.profile is None or not picture.encoder.profile:
         return False
     mode = picture.image.mode.removesuffix("A")
-    padded = picture.plan.scaled != picture.plan.canvas
+    padded = picture.sizes.scaled != picture.sizes.canvas
     shows_through = picture.image.mode == "RGBA" or padded
-    gets_colours = picture.stamp is not None or (shows_through and ask.background is not None)
+    gets_colours = picture.watermark is not None or (shows_through and options.background is not None)
     return (
         _space(picture.profile) == mode
         and mode in picture.encoder.modes
         and not gets_colours  # they are meant in sRGB
         and not (mode == "L" and padded)
-        and not (mode == "RGB" and ask.grayscale)
+        and not (mode == "RGB" and options.grayscale)
     )
 
 

@@ -7,13 +7,13 @@ from typing import Final
 from PIL import Image
 from smartcrop import SmartCrop
 
-_LOOK_AT: Final = 256
+_ANALYSED_SIDE: Final = 256
 """The longer side of the picture that is looked at, in pixels; finer detail says no more of where to look."""
 
 
 def most_interesting(image: Image.Image, canvas: tuple[int, int]) -> tuple[int, int]:
     """Left and top of the most interesting box of that size within the picture; one of its sides is the picture's."""
-    factor = min(1.0, _LOOK_AT / max(image.size))
+    factor = min(1.0, _ANALYSED_SIDE / max(image.size))
     width, height = (max(1, round(side * factor)) for side in image.size)
     box = (max(1, round(canvas[0] * factor)), max(1, round(canvas[1] * factor)))
     small = image.convert("RGBA").resize((width, height), Image.Resampling.BOX)

@@ -8,7 +8,7 @@ from img_contract.job.formats import Format
 from PIL import Image
 
 from img_engine.render.picture import Upload
-from img_engine.render.writing.avif_loops import read_plays
+from img_engine.render.writing.avif_loops import read_loop_count
 
 _BROWSERS_DEFAULT: Final = 100
 """Milliseconds that browsers show a frame for which a GIF says nothing."""
@@ -19,11 +19,11 @@ _LONG: Final = 2**31 - 1
 _WEBP_TIME: Final = 2**24 - 1
 
 
-def plays(upload: Upload) -> int:
+def loop_count(upload: Upload) -> int:
     """How often the upload's animation is played; 0: without end."""
     if upload.format is Format.AVIF:
         upload.file.seek(0)
-        return read_plays(upload.file.read())
+        return read_loop_count(upload.file.read())
     said = upload.image.info.get("loop")
     if upload.format is Format.GIF:
         # What a GIF says is how often it is played again; one that says nothing is played once.

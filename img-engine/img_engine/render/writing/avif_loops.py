@@ -46,7 +46,7 @@ class _Box:
         return int(found)
 
 
-def read_plays(data: bytes) -> int:
+def read_loop_count(data: bytes) -> int:
     """How often it is to be played; 0: without end, as also where the file does not tell."""
     boxes = {box.kind: box for box in _boxes(data, 0, len(data))}
     try:
@@ -60,9 +60,9 @@ def read_plays(data: bytes) -> int:
         return _FOREVER
 
 
-def with_plays(data: bytes, plays: int) -> bytes:
+def with_loop_count(data: bytes, count: int) -> bytes:
     """The same file, to be played so many times. Only for files that were written here, which have every box."""
-    if plays == _FOREVER:
+    if count == _FOREVER:
         return data
     written = bytearray(data)
     boxes = list(_boxes(data, 0, len(data)))
@@ -70,11 +70,11 @@ def with_plays(data: bytes, plays: int) -> bytes:
     if edits is None:  # a single frame has no track
         return data
     once = edits.duration(data)
-    written[edits.at + 3] = 1 if plays > 1 else 0
+    written[edits.at + 3] = 1 if count > 1 else 0
     for box in boxes:
         if box.kind != b"elst":
             most = (1 << 8 * struct.calcsize(box.format)) - 2
-            struct.pack_into(box.format, written, box.duration_at, min(once * plays, most))
+            struct.pack_into(box.format, written, box.duration_at, min(once * count, most))
     return bytes(written)
 
 

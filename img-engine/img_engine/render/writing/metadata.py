@@ -50,16 +50,16 @@ class KeptMetadata:
     xmp: bytes = b""
 
 
-def read_metadata(image: Image.Image, ask: Resize) -> KeptMetadata:
+def read_metadata(image: Image.Image, options: Resize) -> KeptMetadata:
     """The upload's EXIF and XMP, upright now; nothing unless it is to be kept, or if it cannot be read."""
-    if ask.metadata is Metadata.STRIP:
+    if options.metadata is Metadata.STRIP:
         return KeptMetadata()
     block = image.info.get("exif") or b""
     if len(block) > _MOST_BYTES:  # not taken apart, which would take seconds; it is told as lost
         return KeptMetadata(block)
     try:
         exif = image.getexif()
-        if ask.metadata is Metadata.COPYRIGHT:
+        if options.metadata is Metadata.COPYRIGHT:
             return KeptMetadata(_only(exif, _OF_THE_AUTHOR))
         for tag in _OF_THE_FILE:
             exif.pop(tag, None)
@@ -70,7 +70,7 @@ def read_metadata(image: Image.Image, ask: Resize) -> KeptMetadata:
         written = exif.tobytes() if len(exif) else b""
     except Exception:  # noqa: BLE001  EXIF that cannot be read cannot be kept; the picture itself may be whole
         written = b""
-    if ask.metadata is Metadata.COPYRIGHT:
+    if options.metadata is Metadata.COPYRIGHT:
         return KeptMetadata()
     xmp = image.info.get("xmp", b"")
     xmp = xmp.encode() if isinstance(xmp, str) else bytes(xmp)

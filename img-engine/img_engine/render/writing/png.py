@@ -15,14 +15,14 @@ _WORTH: Final = 0.9
 """The search is worth its time if it leaves less than this share of what runs alone leave."""
 
 
-def compression(image: Image.Image, ask: Resize) -> dict[str, Any]:
+def compression(image: Image.Image, options: Resize) -> dict[str, Any]:
     """Save options for a picture.
 
     In a photograph hardly anything repeats: searching for it takes five times as long, for 2 % of the bytes. A strip
     from its middle tells whether it does.
     """
-    if ask.effort is not None:
-        return {"compress_level": min(9, ask.effort)}
+    if options.effort is not None:
+        return {"compress_level": min(9, options.effort)}
     middle = image.height // 2
     rows = (max(0, middle - _SAMPLE_ROWS // 2), min(image.height, middle + _SAMPLE_ROWS // 2))
     strip = image.crop((0, rows[0], image.width, rows[1]))
