@@ -23,7 +23,7 @@ _OOM_SCORE: Final = Path("/proc/self/oom_score_adj")
 
 
 def start_child(address_space_bytes: int) -> None:
-    """Prepare a fresh child: its memory limit, and an end when its parent ends."""
+    """Prepare a new child: limit its memory, and end it when its parent ends."""
     _die_before_parent()
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     most = address_space_bytes if hard == resource.RLIM_INFINITY else min(address_space_bytes, hard)
@@ -44,6 +44,6 @@ def render_within(task: Task, cpu_seconds: int) -> RenderOutcome | Refusal:
 
 
 def _die_before_parent() -> None:
-    """Let the kernel take a child when memory runs out, which costs one attempt, and not the parent, which has all."""
+    """Let the kernel end a child when memory runs out, which costs one attempt, and not the parent with all jobs."""
     with suppress(OSError):  # only Linux has it; a child may always raise its own
         _OOM_SCORE.write_text("1000")

@@ -1,4 +1,4 @@
-"""The children: a pebble pool that outlives whatever a picture does to one of them."""
+"""The pool of children: it survives whatever a picture does to one of them."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ _PARENT_BYTES: Final = 256 * 1024 * 1024
 Rendering = ProcessFuture[RenderOutcome | Refusal]
 
 CHILD_ENVIRONMENT: Final = {
-    # glibc is to keep what is freed for the next picture. By default it returns it to the kernel, and a large picture
-    # pays for its pages anew: up to a third of its time.
+    # Let glibc keep freed memory for the next picture. By default it returns it to the kernel, and a large picture
+    # spends up to a third of its time on new pages.
     "MALLOC_MMAP_THRESHOLD_": str(32 * 1024 * 1024),
     "MALLOC_TRIM_THRESHOLD_": str(256 * 1024 * 1024),
     # A child has one core; threads of a library for matrices would only take address space.
     "OPENBLAS_NUM_THREADS": "1",
 }
-"""What children are started with, beside the engine's own environment."""
+"""The environment of the children, beside the engine's own."""
 
 _START_SECONDS: Final = 30.0
 """How long a child may take to start on a busy machine."""
@@ -52,7 +52,7 @@ log = structlog.get_logger(__name__)
 
 
 class Children:
-    """So many child processes. Thread-safe."""
+    """A number of child processes. Thread-safe."""
 
     def __init__(self, count: int, address_space_bytes: int, task_seconds: float) -> None:
         self._count = count
@@ -65,7 +65,7 @@ class Children:
         self._lock = threading.Lock()
         # A fork server: children start from a small process that has imported Pillow, and inherit no lock of ours. It
         # has imported the command, too, which each child has to import: so a child takes 20 ms to start, not 150.
-        os.environ.update(CHILD_ENVIRONMENT)  # the fork server is started from it, and it has no other way in
+        os.environ.update(CHILD_ENVIRONMENT)  # the fork server takes its environment from here
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["img_engine.__main__", "img_engine.process.child"])
         self._pool = self._new_pool()
@@ -115,7 +115,7 @@ class Children:
 
     def _schedule(self, task: Task) -> Rendering:
         with self._lock:
-            if not self._pool.active:  # pebble gives a pool up when a child dies idle
+            if not self._pool.active:  # pebble stops a pool whose child dies while idle
                 log.warning("children_restarted")
                 self._pool.stop()
                 self._pool.join()
@@ -130,7 +130,7 @@ class Children:
             initargs=(self._address_space,),
             context=self._context,
         )
-        if not pool.active:  # asking is what starts the children, so that the first job finds them ready
+        if not pool.active:  # this question starts the children, so that the first job finds them ready
             raise RuntimeError("a new pool of children is not active")
         return pool
 
@@ -149,7 +149,7 @@ def cpu_budget(task_seconds: float, hard: int | None) -> tuple[int, int]:
 
 
 def children_for_this_machine(address_space_bytes: int) -> int:
-    """One child per core, but no more than the container's memory can hold, next to 256 MiB for the parent."""
+    """Return one child per core, but no more than the container's memory holds beside 256 MiB for the parent."""
     cores = len(os.sched_getaffinity(0))
     for path in _CGROUP_MEMORY:
         try:

@@ -1,4 +1,4 @@
-"""Animations frame by frame: what a reader of a format gives, and how its parts are put on the canvas."""
+"""Animations frame by frame: the patches that a file stores, and how they are composed on the canvas."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _NOTHING: Final = (0, 0, 0, 0)
 
 
 class Disposal(Enum):
-    """What becomes of a part before the next one is put on the canvas."""
+    """What happens to a patch before the next one is put on the canvas, in the formats' own words."""
 
     NONE = "none"
     BACKGROUND = "background"
@@ -22,7 +22,7 @@ class Disposal(Enum):
 
 @dataclass(frozen=True)
 class FramePatch:
-    """What is new in a frame."""
+    """The part of the canvas that a frame changes."""
 
     at: tuple[int, int]
     """Left and top on the canvas, in pixels."""
@@ -32,7 +32,7 @@ class FramePatch:
     blend: bool
     """Whether it is blended over what was there; else it replaces it, transparent pixels included."""
     decode: Callable[[], Image.Image]
-    """Gives it as Pillow has it; raises what decoders raise."""
+    """Returns the pixels in any mode of Pillow's; raises what decoders raise."""
 
 
 @dataclass(frozen=True)
@@ -40,17 +40,17 @@ class Frame:
     """One picture of an animation, or the only one."""
 
     image: Image.Image
-    """The whole canvas, what earlier frames left included."""
+    """The whole canvas, including what earlier frames left."""
     milliseconds: float
-    """How long it is shown; 0 is what the file says where it says nothing."""
+    """How long it is shown; 0 if the file does not say."""
 
 
 def compose(
     patches: tuple[FramePatch, ...], canvas_size: tuple[int, int], usual_mode: Callable[[Image.Image], Image.Image]
 ) -> Iterator[Frame]:
-    """Each frame as RGBA, or as RGB if nothing shows through. The canvas is transparent where nothing was painted.
+    """Yield each frame as RGBA, or as RGB if it is opaque. The canvas is transparent where nothing was painted.
 
-    `usual_mode` brings what was decoded to a mode that has its transparency in a channel.
+    `usual_mode` converts a decoded picture to a mode that has its transparency in a channel.
     """
     canvas = Image.new("RGBA", canvas_size, _NOTHING)
     for patch in patches:
@@ -70,7 +70,7 @@ def compose(
 
 
 def _lay_over(canvas: Image.Image, tile: Image.Image, at: tuple[int, int]) -> None:
-    """Alpha composition; what hangs over the edge of the canvas is cut off."""
+    """Blend a tile over the canvas; what hangs over the edge is cut off."""
     width, height = (min(part, whole - start) for part, whole, start in zip(tile.size, canvas.size, at, strict=True))
     if width > 0 and height > 0:
         canvas.alpha_composite(tile.crop((0, 0, width, height)) if tile.size != (width, height) else tile, at)

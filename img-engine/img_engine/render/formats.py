@@ -21,7 +21,7 @@ DECODERS: Final[dict[Format, tuple[str, ...]]] = {
     Format.BMP: ("BMP", "DIB"),
     Format.ICO: ("ICO",),
 }
-"""Which of Pillow's plugins may open an upload whose first bytes say this format: an allow-list."""
+"""The plugins of Pillow that may open an upload whose first bytes are of that format: an allow-list."""
 
 
 @dataclass(frozen=True)
@@ -34,36 +34,36 @@ class Encoder:
     """Pillow modes it takes, best first; a picture in another mode is converted to the first with what it needs."""
     largest_side: int
     save_options: Callable[[Resize], dict[str, Any]]
-    """What is passed to `Image.save`."""
+    """Returns the arguments of `Image.save`."""
     quality: int | None = None
-    """The quality that is used where none is asked for; None: there is no such thing, it is lossless."""
+    """The default quality; None if the format is lossless."""
     animated: bool = False
     bytes_per_pixel: int = 0
-    """What its library takes beside the pixels, where that is much."""
+    """Memory that its library takes beside the pixels, where that is much."""
     profile: bool = True
     """Whether it can hold an ICC profile."""
     used: frozenset[str] = frozenset()
-    """Which parameters that not every format knows have an effect on it."""
+    """The parameters of `_BY_FORMAT` that have an effect on it."""
 
     @property
     def media_type(self) -> str:
-        """The media type of what it writes."""
+        """Return the media type of what it writes."""
         return MEDIA_TYPES[self.format]
 
     @property
     def alpha(self) -> bool:
-        """Whether it holds an alpha channel (GIF: one fully transparent colour)."""
+        """Return whether it holds an alpha channel (GIF: one fully transparent colour)."""
         return "RGBA" in self.modes
 
 
 _BY_FORMAT: Final = ("quality", "lossless", "progressive", "effort", "subsampling", "palette")
-"""Parameters of which no format knows all."""
+"""Parameters that have an effect on some formats only."""
 
 
 def unused(encoder: Encoder, options: Resize, *, moving: bool) -> list[str]:
-    """Which of the given parameters have no effect on the format."""
+    """Return which of the given parameters have no effect on the format."""
     known = encoder.used - {"palette"} if moving else encoder.used
-    # What asks for no loss is met by a format that never loses anything.
+    # A format that never loses anything meets lossless=true.
     given = [name for name in _BY_FORMAT if getattr(options, name) not in (None, False)]
     return [name for name in given if name not in known and not (name == "lossless" and encoder.quality is None)]
 
@@ -159,14 +159,14 @@ _BEST_FIRST: Final = (Format.AVIF, Format.WEBP, Format.JPEG, Format.PNG, Format.
 
 
 def nearest_format(source: Format) -> Format:
-    """The source's own format, or the nearest that can be written."""
+    """Return the source's own format, or the nearest that can be written."""
     return _NEAREST.get(source, source)
 
 
 def best_format(accept: tuple[Format, ...], *, alpha: bool, animated: bool, lossless: bool) -> Format:
-    """What suits a picture, among the formats that the client takes; empty: it did not say.
+    """Return the best format for a picture among those that the client accepts.
 
-    Who did not say gets what everything opens: JPEG, or WebP if it is transparent or moves.
+    A client that named none gets what everything opens: JPEG, or WebP if the picture is transparent or moves.
     """
     taken = accept or (Format.JPEG, Format.WEBP)
     able = [
@@ -179,5 +179,5 @@ def best_format(accept: tuple[Format, ...], *, alpha: bool, animated: bool, loss
     ]
     if not accept and Format.JPEG in able:
         return Format.JPEG
-    # Nothing that the client takes holds all of it: the best of what it takes then, with a warning of what is lost.
+    # If no accepted format holds all of it, the best of them is taken, and a warning names what is lost.
     return next(iter(able), next((name for name in _BEST_FIRST if name in taken), Format.PNG))

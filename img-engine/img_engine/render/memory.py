@@ -1,4 +1,4 @@
-"""What rendering an upload takes, by its header, against what a child may have."""
+"""How much memory an upload takes to render, estimated from its header and checked against the limit."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _MEGA: Final = 1_000_000
 
 
 def check_room(upload: Upload, decoded: tuple[int, int]) -> None:
-    """Raise PictureRefused if the upload, decoded at that size, and its results do not fit.
+    """Raise PictureRefused if the upload, decoded at that size, and its results take more than the limit.
 
-    Pillow holds 4 bytes a pixel. Beside the source stands a copy of it (another mode, or premultiplied), and beside the
-    result two; of an animation all frames of each result are held until they are encoded, and its decoder holds two
-    canvases more.
+    Pillow holds 4 bytes a pixel. There is one copy of the source (another mode, or premultiplied) and two of the
+    result; all frames of an animated result are held until they are encoded, and the decoder of an animation holds
+    two more canvases.
     """
     results = [
         (max(math.prod(result.sizes.scaled), math.prod(result.sizes.canvas)), result.keeps_frames)
@@ -30,7 +30,7 @@ def check_room(upload: Upload, decoded: tuple[int, int]) -> None:
     largest = max((pixels for pixels, _ in results), default=0)
     patches = [math.prod(patch.size) for patch in upload.patches]
     source = max([math.prod(decoded), *patches]) * (4 if upload.animated else 2)
-    # The resizer goes down first, then across: between the two it holds the width of the source by the new height.
+    # The resizer scales heights first, then widths: in between it holds the source's width by the new height.
     between = max((decoded[0] * result.stored_size(upload.orientation)[1] for result in upload.results), default=0)
     encoding = max(
         (result.encoder.bytes_per_pixel * math.prod(result.sizes.canvas) for result in upload.results), default=0

@@ -25,12 +25,12 @@ from img_engine.render.steps.selecting import crop_source, trim, turn
 LOADING: Final[tuple[Callable[[Upload, Resize], Upload], ...]] = (
     turn,
     crop_source,
-    trim,  # the only one that has to see pixels
+    trim,  # the only one that always needs pixels
     plan_results,
-    shrink_on_load,  # a JPEG is never decoded larger than it is needed
+    shrink_on_load,  # a JPEG is never decoded larger than necessary
     check_memory,  # before a pixel is decoded
 )
-"""What is done to an upload, once."""
+"""Applied once to an upload."""
 
 STEPS: Final[tuple[Callable[[Picture, Resize], Picture], ...]] = (
     turn_upright,  # after scaling: fewer pixels to move
@@ -43,21 +43,21 @@ STEPS: Final[tuple[Callable[[Picture, Resize], Picture], ...]] = (
     flatten,
     watermark,
 )
-"""What is done to each frame, for each result, once it was scaled."""
+"""Applied to each frame of each result after it was scaled."""
 
 _LOSES_NOTHING: Final = 2
-"""A result may be made from another that is at least so many times its size: Lanczos after Lanczos shows nothing."""
+"""A result may be scaled from another that is at least so many times its size: the second Lanczos is not visible."""
 
 
 def load(upload: Upload, options: Resize) -> Upload:
-    """Decide what is to be made of an upload, and get it ready to be decoded. Raises PictureRefused."""
+    """Plan the results of an upload, and prepare it for decoding. Raises PictureRefused."""
     for step in LOADING:
         upload = step(upload, options)
     return upload
 
 
 def process(upload: Upload, mark: Image.Image | None = None) -> list[RenderedFrames]:
-    """Make every result of an upload that was loaded. What a decoder raises passes through.
+    """Make every result of an upload that was loaded. Errors of decoders pass through.
 
     `mark` is the watermark, RGBA in sRGB.
     """
@@ -77,7 +77,7 @@ def process(upload: Upload, mark: Image.Image | None = None) -> list[RenderedFra
 
 
 def _scaled(frame: Image.Image, wanted: list[RenderedFrames], upload: Upload) -> Iterator[Picture]:
-    """Scale a frame for each result, the largest first: each from the smallest picture that loses nothing."""
+    """Scale a frame for each wanted result, largest first, each from the smallest picture that loses nothing."""
     sources = [(frame, _region(upload, frame.size))]
     for one in wanted:
         plan = one.plan
@@ -101,9 +101,9 @@ def _scaled(frame: Image.Image, wanted: list[RenderedFrames], upload: Upload) ->
 
 
 def _region(upload: Upload, decoded: tuple[int, int]) -> Region:
-    """Where the region lies in a picture that was perhaps decoded smaller than it is stored (JPEG: 1/2, 1/4, 1/8).
+    """Return the region in pixels of a picture that may be decoded smaller than it is stored (JPEG: 1/2, 1/4, 1/8).
 
-    To a fraction of a pixel: a side of 2725 decoded at 1/2 has 1363 pixels, of which 1362.5 are picture.
+    The result has fractions: a side of 2725 decoded at 1/2 has 1363 pixels, of which 1362.5 are picture.
     """
     by = next(by for by in (1, 2, 4, 8) if tuple(-(-side // by) for side in upload.stored) == decoded)
     left, top, right, bottom = (side / by for side in upload.region)

@@ -41,7 +41,7 @@ def render(task: Task) -> RenderOutcome | Refusal:
                 return _rendered(upload, task)
     except PictureRefused as refused:
         refusal = Refusal(refused.failure, refused.facts)
-    gc.collect()  # what was refused for its size is still held by the error's frames, and the answer needs memory, too
+    gc.collect()  # the error's frames still hold what was refused for its size, and the answer needs memory, too
     return refusal
 
 
@@ -95,7 +95,7 @@ def _write(encoded: EncodedFile, path: Path) -> ResultFile:
 
 @contextmanager
 def _facts_in_refusal(facts: Facts) -> Iterator[None]:
-    """Let a refusal carry what the header said."""
+    """Add what the header said to a refusal."""
     try:
         yield
     except PictureRefused as refused:

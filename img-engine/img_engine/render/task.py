@@ -38,18 +38,18 @@ class Task:
     format: Format
     options: Resize
     target: Path
-    """Where results are written, each with its number added: names that nobody else uses."""
+    """Where results are written, each with its number added. Nothing else may use these names."""
     limits: PictureLimits
     watermark: Watermark | None = None
     accept: tuple[Format, ...] = ()
-    """Formats that the client takes; empty if it did not say."""
+    """Formats that the client accepts; empty if it named none."""
     use_planes: bool = True
     """Whether a JPEG may be made from a JPEG's stored planes, where that gives the same picture in less time."""
 
 
 @dataclass(frozen=True)
 class RenderOutcome:
-    """What became of a task that ended well: at least one file."""
+    """The result of a task that succeeded: at least one file."""
 
     files: tuple[ResultFile, ...]
     facts: Facts
@@ -58,7 +58,7 @@ class RenderOutcome:
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why a picture was not rendered, and what its header said if that was read."""
+    """Why a picture was not rendered, and what its header said, if it was read."""
 
     failure: Failure
     facts: Facts | None

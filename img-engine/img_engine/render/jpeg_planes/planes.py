@@ -86,7 +86,7 @@ def _suits(upload: Upload) -> bool:
 
 def _suits_result(plan: ResultPlan, upload: Upload) -> bool:
     sizes = plan.sizes
-    # A picture whose side is odd has half a colour sample too many at its end; mirrored, that would be its beginning.
+    # An odd side has half a colour sample too many at its end, which mirroring would move to its beginning.
     turns_well = upload.orientation == UPRIGHT or not any(side % 2 for side in sizes.scaled)
     return (
         plan.encoder.format is Format.JPEG
@@ -98,7 +98,7 @@ def _suits_result(plan: ResultPlan, upload: Upload) -> bool:
 
 
 def _scaled(planes: Planes, size: tuple[int, int], upload: Upload, by: int) -> Planes:
-    """The planes at that size (upright, in luma samples), in 4:2:0, turned upright."""
+    """Scale the planes to a size (upright, in luma samples) in 4:2:0, and turn them upright."""
     width, height = as_seen(size, upload.orientation)
     colours = (-(-width // 2), -(-height // 2))
     operation = TRANSPOSES.get(upload.orientation)
@@ -106,11 +106,11 @@ def _scaled(planes: Planes, size: tuple[int, int], upload: Upload, by: int) -> P
     for number, plane in enumerate(planes.images):
         covers = planes.covers if number else (1, 1)
         to = colours if number else (width, height)
-        # What of the plane is picture, to a fraction of a sample; and the colours of an odd side reach half a pixel
-        # beyond it.
+        # The part of the plane that is picture, in fractions of a sample. The colours of an odd side reach half a
+        # pixel further.
         beyond = (2 * colours[0] / width, 2 * colours[1] / height) if number else (1.0, 1.0)
         box = tuple(stored / by / over * more for stored, over, more in zip(upload.stored, covers, beyond, strict=True))
-        scaled = resample(_reaching(plane, box), to, (0.0, 0.0, box[0], box[1]))
+        scaled = resample(_extended(plane, box), to, (0.0, 0.0, box[0], box[1]))
         made.append(scaled.transpose(operation) if operation is not None else scaled)
     return Planes((made[0], made[1], made[2]), (2, 2))
 
@@ -120,8 +120,8 @@ def _encoded(plan: ResultPlan, planes: Planes, library: TurboJpeg) -> EncodedFil
     return encoded_file(plan, size, library.write(planes, size, quality, progressive=plan.options.progressive))
 
 
-def _reaching(plane: Image.Image, size: tuple[float, ...]) -> Image.Image:
-    """The plane, its last row and column repeated as far as the size reaches."""
+def _extended(plane: Image.Image, size: tuple[float, ...]) -> Image.Image:
+    """Repeat the last row and column of a plane until it has at least that size."""
     columns, rows = (max(0, math.ceil(wanted) - own) for own, wanted in zip(plane.size, size, strict=True))
     if not columns and not rows:
         return plane

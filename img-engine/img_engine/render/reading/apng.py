@@ -1,7 +1,7 @@
 """The frames of an animated PNG, each cut out as a PNG of its own.
 
-PNG, third edition, https://www.w3.org/TR/png-3/#apng-frame-based-animation. Pillow's own playing blends alpha as if it
-were a colour.
+PNG, third edition, https://www.w3.org/TR/png-3/#apng-frame-based-animation. Pillow's own composition blends alpha as if
+it were a colour.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ _SOURCE: Final = 0
 
 
 def read_apng(data: bytes, most: int) -> tuple[FramePatch, ...]:
-    """The patches of its frames, `most` + 1 at most; none if it is not animated. It ends before the first damaged one.
+    """Return its frames, `most` + 1 at most, up to the first damaged one; none if it is not animated.
 
-    A picture in front of the animation, which no frame control belongs to, is no frame.
+    A picture in front of the animation, without a frame control, is no frame.
     """
     reader = _Reader()
-    with suppress(ValueError, struct.error):  # it breaks off there
+    with suppress(ValueError, struct.error):  # the rest is damaged
         for kind, content in chunks(data):
             reader.take(kind, content)
             if len(reader.patches) > most:
@@ -45,11 +45,11 @@ def _missing() -> Image.Image:
 
 
 _MISSING: Final = FramePatch((0, 0), (1, 1), 0, Disposal.NONE, blend=True, decode=_missing)
-"""Stands for what the file announces and does not have."""
+"""In place of a frame that the file announces and does not have."""
 
 
 class _Reader:
-    """Takes chunk after chunk."""
+    """Collects frames from chunks."""
 
     def __init__(self) -> None:
         self.patches: list[FramePatch] = []
@@ -62,7 +62,7 @@ class _Reader:
         self._expected = 0
 
     def take(self, kind: bytes, content: memoryview) -> None:
-        """Raises ValueError, struct.error at what is damaged."""
+        """Add a chunk. Raises ValueError, struct.error if it is damaged."""
         if kind in (b"fcTL", b"IEND") and self._control is not None:
             self.patches.append(self._patch(self._control))
             self._control, self._pixels = None, []
@@ -108,7 +108,7 @@ class _Picture:
     pixels: tuple[memoryview, ...]
 
     def decode(self) -> Image.Image:
-        """The picture, loaded. Raises what Pillow raises."""
+        """Decode the picture. Raises what Pillow raises."""
         file = b"".join(
             (
                 SIGNATURE,

@@ -1,4 +1,4 @@
-"""How much of anything a picture may have: bounds, and the words for a file that passes one."""
+"""Bounds on what a picture may have, and the refusal of a file that exceeds one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _MEGA: Final = 1_000_000
 
 
 def at_most(most: int, found: int, what: str) -> None:
-    """Raise PictureRefused if more was found, perhaps in a file that was not read any further."""
+    """Raise PictureRefused if more was found; the file may hold even more, as it need not be read further."""
     if found > most:
         raise PictureRefused(
             FailureCode.PICTURE_CORRUPT,

@@ -1,4 +1,4 @@
-"""From a file to pixels in one of the modes that the steps know: L, RGB, RGBA or CMYK of 8 bits."""
+"""Decoding an upload to one of the modes that the steps know: L, RGB, RGBA or CMYK of 8 bits."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from img_engine.render.reading.png import read_png
 
 
 def frames(upload: Upload, *, all_of_them: bool) -> Iterator[Frame]:
-    """The upload's frames, each decoded when it is asked for; only the first unless `all_of_them`.
+    """Yield the upload's frames, each decoded when it is needed; only the first unless `all_of_them`.
 
     An animation that is damaged later on ends before the damage, as it does in browsers.
     """
@@ -35,12 +35,12 @@ def frames(upload: Upload, *, all_of_them: bool) -> Iterator[Frame]:
                 return
             if upload.format is not Format.PNG or not upload.patches:
                 raise
-            yield Frame(decoded(upload.image), 0)  # the picture that is shown where animations are not known
+            yield Frame(decoded(upload.image), 0)  # the picture for programs that know no animations
             return
 
 
 def first_frame(upload: Upload) -> Image.Image:
-    """The first frame, decoded."""
+    """Decode the first frame."""
     return next(frames(upload, all_of_them=False)).image
 
 
@@ -55,7 +55,7 @@ def _by_pillow(upload: Upload) -> Iterator[Frame]:
 
 
 def _read_png(upload: Upload) -> Image.Image | None:
-    """A PNG that no step has decoded yet, by the faster way; None for all else."""
+    """Decode a PNG by the faster way, unless a step has decoded it already; None for everything else."""
     if upload.format is not Format.PNG or not getattr(upload.image, "tile", None):
         return None
     upload.file.seek(0)
@@ -63,7 +63,7 @@ def _read_png(upload: Upload) -> Image.Image | None:
 
 
 def decoded(image: Image.Image) -> Image.Image:
-    """Decode, and bring any mode to one that can be resampled: no palette can, and 16 bits are scaled, not cut."""
+    """Decode, and convert to a mode that can be resampled: no palette can, and 16 bits are scaled, not cut."""
     image.load()
     if image.mode in ("I;16", "I;16L", "I;16B", "I", "F"):
         image = _to_eight_bits(image)

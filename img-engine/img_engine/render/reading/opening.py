@@ -1,4 +1,4 @@
-"""From a file to an `Upload` whose header has been judged and whose pixels have not been touched."""
+"""Opening a file as an `Upload`: its header is checked, its pixels are not decoded."""
 
 from __future__ import annotations
 
@@ -30,25 +30,25 @@ _TURNED_BY_DECODER: Final = frozenset({Format.TIFF, Format.HEIC})
 """Formats whose decoders apply the orientation: Pillow's for TIFF, libheif for HEIC."""
 
 _MOST_EXIF: Final = 1024 * 1024
-"""A longer block of EXIF is not taken apart: Pillow makes a fraction of every eight bytes. A JPEG's has 65,527."""
+"""Longer EXIF is not parsed: Pillow makes a fraction of every eight bytes. A JPEG's has at most 65,527."""
 
 _EXIF_IN_A_BLOCK: Final = frozenset({Format.JPEG, Format.PNG, Format.WEBP, Format.AVIF})
-"""Formats that keep EXIF in a block of its own, which Pillow hands over as it is."""
+"""Formats that keep EXIF in a block of its own, which Pillow returns as it is."""
 
 
 def open_picture(file: BinaryIO, source: Format, limits: PictureLimits) -> Upload:
     """Read the header and check every limit. Raises PictureRefused; OSError if the file cannot be read."""
     with picture_faults("decoded"):
-        seen = _look_before(file, source, limits)
+        known = _check_before(file, source, limits)
         image = Image.open(file, formats=DECODERS[source])
         stored = image.size
         check_pixels(stored, limits, "the picture")
-        if seen.notes:
-            complete(image, seen.notes)
-        patches = seen.patches or _png_patches(image, file, source, limits)
-        for patch in patches:  # a frame may hang over the canvas, as far as it likes
+        if known.notes:
+            complete(image, known.notes)
+        patches = known.patches or _png_patches(image, file, source, limits)
+        for patch in patches:  # a frame may hang over the canvas by any number of pixels
             check_pixels(patch.size, limits, "a frame")
-        frames = _count_frames(image, source, patches or seen.pages, limits.frames)
+        frames = _count_frames(image, source, patches or known.pages, limits.frames)
         found = _orientation(image, source)
     todo = UPRIGHT if source in _TURNED_BY_DECODER else found
     width, height = as_seen(stored, todo)
@@ -68,26 +68,26 @@ def open_picture(file: BinaryIO, source: Format, limits: PictureLimits) -> Uploa
 
 
 @dataclass(frozen=True)
-class _Seen:
-    """What was found in a file before Pillow opened it."""
+class _Known:
+    """What is known of a file before Pillow opens it."""
 
     notes: Notes | None = None
     patches: tuple[FramePatch, ...] = ()
     pages: int = 0
 
 
-def _look_before(file: BinaryIO, source: Format, limits: PictureLimits) -> _Seen:
-    """Judge what Pillow, as it opens a file, would take its time for. Rewinds the file. Raises PictureRefused."""
-    seen = _Seen()
+def _check_before(file: BinaryIO, source: Format, limits: PictureLimits) -> _Known:
+    """Check what would take Pillow long when it opens the file. Rewinds the file. Raises PictureRefused."""
+    known = _Known()
     match source:
         case Format.JPEG:
             check_markers(file)
         case Format.PNG:
-            seen = _Seen(notes=look_through(file))
+            known = _Known(notes=look_through(file))
         case Format.GIF:
-            seen = _Seen(patches=read_gif(file.read(), limits.frames))
+            known = _Known(patches=read_gif(file.read(), limits.frames))
         case Format.TIFF:
-            seen = _Seen(pages=count_pages(file, limits.frames))
+            known = _Known(pages=count_pages(file, limits.frames))
         case Format.WEBP:
             check_pixels(_webp_canvas(file), limits, "the picture")  # libwebp allocates it when it is opened
         case Format.BMP:
@@ -96,19 +96,19 @@ def _look_before(file: BinaryIO, source: Format, limits: PictureLimits) -> _Seen
             for size in picture_sizes(file):
                 check_pixels(size, limits, "a picture")
     file.seek(0)
-    return seen
+    return known
 
 
 @cache
 def configure_decoders() -> None:
     """Set up Pillow once in a process: HEIC, and one core for each decoder. Size limits are `open_picture`'s."""
-    Image.MAX_IMAGE_PIXELS = None  # Pillow's own check would say neither the limit nor by how much it was passed
+    Image.MAX_IMAGE_PIXELS = None  # Pillow's own check names neither the limit nor the size
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1
     pillow_heif.register_heif_opener(thumbnails=False, decode_threads=1)
 
 
 def _webp_canvas(file: BinaryIO) -> tuple[int, int]:
-    """The canvas of an extended WebP by its VP8X chunk; 0 × 0 for the simple kinds, which are 16,383 a side at most.
+    """Return the canvas of an extended WebP (VP8X); 0 × 0 for the simple kinds, of at most 16,383 pixels a side.
 
     https://developers.google.com/speed/webp/docs/riff_container#extended_file_format
     """
@@ -120,7 +120,7 @@ def _webp_canvas(file: BinaryIO) -> tuple[int, int]:
 
 
 def _png_patches(image: Image.Image, file: BinaryIO, source: Format, limits: PictureLimits) -> tuple[FramePatch, ...]:
-    """What the frames of an animated PNG are made of; nothing for all else."""
+    """Return the frames of an animated PNG; none for everything else."""
     if source is not Format.PNG or not (getattr(image, "is_animated", False) or "default_image" in image.info):
         return ()
     file.seek(0)
@@ -128,7 +128,7 @@ def _png_patches(image: Image.Image, file: BinaryIO, source: Format, limits: Pic
 
 
 def _count_frames(image: Image.Image, source: Format, known: tuple[FramePatch, ...] | int, most: int) -> int:
-    """How many frames or pages there are. Raises PictureRefused past `most`."""
+    """Count frames or pages. Raises PictureRefused past `most`."""
     if known:
         frames = known if isinstance(known, int) else len(known)
     elif source in (Format.GIF, Format.PNG):
@@ -146,7 +146,7 @@ def _count_frames(image: Image.Image, source: Format, known: tuple[FramePatch, .
 
 
 def _orientation(image: Image.Image, source: Format) -> int:
-    """By EXIF alone: Pillow would look in XMP, too, which nobody else does."""
+    """Read it from EXIF alone: Pillow also looks in XMP, as no other program does."""
     block = image.info.get("exif") or b""
     if len(block) > _MOST_EXIF:
         return UPRIGHT

@@ -39,7 +39,7 @@ def sharpen(picture: Picture, options: Resize) -> Picture:
 
 
 def _blurred(image: Image.Image, sigma: float) -> Image.Image:
-    """L, RGB or RGBA; alpha premultiplied, so that what is invisible tints nothing."""
+    """Blur L, RGB or RGBA, with alpha premultiplied, so that invisible pixels tint nothing."""
     gaussian = ImageFilter.GaussianBlur(sigma)
     if image.mode == "RGBA":
         return image.convert("RGBa").filter(gaussian).convert("RGBA")

@@ -1,4 +1,4 @@
-"""Cutting to the canvas, filling it, and what lies behind transparent parts."""
+"""Cutting to the canvas, padding to it, and the background behind transparent parts."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _place(image: Image.Image, canvas: tuple[int, int], gravity: Gravity) -> tup
 
 
 def pad(picture: Picture, options: Resize) -> Picture:
-    """Put a picture that is smaller than its canvas (fit=contain) on it. What shows behind is for `flatten`."""
+    """Put a picture that is smaller than its canvas (fit=contain) on it. `flatten` adds the background."""
     image, canvas = picture.image, picture.sizes.canvas
     if image.size == canvas:
         return picture
@@ -53,7 +53,7 @@ def flatten(picture: Picture, options: Resize) -> Picture:
         return picture
     behind = Image.new("RGBA", image.size, rgba(options.background or "#ffffffff"))
     if not picture.encoder.alpha:
-        # A background may be translucent, too; behind all is white.
+        # The background may be translucent itself; white is behind it.
         behind = Image.alpha_composite(Image.new("RGBA", image.size, "white"), behind)
     flat = Image.alpha_composite(behind, image)
     if options.background is None and not picture.padded:

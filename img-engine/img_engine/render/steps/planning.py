@@ -21,7 +21,7 @@ from img_engine.render.reading.decoding import first_frame
 
 
 def plan_results(upload: Upload, options: Resize) -> Upload:
-    """Decide format and size of every result. Raises PictureRefused for one that would be too large."""
+    """Choose format and size of every result. Raises PictureRefused for one that would be too large."""
     left, top, right, bottom = upload.region
     seen = as_seen((right - left, bottom - top), upload.orientation)
     results = []
@@ -36,10 +36,10 @@ def plan_results(upload: Upload, options: Resize) -> Upload:
 
 
 def shrink_on_load(upload: Upload, _: Resize) -> Upload:
-    """Let libjpeg decode at 1/2, 1/4 or 1/8 where the filter still has enough to do. No effect on other formats.
+    """Let libjpeg decode at 1/2, 1/4 or 1/8 where that leaves the filter enough to do. No effect on other formats.
 
-    sharp's rule: the largest factor, halved if it is the whole part of what is to be shrunk by: else next to nothing
-    would be left to the filter.
+    sharp's rule: the largest factor, halved if it is the whole part of the scale, as next to nothing would be left to
+    the filter.
     """
     width, height = upload.stored
     by = shrink_factor(upload)
@@ -48,7 +48,7 @@ def shrink_on_load(upload: Upload, _: Resize) -> Upload:
 
 
 def shrink_factor(upload: Upload) -> int:
-    """Return by how much libjpeg is to shrink the picture while it decodes it: 1, 2, 4 or 8."""
+    """Return by how much libjpeg shrinks the picture while decoding: 1, 2, 4 or 8."""
     left, top, right, bottom = upload.region
     sizes = [result.stored_size(upload.orientation) for result in upload.results]
     shrink = min(min((right - left) / width, (bottom - top) / height) for width, height in sizes)
@@ -57,13 +57,13 @@ def shrink_factor(upload: Upload) -> int:
 
 
 def check_memory(upload: Upload, _: Resize) -> Upload:
-    """Refuse what would not fit: some libraries end the process when memory runs out, and could not say why."""
+    """Refuse what would not fit: some libraries end the process without a reason when memory runs out."""
     check_room(upload, upload.image.size)
     return upload
 
 
 def renditions(options: Resize) -> list[tuple[str | None, Resize]]:
-    """Return each result that is asked for: its variant's name, and its options."""
+    """Return each requested result: its variant's name, and its options."""
     found: list[tuple[str | None, Resize]] = []
     if options.width is not None or options.height is not None:
         found.append((None, options))

@@ -1,4 +1,4 @@
-"""Which part of the upload is used, before anything is scaled."""
+"""Selecting the part of the upload that is used, before anything is scaled."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from img_engine.render.reading.decoding import first_frame
 
 
 def turn(upload: Upload, options: Resize) -> Upload:
-    """Add the turns and mirrors that were asked for to those that EXIF asks for; nothing is moved yet."""
+    """Combine the turns and mirrors of the options with the EXIF orientation; no pixel is moved yet."""
     from_exif = upload.exif_orientation
     return replace(upload, orientation=turned(from_exif, options.rotate, flip=options.flip, flop=options.flop))
 
 
 def crop_source(upload: Upload, options: Resize) -> Upload:
-    """Use only the part that `crop` names, in pixels of the upright picture; what hangs over its edge is left out."""
+    """Use only the part that `crop` names, in pixels of the upright picture; what is beyond its edge is left out."""
     if options.crop is None:
         return upload
     width, height = upload.facts.width, upload.facts.height
@@ -44,14 +44,14 @@ def crop_source(upload: Upload, options: Resize) -> Upload:
 
 
 def trim(upload: Upload, options: Resize) -> Upload:
-    """Cut off the border that has the colour of the top left pixel, give or take `trim`. Decodes it in full."""
+    """Cut off the border whose colour differs from the top left pixel by at most `trim`. Decodes the whole picture."""
     tolerance = options.trim
     if tolerance is None:
         return upload
     check_room(upload, upload.image.size)
     part = first_frame(upload).crop(upload.region)
     if part.mode == "RGBA":
-        part = part.convert("RGBa")  # what is invisible is of one colour
+        part = part.convert("RGBa")  # invisible pixels all become one colour
     # The corner that is top left when the picture is seen upright.
     x, y, _, _ = as_stored((0, 0, 1, 1), part.size, upload.exif_orientation)
     border = Image.new(part.mode, part.size, part.getpixel((x, y)))

@@ -1,4 +1,4 @@
-"""From finished frames to the bytes of a file."""
+"""Encoding the frames of a result to the bytes of a file."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _BEST: Final = 100
 
 @dataclass(frozen=True)
 class EncodedFile:
-    """A result's file, not yet on the disk, and what the status will say of it."""
+    """A result's file in memory, and its facts for the status."""
 
     name: str
     media_type: str
@@ -66,7 +66,7 @@ class _Encoding:
         self._save_options = self._all_but_quality(metadata)
 
     def data(self) -> bytes:
-        """The file; with `max_bytes`, the one of the best quality that fits."""
+        """Return the file; with `max_bytes`, the one of the best quality that fits."""
         most = self._options.max_bytes
         if most is None:
             return self._save(self._options.quality)
@@ -80,7 +80,7 @@ class _Encoding:
         return data
 
     def _best_that_fits(self, most: int, highest: int) -> bytes:
-        """The file of the highest quality that fits, by bisection; the smallest that was found if none does."""
+        """Find the file of the highest quality that fits, by bisection; the smallest that was found if none does."""
         data = self._save(highest)
         fits, too_high = (highest, highest) if len(data) <= most else (0, highest)
         while too_high - fits > 1:
@@ -110,7 +110,7 @@ class _Encoding:
         return any("transparency" in frame.info for frame in self.frames)
 
     def _in_its_modes(self) -> list[Image.Image]:
-        """The frames, all in one mode that the format takes."""
+        """Convert the frames to one mode that the format takes."""
         frames, encoder = self._rendered.frames, self._encoder
         if encoder.format is Format.GIF:
             if any(translucent(frame) for frame in frames):
@@ -153,8 +153,8 @@ class _Encoding:
 
 
 def _bare(image: Image.Image) -> Image.Image:
-    """Without what Pillow would carry over by itself: a comment, a resolution, a duration, a TIFF's other tags."""
-    if type(image) is not Image.Image:  # a picture as its file was opened; a TIFF's knows every tag of it
+    """Remove what Pillow would carry over by itself: a comment, a resolution, a duration, a TIFF's other tags."""
+    if type(image) is not Image.Image:  # the opened file itself; that of a TIFF has all of its tags
         image = image.copy()
     image.info = {key: value for key, value in image.info.items() if key == "transparency" and image.mode == "P"}
     return image
