@@ -29,6 +29,7 @@ def attempt(tmp_path: Path) -> Callable[..., RenderOutcome | Refusal]:
         limits: dict[str, int] | None = None,
         watermark: bytes | None = None,
         accept: tuple[Format, ...] = (),
+        planes_from: int | None = Task.planes_from,
         **parameters: Any,
     ) -> RenderOutcome | Refusal:
         task = Task(
@@ -38,6 +39,7 @@ def attempt(tmp_path: Path) -> Callable[..., RenderOutcome | Refusal]:
             replace(LIMITS, **(limits or {})),
             watermark=Watermark(*written("watermark", watermark)) if watermark else None,
             accept=accept,
+            planes_from=planes_from,
         )
         return render(task)
 

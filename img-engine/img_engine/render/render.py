@@ -59,10 +59,10 @@ def _rendered(upload: Upload, task: Task) -> RenderOutcome:
 
 def _from_planes(upload: Upload, task: Task) -> tuple[Image.Image, list[EncodedFile]] | None:
     """Render without a detour through RGB; None if the upload or the options do not qualify."""
-    if task.watermark or not task.use_planes:
+    if task.watermark or task.planes_from is None:
         return None
     with picture_faults("encoded"):
-        return render_planes(upload)
+        return render_planes(upload, task.planes_from)
 
 
 def _from_pixels(upload: Upload, task: Task, metadata: KeptMetadata) -> tuple[Image.Image, list[EncodedFile]]:

@@ -43,8 +43,9 @@ class Task:
     watermark: Watermark | None = None
     accept: tuple[Format, ...] = ()
     """Formats that the client accepts; empty if it named none."""
-    use_planes: bool = True
-    """Whether a JPEG may be made from a JPEG's stored planes, where that gives the same picture in less time."""
+    planes_from: int | None = 1_000_000
+    """Decoded pixels from which on a JPEG is made from a JPEG's stored planes, if that gives the same picture; with
+    fewer it takes as long as the pipeline. None: never."""
 
 
 @dataclass(frozen=True)

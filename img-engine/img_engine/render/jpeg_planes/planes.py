@@ -26,9 +26,6 @@ from img_engine.render.steps.planning import shrink_factor
 from img_engine.render.steps.scaling import resample
 from img_engine.render.writing.encoding import EncodedFile, encoded_file
 
-_WORTH_IT: Final = 1_000_000
-"""Pixels that are decoded; below it, this way takes as long as the other."""
-
 
 class _AnyValue:
     def __contains__(self, value: object) -> bool:
@@ -59,10 +56,10 @@ def takes(options: Resize) -> bool:
     return all(getattr(options, name) in _TAKES.get(name, (field.default,)) for name, field in fields)
 
 
-def render_planes(upload: Upload) -> tuple[Image.Image, list[EncodedFile]] | None:
+def render_planes(upload: Upload, least_pixels: int) -> tuple[Image.Image, list[EncodedFile]] | None:
     """Make every result of an upload that was loaded, with a small RGB picture of the first; None if unsuited."""
     library, by = turbojpeg(), shrink_factor(upload)
-    if library is None or not _suits(upload) or math.prod(upload.stored) < _WORTH_IT * by**2:
+    if library is None or not _suits(upload) or math.prod(upload.stored) < least_pixels * by**2:
         return None
     upload.file.seek(0)
     planes = library.read(upload.file.read(), by)
