@@ -11,10 +11,21 @@ from pathlib import Path
 
 from img_engine.process.child import start_child
 from img_engine.render.render import render
-from img_engine.render.task import Refusal, RenderOutcome, Task
+from img_engine.render.task import PictureLimits, Refusal, RenderOutcome, Task
 from pebble import ProcessPool
 
 CHILD_BYTES = 2**30
+LIMITS = PictureLimits(pixels=4_000_000, frames=20, memory=CHILD_BYTES, animation_pixels=8_000_000)
+
+
+@dataclass(frozen=True)
+class Trap:
+    """A path that raises an error when it is opened."""
+
+    error: Exception
+
+    def __fspath__(self) -> str:
+        raise self.error
 
 
 @dataclass(frozen=True)
