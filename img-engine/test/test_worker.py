@@ -29,7 +29,7 @@ from img_contract.volume.queue import VolumeWork
 from img_contract.volume.store import VolumeJobs
 from img_engine.attempt import Attempts
 from img_engine.process.pool import Children
-from img_engine.render.picture import PictureLimits
+from img_engine.render.task import PictureLimits
 from img_engine.worker import Worker
 from PIL import Image
 from structlog.testing import capture_logs
@@ -113,7 +113,7 @@ def engine(site: Site, *, count: int = 1, **settings: Any) -> Iterator[Worker]:
         {"heartbeat_seconds": 0.1, "lease_seconds": 1.0, "shutdown_timeout_seconds": 5.0, "job_seconds": 30} | settings
     )
     children = Children(count, config.child_bytes, config.job_seconds)
-    worker = Worker("engine", site.new_work(), Attempts(children, LIMITS, config.job_seconds), count, config)
+    worker = Worker("engine", site.new_work(), Attempts(children, LIMITS), count, config)
     thread = threading.Thread(target=worker.run)
     thread.start()
     try:
@@ -254,7 +254,7 @@ def test_a_picture_that_takes_its_time_in_work_fails_at_once(
     site: Site, slow_picture: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It would take it again: only who was stopped by the clock, perhaps on a busy machine, is tried again."""
-    monkeypatch.setattr("img_engine.attempt._CPU_SHARE", 0.1)  # so that a busy machine's clock does not come first
+    monkeypatch.setattr("img_engine.process.pool._CPU_SHARE", 0.1)  # so that a busy machine's clock does not come first
     job = site.submit(slow_picture, width=2400, format="avif", effort=10)
     with engine(site, job_seconds=30):
         status = site.ended(job)
@@ -284,7 +284,7 @@ def test_a_job_that_is_cancelled_before_its_upload_is_read_is_no_error(volume: S
     volume.jobs.cancel(job.id)
     children = Children(1, 2**30, 30)
     with capture_logs() as logs:
-        Attempts(children, LIMITS, 30).attempt(claim)
+        Attempts(children, LIMITS).attempt(claim)
     children.stop()
     assert [line["event"] for line in logs] == ["job_claimed", "claim_void"]
     assert volume.state(job) is State.CANCELLED
@@ -311,7 +311,7 @@ def test_a_defect_in_a_child_costs_an_attempt_at_once_and_is_named(memory: Site,
     with capture_logs() as logs:
         for _ in range(3):
             claim: Any = ClaimWithoutPlace(until(lambda: work.next(0)))
-            Attempts(children, LIMITS, 30).attempt(claim)
+            Attempts(children, LIMITS).attempt(claim)
     children.stop()
     assert work.next(0) is None
     error = memory.ended(job).outcome.error  # type: ignore[union-attr]

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 from img_contract.errors import DamagedRecord, StoreFull, StoreUnavailable
 from img_contract.failpoints import failpoint
-from img_contract.regular_file import open_regular
+from img_contract.regular_file import NotARegularFile, open_regular
 
 _FULL: Final = {errno.ENOSPC, errno.EDQUOT}
 _NO_FOLDER: Final = {errno.ELOOP, errno.ENOTDIR}
@@ -108,10 +108,8 @@ def read_record(path: Path) -> bytes:
     try:
         with open_regular(path) as file:
             content = file.read(_MOST_RECORD_BYTES + 1)
-    except FileNotFoundError:
-        if os.path.lexists(path):
-            raise DamagedRecord(f"{path.name} is no regular file") from None
-        raise
+    except NotARegularFile:
+        raise DamagedRecord(f"{path.name} is no regular file") from None
     if len(content) > _MOST_RECORD_BYTES:
         raise DamagedRecord(f"{path.name} has more than {_MOST_RECORD_BYTES} bytes")
     return content
