@@ -1,4 +1,4 @@
-"""The few file operations that the volume's promises are made of. POSIX; a power cut may come between any two calls."""
+"""File operations on which the volume's promises rest. POSIX; a power cut may come between any two calls."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def read_record(path: Path) -> bytes:
 
 
 def names_in(folder: Path | str) -> list[str]:
-    """The names in a folder. Raises FileNotFoundError if it is missing, a link or no folder; OSError."""
+    """List the names in a folder. Raises FileNotFoundError if it is missing, a link or no folder; OSError."""
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     except OSError as error:
@@ -140,7 +140,7 @@ def remove(path: Path) -> None:
 
 
 def modified_ns(path: Path) -> int:
-    """When a file was last modified, in nanoseconds since the epoch; 0 if it is gone. Links are not followed."""
+    """Return when a file was last modified, in nanoseconds since the epoch; 0 if it is gone. Follows no links."""
     try:
         return path.lstat().st_mtime_ns
     except (FileNotFoundError, NotADirectoryError):
