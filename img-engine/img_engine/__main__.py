@@ -40,7 +40,7 @@ def _run(config: Config, layout: Layout) -> int:
     from img_engine.attempt import Attempts  # noqa: PLC0415
     from img_engine.errors import ChildrenBroken  # noqa: PLC0415
     from img_engine.process.pool import Children, children_for_this_machine  # noqa: PLC0415
-    from img_engine.render.picture import PictureLimits  # noqa: PLC0415
+    from img_engine.render.task import PictureLimits  # noqa: PLC0415
     from img_engine.worker import Worker  # noqa: PLC0415
 
     configure_logs(config.log_level, "img-engine")
@@ -48,7 +48,7 @@ def _run(config: Config, layout: Layout) -> int:
     count = engine.children or children_for_this_machine(engine.child_bytes)
     children = Children(count, engine.child_bytes, engine.job_seconds)
     try:
-        children.prove()
+        children.wait_ready()
     except ChildrenBroken as error:
         print(f"img-engine: {error}", file=sys.stderr)
         children.stop()
@@ -62,7 +62,7 @@ def _run(config: Config, layout: Layout) -> int:
         retention_seconds=config.retention_seconds,
     )
     picture_limits = PictureLimits(limits.pixels, limits.frames, engine.child_bytes, limits.animation_pixels)
-    attempts = Attempts(children, picture_limits, engine.job_seconds)
+    attempts = Attempts(children, picture_limits)
     slots = count + 1 + count // 4  # while one's result is being published, its child is at the next
     worker = Worker(name, work, attempts, slots, engine)
     for number in (signal.SIGTERM, signal.SIGINT):

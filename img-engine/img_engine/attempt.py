@@ -16,12 +16,8 @@ from img_contract.job.outcome import Failure, FailureCode
 from img_contract.ports import Claim, LocalFiles
 
 from img_engine.errors import AttemptSpent, ChildrenBroken
-from img_engine.process.child import Refusal, Stamp, Task
 from img_engine.process.pool import Children, Rendering
-from img_engine.render.picture import PictureLimits
-
-_CPU_SHARE: Final = 0.8
-"""A picture that takes this share of its time as CPU time would take it again, and fails at once."""
+from img_engine.render.task import PictureLimits, Refusal, Task, Watermark
 
 FAULT_SECONDS: Final = 2.0
 """How long to wait after the store failed."""
@@ -53,10 +49,9 @@ class _Running:
 class Attempts:
     """The attempts that this engine is making. `attempt` is called from many threads, `heartbeat` from one."""
 
-    def __init__(self, children: Children, limits: PictureLimits, job_seconds: float) -> None:
+    def __init__(self, children: Children, limits: PictureLimits) -> None:
         self._children = children
         self._limits = limits
-        self._cpu_seconds = max(1, int(job_seconds * _CPU_SHARE))
         self._running: set[_Running] = set()
         self._stopping = threading.Event()
         self._cancelled = False
@@ -84,7 +79,7 @@ class Attempts:
                 if not running.claim.heartbeat():
                     running.cancel()
             except StoreError as error:
-                log.error("volume_fault", id=running.claim.job.id, reason=str(error))
+                log.error("store_fault", id=running.claim.job.id, reason=str(error))
 
     def stop(self) -> None:
         """Wait no longer for a store that fails: what cannot be written now is left to another engine."""
@@ -124,7 +119,7 @@ class Attempts:
             stands = claim.fail(result.failure, result.facts)
             log.info("job_failed", code=result.failure.code, reason=result.failure.detail, stands=stands)
         else:
-            stands = claim.publish(result.rendered, result.facts, result.warnings)
+            stands = claim.publish(result.files, result.facts, result.warnings)
             log.info("job_done", seconds=round(time.monotonic() - began, 3), stands=stands)
 
     def _task(self, claim: Claim, files: LocalFiles) -> Task:
@@ -132,18 +127,17 @@ class Attempts:
         return Task(
             source=files.source,
             format=job.source.format,
-            ask=job.resize,
+            options=job.resize,
             target=files.target,
             limits=self._limits,
-            cpu_seconds=self._cpu_seconds,
-            watermark=Stamp(files.watermark, job.watermark.format) if job.watermark else None,
+            watermark=Watermark(files.watermark, job.watermark.format) if job.watermark else None,
             accept=job.accept,
         )
 
     def _release_after_fault(self, running: _Running, error: Exception) -> None:
         """Give the job back without charging an attempt, when the store or the disk failed; not at once."""
         if not _is_void(running.claim):
-            log.error("volume_fault", reason=str(error))
+            log.error("store_fault", reason=str(error))
             self._stopping.wait(FAULT_SECONDS)
         self._persist(running, running.claim.release)
 
@@ -156,7 +150,7 @@ class Attempts:
                 else:
                     log.info("claim_void")
             except StoreError as error:
-                log.error("volume_fault", reason=str(error))
+                log.error("store_fault", reason=str(error))
                 if not self._stopping.wait(FAULT_SECONDS):
                     continue
             return

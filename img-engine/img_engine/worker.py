@@ -50,7 +50,7 @@ class Worker:
             try:
                 self._dispatch()
             except StoreError as error:
-                log.error("volume_fault", reason=str(error))
+                log.error("store_fault", reason=str(error))
                 self._stopping.wait(FAULT_SECONDS)
             except Exception:  # a defect must not end the engine: the jobs that run would be lost time
                 log.exception("dispatch_crashed")
@@ -78,7 +78,7 @@ class Worker:
         try:
             self._work.maintain()
         except StoreError as error:  # what cannot be cleaned must not keep jobs waiting
-            log.error("volume_fault", reason=str(error))
+            log.error("store_fault", reason=str(error))
 
     def _attempt(self, claim: Claim) -> None:
         try:
@@ -93,7 +93,7 @@ class Worker:
             try:
                 self._work.announce()
             except StoreError as error:
-                log.error("volume_fault", reason=str(error))
+                log.error("store_fault", reason=str(error))
 
     def _shut_down(self) -> None:
         self._attempts.stop()
@@ -105,4 +105,4 @@ class Worker:
         try:
             self._work.withdraw()
         except StoreError as error:
-            log.error("volume_fault", reason=str(error))
+            log.error("store_fault", reason=str(error))

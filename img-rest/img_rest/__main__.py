@@ -7,7 +7,6 @@ import ctypes
 import functools
 import os
 import sys
-import threading
 from importlib.metadata import version
 from multiprocessing.sharedctypes import RawValue
 from typing import Any, Final
@@ -21,6 +20,7 @@ from img_contract.errors import ConfigError, StoreError
 from img_contract.failpoints import arm
 from img_contract.logs import configure_logs
 from img_contract.notify.push import ZmqNotifier
+from img_contract.process import end_with_parent
 from img_contract.volume.layout import Layout
 from img_contract.volume.store import VolumeJobs
 
@@ -28,7 +28,7 @@ from img_rest.admission.access import new_key
 from img_rest.app import create_app
 from img_rest.server.body import MinimumRate
 from img_rest.server.gateway import Gateway
-from img_rest.server.process import allow_open_files, check_address, exit_with_parent, set_when_stopping
+from img_rest.server.process import allow_open_files, check_address, set_when_stopping
 
 _RATE_INTERVAL_SECONDS: Final = 10.0
 """The rate of an upload is checked after each such time of waiting for it."""
@@ -82,7 +82,7 @@ def _load(config: Config, stopping: Any) -> Gateway:
     os.setpgid(0, 0)  # Ctrl-C is for the main process alone, which then stops this one
     configure_logs(config.log_level, "img-rest")
     arm(os.environ)
-    threading.Thread(target=exit_with_parent, name="exit-with-parent", daemon=True).start()
+    end_with_parent()  # which frees the port and the notifier
     notifier = ZmqNotifier(config.notifier.bind, config.notifier.curve, config.limits.message_bytes)
     jobs = VolumeJobs(Layout(config.volume), notifier, config.retention_seconds)
     app = create_app(config, jobs, lambda: bool(stopping.value))

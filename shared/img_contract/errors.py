@@ -61,7 +61,7 @@ class ResultGone(ContractError):
 
 
 class DamagedRecord(ContractError):
-    """A file on the volume is not the record that it should be: junk, another's, or no regular file."""
+    """A file on the volume is not the record that it should be: unreadable, another job's, or no regular file."""
 
 
 class SubmissionUnderWay(ContractError):

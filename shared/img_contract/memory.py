@@ -37,7 +37,7 @@ from img_contract.ports import Capacity, IdempotencyKey, LocalFiles, StoredResul
 from img_contract.results import find_output
 
 _LOOK_SECONDS: Final = 0.05
-"""How often a waiting call looks at the clock and at `given_up`."""
+"""A waiting call looks at the clock and at `given_up` this often."""
 
 
 @dataclass
@@ -53,7 +53,7 @@ class _Record:
     reason: str | None = None
     """Why the last attempt was abandoned."""
     spent: bool = False
-    """Whether the last attempt was abandoned, so that the next may start."""
+    """True if the last attempt was abandoned, so that the next may start."""
     outcome: Outcome | None = None
     ended_at: float = 0.0
     results: dict[str, bytes] = field(default_factory=dict)
@@ -204,7 +204,7 @@ class MemoryStore:
         with self.changed:
             return Capacity(self._free_bytes, sum(record.outcome is None for record in self.records.values()))
 
-    # What its submissions and claims do to it
+    # For its submissions and claims
 
     def hold_key(self, key: IdempotencyKey | None) -> None:
         """Keep other requests with this key out. Raises SubmissionUnderWay."""

@@ -54,7 +54,7 @@ class IdempotencyKey:
 
 @dataclass(frozen=True)
 class Capacity:
-    """How much room there is for further jobs."""
+    """The room for further jobs."""
 
     free_bytes: int
     pending: int
@@ -92,7 +92,7 @@ class Submission(AbstractContextManager["Submission"], Protocol):
 
     @property
     def repeated(self) -> bool:
-        """Whether `commit` returned the job of an earlier submission."""
+        """True if `commit` returned the job of an earlier submission."""
 
     def commit(
         self,
@@ -149,7 +149,7 @@ class LocalFiles:
     watermark: Path
     """The second upload, if the job has one; to be read only."""
     target: Path
-    """Where results are written: each to this name with its number appended, which nobody else uses."""
+    """Path of the results, each with its number appended; nobody else uses these names."""
 
 
 class Claim(Protocol):

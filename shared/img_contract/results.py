@@ -1,4 +1,4 @@
-"""Which result a client means."""
+"""Selecting one result of a job."""
 
 from __future__ import annotations
 

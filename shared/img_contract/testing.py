@@ -1,4 +1,4 @@
-"""What the tests of every part share: bounded waits, ports that nobody else takes, a clock, a result."""
+"""Support for the tests of all parts: bounded waits, ports that nobody else takes, a clock, a result."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from img_contract.ports import LocalFiles
 _T = TypeVar("_T")
 
 HANG_SECONDS: Final = 120.0
-"""How long a test waits for what comes at once on a machine that is idle: a guard against hanging, no measure."""
+"""The longest that a test waits for an event: a guard against hanging, not a measure."""
 
 _FIRST_PORT: Final = 20_000
 _PORTS_OF_A_WORKER: Final = 1_000

@@ -81,7 +81,7 @@ def engine_at_every_call(point: str, error: str, service: Service, row: Row) -> 
             continue
         status = witness.ended(witness.insist())
         assert (status["status"], status["attempt"]) == ("done", 1), (n, status)
-        if '"volume_fault"' not in log.read_text():
+        if '"store_fault"' not in log.read_text():
             break
         service.kill(engine)
     assert n > 2, "the fault was never met"
@@ -154,7 +154,7 @@ def test_a_full_volume_refuses_what_it_cannot_keep_and_heals_by_itself(
         witness.post()
     fill(small.volume / "filler")
     small.launch_engine()
-    until(lambda: '"volume_fault"' in small.log(), why="the engine did not meet the fault")
+    until(lambda: '"store_fault"' in small.log(), why="the engine did not meet the fault")
     for _ in range(3):
         assert witness.post() is None
     assert set(witness.refused) == {"volume_full"}
@@ -171,7 +171,7 @@ def test_a_volume_that_is_read_only_refuses_and_heals_by_itself(small: Service, 
     jobs = [witness.insist() for _ in range(5)]
     remount(small.volume, "ro")
     small.launch_engine()
-    until(lambda: '"volume_fault"' in small.log(), why="the engine did not meet the fault")
+    until(lambda: '"store_fault"' in small.log(), why="the engine did not meet the fault")
     for _ in range(3):
         assert witness.post() is None
     assert set(witness.refused) == {"volume_unavailable"}

@@ -1,8 +1,7 @@
-"""What the process of a server sees to besides HTTP: its port, its open files, its signals and its parent."""
+"""What the process of a server sees to besides HTTP: its port, its open files and its signals."""
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import resource
 import signal
@@ -62,11 +61,3 @@ def set_when_stopping(stopping: Any) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, wrapped(signal.getsignal(number)))
-
-
-def exit_with_parent() -> None:
-    """Exit when the parent process has ended, also by SIGKILL. Blocks; run it in a thread."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)

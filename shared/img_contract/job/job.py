@@ -41,7 +41,7 @@ class Job(Frozen):
     source: Source
     watermark: Source | None = Field(None, description="A second upload, to be put on the result.")
     accept: tuple[WritableFormat, ...] = Field(
-        (), description="Formats that the client said it takes; empty if it said nothing. For format=auto."
+        (), description="Formats that the client accepts; empty if it named none. For format=auto."
     )
     owner: str | None = Field(None, max_length=64, description="Name of the API key that it was sent with.")
     resize: Resize

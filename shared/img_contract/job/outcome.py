@@ -1,4 +1,4 @@
-"""How a job ended, and what an engine made of it."""
+"""The outcome of a job, and the files that an engine made for it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from img_contract.job.frozen import Frozen
 
 
 class State(StrEnum):
-    """Where a job is in its life. The last three are final."""
+    """The states of a job. The last three are final."""
 
     QUEUED = "queued"
     PROCESSING = "processing"
@@ -23,7 +23,7 @@ class State(StrEnum):
 
     @property
     def final(self) -> bool:
-        """Whether the job has ended."""
+        """True if the job has ended."""
         return self not in (State.QUEUED, State.PROCESSING)
 
 
@@ -44,7 +44,7 @@ class FailureCode(StrEnum):
 
 
 class WarningCode(StrEnum):
-    """What a result had to lose, or which parameter had no effect. docs/errors.md explains each."""
+    """Losses of a result, and parameters without effect. docs/errors.md explains each."""
 
     FRAMES_DROPPED = "frames_dropped"
     ALPHA_FLATTENED = "alpha_flattened"
@@ -58,7 +58,7 @@ class WarningCode(StrEnum):
 
 
 class _Record(Frozen, extra="ignore"):
-    """What a newer engine adds to an outcome is no reason for an older API not to read it."""
+    """An older API ignores what a newer engine adds to an outcome."""
 
 
 class Failure(_Record):
@@ -117,7 +117,7 @@ class ResultFile:
 
 
 class Facts(_Record):
-    """What was found in the upload."""
+    """Facts that were found in the upload."""
 
     width: int = Field(description="Pixels, upright: after the EXIF orientation is applied.")
     height: int = Field(description="Pixels, upright.")
@@ -142,6 +142,6 @@ class Outcome(_Record):
 
 
 def attempts_exhausted(attempts: int, reason: str | None) -> Failure:
-    """The failure of a job whose attempts are spent. `reason`: why the last one was abandoned, if anybody said."""
+    """Return the failure of a job whose attempts are spent. `reason`: why the last one was abandoned, if known."""
     detail = f"gave up after {attempts} attempts; the last one ended with: {reason or 'no word from the engine'}"
     return Failure(code=FailureCode.ATTEMPTS_EXHAUSTED, detail=detail)

@@ -1,4 +1,4 @@
-"""Where a job is in its life, at one moment."""
+"""The status of a job at one moment."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from img_contract.job.outcome import Outcome, State
 
 @dataclass(frozen=True)
 class JobStatus:
-    """A job and where it is in its life."""
+    """A job and its state."""
 
     id: str
     job: Job | None
-    """What was asked; None if its record is damaged."""
+    """The job as it was submitted; None if its record is damaged."""
     state: State
     attempt: int
     """Attempts started so far."""

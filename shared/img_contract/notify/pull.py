@@ -16,10 +16,10 @@ from img_contract.notify.curve import CurveConfig
 from img_contract.notify.options import MESSAGE_BYTES, limit_peers
 
 _RECONNECT_SECONDS: Final = 3.0
-"""How long reconnecting is left to ZeroMQ."""
+"""Reconnecting is left to ZeroMQ for this long."""
 
 _INVALID_LOG_SECONDS: Final = 10.0
-"""How often a flood of invalid messages is logged."""
+"""A flood of invalid messages is logged this often."""
 
 log = structlog.get_logger(__name__)
 
@@ -40,7 +40,7 @@ class ZmqListener:
 
     @property
     def dropped(self) -> int:
-        """How many messages were invalid."""
+        """Number of invalid messages so far."""
         return self._invalid.dropped
 
     def wait(self, seconds: float) -> Job | None:

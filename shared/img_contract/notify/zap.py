@@ -1,4 +1,4 @@
-"""Which engines may connect to an encrypted notifier: libzmq asks for each (ZAP, https://rfc.zeromq.org/spec/27/)."""
+"""Authentication of engines at an encrypted notifier (ZAP, https://rfc.zeromq.org/spec/27/)."""
 
 from __future__ import annotations
 

@@ -23,10 +23,10 @@ ADOPTION_SECONDS: Final = 60.0
 SHARDS: Final = 256
 
 KEYS_PER_BATCH: Final = 256
-"""So many notes of Idempotency-Keys are looked at with each shard."""
+"""Number of Idempotency-Keys that are looked at with each shard."""
 
 ROUND: Final = 64
-"""With every so many shards of `jobs/` the other folders are cleaned."""
+"""The other folders are cleaned each time that so many shards of `jobs/` were."""
 
 
 class Cleanup:
@@ -87,7 +87,7 @@ class Cleanup:
             remove(marker)
 
     def _next_keys(self) -> list[Path]:
-        """Some more of the notes, round and round: there may be very many, and no call is to take long."""
+        """Return the next batch of keys; there may be very many, and no call is to take long."""
         if not self._keys:
             with suppress(FileNotFoundError):
                 self._keys = os.listdir(self._layout.idempotency)
@@ -96,13 +96,13 @@ class Cleanup:
         return [self._layout.idempotency / name for name in portion]
 
     def _clear_key(self, key: Path, present: float) -> None:
-        # The note comes first and the job after it, so a young one may have no job yet.
+        # A key is recorded before its job exists, so a young one may have no job yet.
         if present - _mtime(key) <= LEFTOVER_SECONDS or self._layout.exists(recorded_job(key) or ""):
             return
         aside = key.with_name(f".{key.name.strip('.')}.old")
         with suppress(FileNotFoundError):  # another engine was faster
             rename(key, aside)
-        # It may have been written anew between the look and the rename.
+        # It may have been written again between the look and the rename.
         if present - _mtime(aside) <= LEFTOVER_SECONDS:
             with suppress(FileExistsError):
                 os.link(aside, key)
@@ -132,7 +132,7 @@ def _entries(folder: Path) -> list[Path]:
 
 
 def _each(paths: list[Path], act: Callable[[Path], None]) -> list[OSError]:
-    """Act on every path; give the faults that were met."""
+    """Act on every path; return the errors that were raised."""
     faults = []
     for path in paths:
         try:

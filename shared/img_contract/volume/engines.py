@@ -1,4 +1,4 @@
-"""Which engines are alive, by files that they touch."""
+"""The engines that are alive, by files that they touch."""
 
 from __future__ import annotations
 

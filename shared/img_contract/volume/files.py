@@ -1,4 +1,4 @@
-"""The few file operations that the volume's promises are made of. POSIX; a power cut may come between any two calls."""
+"""File operations on which the volume's promises rest. POSIX; a power cut may come between any two calls."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 from img_contract.errors import DamagedRecord, StoreFull, StoreUnavailable
 from img_contract.failpoints import failpoint
-from img_contract.regular_file import open_regular
+from img_contract.regular_file import NotARegularFile, open_regular
 
 _FULL: Final = {errno.ENOSPC, errno.EDQUOT}
 _NO_FOLDER: Final = {errno.ELOOP, errno.ENOTDIR}
@@ -108,17 +108,15 @@ def read_record(path: Path) -> bytes:
     try:
         with open_regular(path) as file:
             content = file.read(_MOST_RECORD_BYTES + 1)
-    except FileNotFoundError:
-        if os.path.lexists(path):
-            raise DamagedRecord(f"{path.name} is no regular file") from None
-        raise
+    except NotARegularFile:
+        raise DamagedRecord(f"{path.name} is no regular file") from None
     if len(content) > _MOST_RECORD_BYTES:
         raise DamagedRecord(f"{path.name} has more than {_MOST_RECORD_BYTES} bytes")
     return content
 
 
 def names_in(folder: Path | str) -> list[str]:
-    """The names in a folder. Raises FileNotFoundError if it is missing, a link or no folder; OSError."""
+    """List the names in a folder. Raises FileNotFoundError if it is missing, a link or no folder; OSError."""
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     except OSError as error:
@@ -142,7 +140,7 @@ def remove(path: Path) -> None:
 
 
 def modified_ns(path: Path) -> int:
-    """When a file was last modified, in nanoseconds since the epoch; 0 if it is gone. Links are not followed."""
+    """Return when a file was last modified, in nanoseconds since the epoch; 0 if it is gone. Follows no links."""
     try:
         return path.lstat().st_mtime_ns
     except (FileNotFoundError, NotADirectoryError):

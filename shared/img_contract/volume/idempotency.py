@@ -1,4 +1,4 @@
-"""Which job was made under which Idempotency-Key, so that a request that is sent again makes no second one.
+"""Records of the jobs that were made under Idempotency-Keys, so that a repeated request makes no second job.
 
     idempotency/<digest>     the job's id and the digest of its content; <digest> is of the client and its key
 
@@ -25,7 +25,7 @@ from img_contract.volume.files import as_json, fsync_directory, read_record, ren
 
 
 class Use(BaseModel):
-    """The job that a key was used for."""
+    """The use of a key."""
 
     model_config = ConfigDict(frozen=True)
     job: str = Field(pattern=f"^{JOB_ID.pattern}$")

@@ -1,4 +1,4 @@
-"""What lies where on the volume: any POSIX file system with atomic rename, exclusive create and hard links.
+"""The files of a volume: any POSIX file system with atomic rename, exclusive create and hard links.
 
     incoming/<guid>/         a submission being written, or a job on its way out; removed when it is an hour old
     jobs/<xx>/<guid>/        xx: the guid's first two characters
@@ -47,7 +47,7 @@ _CLAIM: Final = re.compile(r"claim\.([1-9][0-9]*)")
 
 
 class ClaimRecord(BaseModel):
-    """What is written in a claim: who holds it, since when."""
+    """The content of a claim: its holder, and when it started."""
 
     model_config = ConfigDict(frozen=True)
     engine: str
@@ -100,7 +100,7 @@ class Layout:
         remove(self.pending / job_id)
 
     def end(self, job_id: str, outcome: Outcome) -> bool:
-        """Write the outcome, exclusively: the first stands. Either way nothing is pending afterwards."""
+        """Write the outcome, exclusively: the first one counts. Either way nothing is pending afterwards."""
         first = create_exclusively(self.folder(job_id) / "outcome.json", as_json(outcome), durable=True)
         failpoint("outcome.written")
         self.unmark(job_id)

@@ -27,10 +27,10 @@ from img_contract.volume.layout import ClaimRecord, Layout, attempts_in, read_jo
 from img_contract.volume.leases import LeaseWatch
 
 POLL_BATCH: Final = 1000
-"""How many of the oldest pending jobs one poll looks at; the rest wait their turn."""
+"""One poll looks at so many of the oldest pending jobs; the rest wait their turn."""
 
 IDLE_POLL_SECONDS: Final = 1.0
-"""How often an idle engine polls: what a lost notification costs."""
+"""Interval of an idle engine's polls: the cost of a lost notification."""
 
 BUSY_POLL_SECONDS: Final = 5.0
 """An engine with jobs polls at least this often, so that it watches leases and takes the oldest first."""
@@ -41,7 +41,7 @@ _POLL_SHARE: Final = 0.02
 come while all slots are busy are lost, and a slot that becomes free should not wait for a job that is there."""
 
 MAINTENANCE_SECONDS: Final = 1.0
-"""How often `maintain` does something."""
+"""Interval of housekeeping."""
 
 
 class VolumeWork:

@@ -10,6 +10,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import structlog
+
 from img_contract.errors import KeyReused
 from img_contract.failpoints import failpoint
 from img_contract.job.formats import SIGNATURE_BYTES, Format
@@ -19,6 +21,8 @@ from img_contract.ports import IdempotencyKey
 from img_contract.volume.files import fsync, fsync_directory, make_empty, rename, storage_faults, write_durably
 from img_contract.volume.idempotency import IdempotencyKeys, Use
 from img_contract.volume.layout import Layout, read_job_if_sound
+
+log = structlog.get_logger(__name__)
 
 
 class VolumeFile:
@@ -65,7 +69,7 @@ class VolumeSubmission:
     """An upload being streamed to incoming/<guid>/, with a watermark beside it if there is one."""
 
     def __init__(
-        self, layout: Layout, keys: IdempotencyKeys, key: IdempotencyKey | None, notify: Callable[[Job], object]
+        self, layout: Layout, keys: IdempotencyKeys, key: IdempotencyKey | None, notify: Callable[[Job], bool]
     ) -> None:
         self.repeated = False
         self._layout = layout
@@ -128,7 +132,8 @@ class VolumeSubmission:
                 job = earlier
             else:
                 self._write(job, content)
-        self._notify(job)
+        if not self._notify(job):
+            log.info("engines_not_notified", id=job.id)
         failpoint("notifier.notified")
         return job
 
