@@ -12,7 +12,7 @@ from importlib.metadata import version
 from img_contract.config import Config, add_config_option, load_config
 from img_contract.errors import ConfigError, StoreError
 from img_contract.failpoints import arm
-from img_contract.logs import configure_logs
+from img_contract.logs import configure_logs, open_standard_streams, say
 from img_contract.notify.pull import ZmqListener
 from img_contract.volume.engines import Engines
 from img_contract.volume.layout import Layout
@@ -21,6 +21,7 @@ from img_contract.volume.queue import VolumeWork
 
 def main(arguments: list[str] | None = None) -> int:
     """Run an engine until SIGTERM or SIGINT. Returns the exit status: 2 for a faulty configuration or volume."""
+    open_standard_streams()
     options = _parser().parse_args(arguments)
     try:
         config = load_config(options.config)
@@ -30,7 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
         if options.check:
             return 0 if any(name.startswith(f"{socket.gethostname()}.") for name in Engines(layout).alive()) else 1
     except (ConfigError, StoreError) as error:
-        print(f"img-engine: {error}", file=sys.stderr)
+        say(f"img-engine: {error}")
         return 2
     return _run(config, layout)
 
@@ -50,7 +51,7 @@ def _run(config: Config, layout: Layout) -> int:
     try:
         children.wait_ready()
     except ChildrenBroken as error:
-        print(f"img-engine: {error}", file=sys.stderr)
+        say(f"img-engine: {error}")
         children.stop()
         return 2
     work = VolumeWork(

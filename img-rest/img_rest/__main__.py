@@ -18,7 +18,7 @@ from granian.server.mp import MPServer
 from img_contract.config import Config, add_config_option, load_config
 from img_contract.errors import ConfigError, StoreError
 from img_contract.failpoints import arm
-from img_contract.logs import configure_logs
+from img_contract.logs import configure_logs, open_standard_streams, say
 from img_contract.notify.push import ZmqNotifier
 from img_contract.process import end_with_parent
 from img_contract.volume.layout import Layout
@@ -38,6 +38,7 @@ _READ_AHEAD_BYTES: Final = 64 * 1024
 
 def main(arguments: list[str] | None = None) -> int:
     """Serve until SIGTERM or SIGINT. Return the exit status: 2 for a faulty configuration or volume."""
+    open_standard_streams()
     options = _parser().parse_args(arguments)
     if options.new_key:
         key, digest = new_key()
@@ -49,7 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
         Layout(config.volume).prepare()
         check_address(config.http.host, config.http.port)
     except (ConfigError, StoreError) as error:
-        print(f"img-rest: {error}", file=sys.stderr)
+        say(f"img-rest: {error}")
         return 2
     allow_open_files(config.http.connections + 2 * config.http.threads)
     stopping = RawValue(ctypes.c_bool)  # false; shared with the process that serves
@@ -70,7 +71,7 @@ def main(arguments: list[str] | None = None) -> int:
         log_level=LogLevels.error,
     )
     server.on_startup(functools.partial(set_when_stopping, stopping))
-    print(f"img-rest: http://{config.http.host}:{config.http.port}/ (Swagger UI)", file=sys.stderr, flush=True)
+    say(f"img-rest: http://{config.http.host}:{config.http.port}/ (Swagger UI)")
     # Typed for plain callables; an RSGI application is an object with the method __rsgi__.
     loader: Any = functools.partial(_load, config, stopping)
     server.serve(target_loader=loader, wrap_loader=False)

@@ -1,22 +1,78 @@
-"""Structured logs for both containers: JSON lines, or colours on a terminal. A job's guid is always under `id`."""
+"""Structured logs for both services: JSON lines, or colours on a terminal. A job's guid is always under `id`.
+
+Logging is lossy and never raises: a stderr that is closed, full or slow costs lines, never a job or an answer.
+"""
 
 from __future__ import annotations
 
+import atexit
 import logging
+import os
+import queue
 import re
 import sys
-from typing import Any
+import threading
+from contextlib import suppress
+from typing import Any, Final
 
 import structlog
 from structlog.typing import EventDict
 
+_LINES_HELD: Final = 1000
+"""Lines that wait for a slow stderr; further ones are dropped."""
 
-def _without_controls(_logger: Any, _method: str, event: EventDict) -> EventDict:
-    """On a terminal, what a client wrote must not move the cursor; JSON escapes it by itself."""
-    return {
-        key: re.sub(r"[\x00-\x1f\x7f-\x9f]", "�", value) if isinstance(value, str) else value
-        for key, value in event.items()
-    }
+_LAST_LINES_SECONDS: Final = 0.5
+"""Time that the last lines have to be written at the end of the process."""
+
+
+class LossyStream:
+    """Writes whole lines to a file descriptor in a thread of its own; what cannot be written is dropped and counted.
+
+    It uses no file object: at its end, the interpreter would wait for one that is in the middle of a write.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self.dropped = 0
+        """Lines dropped so far."""
+        self._descriptor = descriptor
+        self._reported = 0
+        self._lines: queue.Queue[str] = queue.Queue(_LINES_HELD)
+        threading.Thread(target=self._write_all, name="log-writer", daemon=True).start()
+        atexit.register(self.drain)
+
+    def write(self, text: str) -> None:
+        """Take a line. Never blocks, never raises."""
+        try:
+            self._lines.put_nowait(text)
+        except queue.Full:
+            self.dropped += 1
+
+    def flush(self) -> None:
+        """Do nothing: structlog calls it after each line."""
+
+    def drain(self) -> None:
+        """Wait, for a moment, until what was taken is written."""
+        with self._lines.all_tasks_done:
+            self._lines.all_tasks_done.wait_for(lambda: not self._lines.unfinished_tasks, _LAST_LINES_SECONDS)
+
+    def _write_all(self) -> None:
+        while True:
+            line = self._lines.get()
+            rest = line.encode(errors="replace")
+            try:
+                while rest:
+                    rest = rest[os.write(self._descriptor, rest) :]
+            except OSError:  # a closed pipe, a full disk
+                self.dropped += 1
+            else:
+                self._report()
+            self._lines.task_done()
+
+    def _report(self) -> None:
+        """Log how many lines were lost, as soon as a line has been written again."""
+        if self.dropped > self._reported:
+            since, self._reported = self.dropped - self._reported, self.dropped
+            log.warning("log_lines_dropped", lines=since, since_start=self.dropped)
 
 
 def configure_logs(level: str, service: str) -> None:
@@ -32,6 +88,38 @@ def configure_logs(level: str, service: str) -> None:
             structlog.dev.ConsoleRenderer() if human else structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(file=LossyStream(sys.stderr.fileno())),  # type: ignore[arg-type]
         cache_logger_on_first_use=True,
     )
+
+
+def open_standard_streams() -> None:
+    """Open /dev/null in place of a standard stream that is closed; call it before anything else opens a file.
+
+    A file or socket that is opened first would get the number of the closed stream, and have log lines written into it.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free, which is this one
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, "r" if number == 0 else "w", closefd=False))  # noqa: SIM115
+
+
+def say(text: str) -> None:
+    """Write a line for a person to stderr, if it can be written."""
+    with suppress(OSError, ValueError):
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()
+
+
+def _without_controls(_logger: Any, _method: str, event: EventDict) -> EventDict:
+    """On a terminal, what a client wrote must not move the cursor; JSON escapes it by itself."""
+    return {
+        key: re.sub(r"[\x00-\x1f\x7f-\x9f]", "�", value) if isinstance(value, str) else value
+        for key, value in event.items()
+    }
+
+
+log = structlog.get_logger(__name__)
