@@ -13,7 +13,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PACKAGES := shared img-rest img-engine
+PACKAGES := shared img-rest img-engine img-client
 SOURCES := $(addsuffix /pyproject.toml,$(PACKAGES)) constraints.txt
 
 .PHONY: run test lint e2e faults soak load bench audit schema clean
