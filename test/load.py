@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psutil
 import requests
-from harness import TOP, Service
+from img_testing.service import TOP, Service
 
 UPLOADS = 1000
 CLIENTS = 16

@@ -29,7 +29,8 @@ from typing import Any
 
 import psutil
 import requests
-from harness import TOP, Service, until
+from img_contract.testing import until
+from img_testing.service import TOP, Service
 from PIL import Image
 
 CLIENTS = 6

@@ -78,7 +78,7 @@ def test_a_person_resizes_a_picture_in_swagger_ui(page: Page, service: Any) -> N
     posted = live_answer(execute(page, "submit", choose), "202")
     body = posted.locator(".highlight-code, .microlight").first.inner_text()
     job_id = body.split('"id": "')[1].split('"')[0]
-    assert service.ended(job_id)["status"] == "done"
+    assert service.ended(job_id).status == "done"
 
     def name_it(block: Any) -> None:
         block.locator("tr[data-param-name=guid] input").fill(job_id)

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import requests
-from harness import TOP
+from img_testing.service import TOP
 from PIL import Image
 
 CORPUS = TOP.parent / "shared" / "corpus"

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from harness import Service, until
-
-from faults.witness import Row, Witness, age_leftovers, all_jobs, go_round, leftovers, rounds
+from img_contract.testing import until
+from img_testing.service import Service
+from img_testing.witness import Row, Witness, age_leftovers, all_jobs, go_round, leftovers, rounds
 
 pytestmark = pytest.mark.faults
 

@@ -12,13 +12,24 @@ from typing import Any, Final
 
 import psutil
 import pytest
-import requests
-from harness import Service, until
 from img_contract.errors import StoreError
 from img_contract.job.resize import Resize
+from img_contract.testing import until
 from img_contract.volume.store import VolumeStore
-
-from faults.witness import TINY, Row, Witness, age, all_jobs, events, go_round, job_folder, leftovers, picture, rounds
+from img_testing.service import Service
+from img_testing.witness import (
+    TINY,
+    Row,
+    Witness,
+    age,
+    all_jobs,
+    events,
+    go_round,
+    job_folder,
+    leftovers,
+    picture,
+    rounds,
+)
 
 pytestmark = pytest.mark.faults
 
@@ -87,7 +98,7 @@ def test_processes_whose_clocks_are_an_hour_apart_work_together(
     for _ in range(rounds(5, 20)):
         witness.insist()
     witness.verdict(most_attempts=1)
-    assert requests.get(f"{service.url}/health/ready", timeout=30).json()["engines"] == 2
+    assert service.client.health(ready=True).engines == 2
     witness.row.add(rounds=1)
 
 
@@ -126,14 +137,14 @@ def test_an_engine_that_was_frozen_past_its_lease_costs_one_more_run_at_most(
     service.start_rest()
     sleeper = service.launch_engine()
     jobs = [witness.insist(picture(1200, 900), **SLOW) for _ in range(20)]
-    until(lambda: witness.status(jobs[0])["status"] != "queued", why="no job was claimed")
+    until(lambda: witness.status(jobs[0]).status != "queued", why="no job was claimed")
     with frozen(sleeper.pid):
         froze = time.time()
         service.launch_engine()
         for job_id in jobs:
             witness.recovered(job_id, froze)
     statuses = witness.verdict(most_attempts=2)
-    assert sum(status["attempt"] == 2 for status in statuses.values()) >= 1, "nothing was in its hands"
+    assert sum(status.attempt == 2 for status in statuses.values()) >= 1, "nothing was in its hands"
     assert sleeper.poll() is None
     log = service.logs / "img-engine-1.log"
     before = len(events(log.read_text(), "job_done"))

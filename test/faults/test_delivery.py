@@ -9,9 +9,9 @@ from collections.abc import Callable
 
 import pytest
 import zmq
-from harness import Service, free_port, until
-
-from faults.witness import Row, Witness, events, job_folder, rounds
+from img_contract.testing import free_port, until
+from img_testing.service import Service
+from img_testing.witness import Row, Witness, events, job_folder, rounds
 
 pytestmark = pytest.mark.faults
 
@@ -68,7 +68,7 @@ def test_jobs_wait_for_an_engine_however_it_went(
         witness.insist()
         slowest = max(slowest, time.monotonic() - began)
     assert slowest < IN_TIME
-    assert {witness.status(job_id)["status"] for job_id in witness.accepted[::10]} == {"queued"}
+    assert {witness.status(job_id).status for job_id in witness.accepted[::10]} == {"queued"}
     engine = service.launch_engine()
     until(lambda: events(service.log(), "job_claimed"), why="no job was claimed")
     assert service.kill(engine) == -9

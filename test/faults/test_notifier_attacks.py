@@ -17,11 +17,12 @@ import psutil
 import pytest
 import structlog
 import zmq
-from harness import Service, until
 from img_contract.job.formats import Format
 from img_contract.job.job import Job, Source, new_job_id, now
 from img_contract.job.resize import Resize
 from img_contract.notify.curve import fresh_keys
+from img_contract.testing import until
+from img_testing.service import Service
 
 pytestmark = pytest.mark.faults
 
@@ -70,10 +71,10 @@ def zmtp(kind: bytes) -> bytes:
     )
 
 
-def works(service: Service, photo: bytes, seconds: float = 20) -> float:
+def works(service: Service, photo: bytes) -> float:
     """Have a picture done, and tell how long that took."""
     began = time.monotonic()
-    assert service.ended(service.post(photo, width=50), seconds)["status"] == "done"
+    assert service.ended(service.post(photo, width=50)).status == "done"
     return time.monotonic() - began
 
 

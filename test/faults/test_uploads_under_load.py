@@ -15,13 +15,13 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Final
 
+import httpx2
 import pytest
-import requests
-from harness import Service, until
 from img_contract.job.formats import SIGNATURE_BYTES
-
-from faults.raw_http import BOUNDARY, FORM, connect, crashes, family_bytes, form, request, serving, talk
-from faults.witness import TINY, Row, rounds
+from img_contract.testing import until
+from img_testing.raw_http import BOUNDARY, FORM, connect, crashes, family_bytes, form, request, serving, talk
+from img_testing.service import Service
+from img_testing.witness import TINY, Row, rounds
 
 pytestmark = pytest.mark.faults
 
@@ -115,15 +115,12 @@ def test_large_uploads_at_once_cost_little_memory(service: Service, row: Callabl
 
 
 def test_thousands_of_tiny_uploads_leave_nothing_open(service: Service, row: Callable[[str], Row]) -> None:
-    number, sessions = rounds(1500, 10_000), threading.local()
+    number, session = rounds(1500, 10_000), httpx2.Client(timeout=60)
 
     def post(index: int) -> int:
-        session = sessions.__dict__.setdefault("session", requests.Session())
         if index % 2:
-            answer = session.post(f"{service.url}/resize", files={"file": TINY}, data={"width": 5}, timeout=60)
-        else:
-            answer = session.post(f"{service.url}/resize?width=5", data=TINY, timeout=60)
-        return int(answer.status_code)
+            return session.post(f"{service.url}/resize", files={"file": TINY}, data={"width": 5}).status_code
+        return session.post(f"{service.url}/resize?width=5", content=TINY).status_code
 
     server = serving(service)
 
@@ -226,7 +223,7 @@ def test_slow_uploads_are_cut_off_and_nobody_else_notices(service: Service, row:
 
     def ask() -> None:
         """The latency of /health on a kept connection, while they trickle."""
-        with requests.Session() as session:
+        with httpx2.Client() as session:
             while not over.wait(0.02):
                 began = time.perf_counter()
                 assert session.get(f"{service.url}/health", timeout=30).status_code == 200
@@ -287,13 +284,11 @@ def test_clients_that_do_not_read_are_disconnected_and_stop_nobody(
     service: Service, slow_photo: bytes, row: Callable[[str], Row]
 ) -> None:
     engine = service.start_engine()
-    answer = requests.post(
-        f"{service.url}/resize?wait=50&width=2000&format=png", data=slow_photo, timeout=90, allow_redirects=False
-    )
+    answer = httpx2.post(f"{service.url}/resize?wait=50&width=2000&format=png", content=slow_photo, timeout=90)
     service.kill(engine)
     assert answer.status_code == 303, answer.text
     target = answer.headers["Location"]
-    size = len(requests.get(service.url + target, timeout=30).content)
+    size = len(httpx2.get(service.url + target, timeout=30).content)
     assert size > 5e6
     server, number = serving(service), 600
     before, files, memory = len(server.net_connections("tcp")), server.num_fds(), family_bytes(service)

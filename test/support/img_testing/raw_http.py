@@ -10,7 +10,8 @@ from email.parser import BytesParser
 from typing import Any, Final
 
 import psutil
-from harness import Service
+
+from img_testing.service import Service
 
 HOST: Final = b"Host: x\r\n"
 CRASHES: Final = ("request_crashed", "Traceback (most recent call last)", "panicked", "internal_error")
