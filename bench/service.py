@@ -18,7 +18,7 @@ from contenders import HERE
 from pictures import TOP
 
 sys.path.append(str(TOP / "test"))
-from img_testing.service import Service# where the tests have it
+from img_testing.service import Service  # where the tests have it
 
 CORES: Final = len(os.sched_getaffinity(0))
 CLIENTS: Final = 3 * CORES

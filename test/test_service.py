@@ -16,8 +16,6 @@ from img_contract.testing import HANG_SECONDS, until
 from img_testing.service import Service
 from PIL import Image
 
-pytestmark = pytest.mark.xdist_group("service")
-
 
 def test_a_picture_goes_in_and_comes_out_resized(service: Service, photo: bytes) -> None:
     job_id = service.post(photo, width=800)

@@ -123,16 +123,15 @@ class Exchanges:
     def wait(self, job_id: str, timeout: float | None) -> Exchange[Status]:
         """Poll until the job has ended."""
         deadline = math.inf if timeout is None else time.monotonic() + timeout
-        pause = 0.0
+        now = due = time.monotonic()
         while True:
-            asked = time.monotonic()
-            status = yield from self.status(job_id, max(0.0, min(POLL_SECONDS, deadline - asked)), pause)
+            status = yield from self.status(job_id, max(0.0, min(POLL_SECONDS, deadline - due)), due - now)
+            now = time.monotonic()
             if status.status.final:
                 return status
-            now = time.monotonic()
             if now >= deadline:
                 raise WaitTimedOut(f"the job is {status.status} after {timeout:g} seconds", job_id=job_id)
-            pause = min(max(0.0, _POLL_PAUSE - (now - asked)), deadline - now)
+            due = min(max(due + _POLL_PAUSE, now), deadline)
 
     def fetch(self, job_id: str, name: str | None, into: IO[bytes] | None = None) -> Exchange[bytes]:
         """Fetch a result; return its bytes if it goes nowhere else."""

@@ -43,14 +43,17 @@ class Service:
         self.rest: subprocess.Popen[bytes] | None = None
 
     def start_rest(self, **settings: str) -> subprocess.Popen[bytes]:
-        self.rest = self._start("img-rest", **settings)
-        until(self.alive, why="img-rest did not answer")
-        return self.rest
+        self.rest = rest = self._start("img-rest", **settings)
+        until(lambda: self.alive() or rest.poll() is not None, why="img-rest did not answer")
+        assert rest.poll() is None, self.log()
+        return rest
 
     def start_engine(self, **settings: str) -> subprocess.Popen[bytes]:
         engine = self._start("img-engine", **settings)
         name = f"{socket.gethostname()}.{engine.pid}"
-        until((self.volume / "engines" / name).exists, why="the engine did not announce itself")
+        announced = self.volume / "engines" / name
+        until(lambda: announced.exists() or engine.poll() is not None, why="the engine did not announce itself")
+        assert engine.poll() is None, self.log()
         return engine
 
     def launch_engine(self, **settings: str) -> subprocess.Popen[bytes]:

@@ -138,7 +138,7 @@ class Witness:
 
     def recovered(self, job_id: str, since: float) -> float:
         """Seconds from `since`, a time.time(), until the job had ended."""
-        took = max(0.0, self.ended(job_id).finished_at.timestamp() - since)
+        took: float = max(0.0, self.ended(job_id).finished_at.timestamp() - since)
         self.row.add(recovery=took)
         return took
 
@@ -183,7 +183,7 @@ class Witness:
             with Image.open(io.BytesIO(content)) as image:
                 image.load()
                 assert image.size == (output.width, output.height)
-            (stored,) = (folder / "result").glob(f"{status['attempt']}-{output['name']}")
+            (stored,) = (folder / "result").glob(f"{status.attempt}-{output.name}")
             assert hashlib.sha256(stored.read_bytes()).hexdigest() == output.sha256
 
     def settled(self, *, redone: Collection[str] = ()) -> None:
