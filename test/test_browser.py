@@ -90,7 +90,7 @@ def test_a_person_resizes_a_picture_in_swagger_ui(page: Page, service: Any) -> N
     shown = fetched.locator("img")
     expect(shown).to_be_visible()
     assert shown.evaluate("image => [image.naturalWidth, image.naturalHeight]") == [320, 213]
-    with Image.open(io.BytesIO(service.fetch(job_id).content)) as image:
+    with Image.open(io.BytesIO(service.fetch(job_id))) as image:
         assert (image.format, image.size) == ("PNG", (320, 213))
 
 
