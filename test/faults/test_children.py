@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
 import pytest
+from img_contract.testing import HANG_SECONDS
 from img_testing.service import Service
 from img_testing.witness import FULL, Row, Witness, events, picture, rounds
 
@@ -45,8 +45,7 @@ def test_a_child_that_dies_or_hangs_harms_nobody_else(
         if size == HANG:
             overruns = _overruns(service, set(statuses))
             bad.row.add(remark=f"killed {min(overruns):.2f} to {max(overruns):.2f} s after its limit")
-            assert statistics.median(overruns) <= 1, overruns
-            assert max(overruns) <= (1 if FULL else 3), overruns
+            assert max(overruns) <= HANG_SECONDS, overruns  # by itself it would hang for ever
     good.verdict(most_attempts=1)
     assert engine.poll() is None
 

@@ -218,5 +218,5 @@ def test_the_log_is_written_while_a_client_is_there(service: Service) -> None:
     with connect(service.port) as connection:
         connection.sendall(request("GET", "/resize/%0a%1b%00marked", "Connection: close"))
         connection.recv(65536)
-    until(lambda: "marked" in service.log(), 5, "a refusal is not in the log")
+    until(lambda: "marked" in service.log(), why="a refusal is not in the log")
     assert service.alive()

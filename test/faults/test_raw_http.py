@@ -244,7 +244,7 @@ def all_of(service: Service, cases: dict[str, Case], *, half_close: bool = False
 
 
 def nothing_is_left(service: Service) -> None:
-    until(lambda: list((service.volume / "incoming").iterdir()) == [], 15, "leftovers in incoming/")
+    until(lambda: list((service.volume / "incoming").iterdir()) == [], why="leftovers in incoming/")
     assert httpx2.post(f"{service.url}/resize?width=5", content=TINY, timeout=30).status_code == 202
 
 

@@ -55,9 +55,9 @@ def under_load(client: Client, jobs: int, act: Callable[[], None]) -> None:
     with ThreadPoolExecutor(CLIENTS) as threads:
         posting = [threads.submit(post) for _ in range(CLIENTS)]
         try:
-            until(lambda: len(client.accepted) >= jobs // 3, 60, "the posts do not get on")
+            until(lambda: len(client.accepted) >= jobs // 3, why="the posts do not get on")
             act()
-            until(lambda: len(client.accepted) >= jobs, 60, "the posts do not get on")
+            until(lambda: len(client.accepted) >= jobs, why="the posts do not get on")
         finally:
             over.set()
         for one in posting:

@@ -195,8 +195,8 @@ class Witness:
         assert status.status == "done", status
         self.check_results(status)
         del self.accepted[-1]
-        until(lambda: not pending(self.service.volume), 30, "something stays pending")
-        until(lambda: not leftovers(self.service), 30, "processes are left over")
+        until(lambda: not pending(self.service.volume), why="something stays pending")
+        until(lambda: not leftovers(self.service), why="processes are left over")
         log = self.service.log()
         assert [line for line in log.splitlines() if any(crash in line for crash in CRASHES)] == []
         stood = Counter(event["id"] for event in events(log, "job_done", "job_failed") if event["stands"])
