@@ -29,7 +29,7 @@ run: $(VENV)/product
 	@./run $(BIN)
 
 test: $(VENV)/tools
-	$(BIN)/pytest -n $(WORKERS) --dist loadscope -m "$(TESTS)"
+	$(BIN)/pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder -m "$(TESTS)"
 
 lint: $(VENV)/tools
 	$(BIN)/ruff check .

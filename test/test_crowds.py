@@ -24,7 +24,7 @@ def test_three_engines_share_the_load_and_render_each_job_once(make_service: Mak
     for _ in range(3):
         service.start_engine()
     with ThreadPoolExecutor(8) as clients:
-        jobs = list(clients.map(lambda _: service.post(photo, width=400), range(90)))
+        jobs = list(clients.map(lambda _: service.post(photo, width=400), range(60)))
     ends = [service.ended(job) for job in jobs]
     assert {(end.status, end.attempt) for end in ends} == {("done", 1)}
     events = [json.loads(line) for line in service.log().splitlines() if '"event": "job_claimed"' in line]
@@ -38,7 +38,7 @@ def test_three_engines_share_the_load_and_render_each_job_once(make_service: Mak
 
 
 def test_a_large_upload_costs_the_api_little_memory(make_service: Make, photo: bytes) -> None:
-    """100 MB, as a form and as a raw body: less than 20 MB more."""
+    """60 MB, as a form and as a raw body: less than 20 MB more."""
     service = make_service(IMG_LIMITS__UPLOAD_BYTES=str(128 * 1024 * 1024))
     rest = service.start_rest()
     service.post(photo, width=10)  # everything is imported and allocated
@@ -51,7 +51,7 @@ def test_a_large_upload_costs_the_api_little_memory(make_service: Make, photo: b
     for pid in processes:
         Path(f"/proc/{pid}/clear_refs").write_text("5")  # forget the peak until now (proc_pid_clear_refs(5))
     before = megabytes("VmRSS")
-    large = photo + bytes(100_000_000 - len(photo))
+    large = photo + bytes(60_000_000 - len(photo))
     service.post(large, width=10)
     answer = httpx2.post(f"{service.url}/resize?width=10", content=large, timeout=HANG_SECONDS)
     assert answer.status_code == 202

@@ -14,7 +14,7 @@ import importlib, pkgutil, socket, sys, threading, builtins, logging
 def refused(*_, **__):
     raise AssertionError("importing must have no effect")
 
-packages = [importlib.import_module(name) for name in ("img_contract", "img_rest", "img_engine")]
+packages = [importlib.import_module(name) for name in ("img_contract", "img_rest", "img_engine", "img_client")]
 names = [
     module.name
     for package in packages

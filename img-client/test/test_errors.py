@@ -7,6 +7,7 @@ import json
 import socket
 import threading
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,30 @@ def idle(standing: Callable[..., Service]) -> Service:
     return service
 
 
+@pytest.fixture(scope="module")
+def strict(standing: Callable[..., Service]) -> Service:
+    """A service that asks for keys, takes one upload a day with each, and no large one."""
+    keys = {f"user-{number}": hashlib.sha256(f"key {number}".encode()).hexdigest() for number in range(10)}
+    service = standing(IMG_ACCESS__KEYS=json.dumps(keys), IMG_ACCESS__RATE="1/day", IMG_LIMITS__UPLOAD_BYTES="10000")
+    service.start_rest()
+    return service
+
+
+@pytest.fixture(scope="module")
+def key() -> Callable[[], str]:
+    """Give a key of `strict` that was not used yet."""
+    numbers = count()
+    return lambda: f"key {next(numbers)}"
+
+
+@pytest.fixture(scope="module")
+def hasty(standing: Callable[..., Service]) -> Service:
+    """A service that takes one upload a second."""
+    service = standing(IMG_ACCESS__RATE="1/second")
+    service.start_rest()
+    return service
+
+
 def jobs(service: Service) -> int:
     return len(list((service.volume / "jobs").glob("*/*")))
 
@@ -60,14 +85,12 @@ def test_what_is_no_picture_is_refused(caller: Caller, service: Service) -> None
     assert (caught.value.status, caught.value.code) == (415, "not_a_picture")
 
 
-def test_a_limit_that_was_passed_is_told(caller: Caller, make_service: Callable[..., Service], png: bytes) -> None:
-    small = make_service(IMG_LIMITS__UPLOAD_BYTES="100")
-    small.start_rest()
+def test_a_limit_that_was_passed_is_told(caller: Caller, strict: Service, key: Callable[[], str], photo: bytes) -> None:
     with pytest.raises(Refused) as caught:
-        caller(small.url)("submit", png, width=5)
-    assert (caught.value.code, caught.value.limit) == ("upload_too_large", 100)
+        caller(strict.url, api_key=key())("submit", photo, width=5)
+    assert (caught.value.code, caught.value.limit) == ("upload_too_large", 10_000)
     assert caught.value.actual
-    assert caught.value.actual > 100
+    assert caught.value.actual > 10_000
 
 
 def test_a_job_that_is_unknown_is_not_found(caller: Caller, service: Service) -> None:
@@ -80,13 +103,11 @@ def test_a_job_that_is_unknown_is_not_found(caller: Caller, service: Service) ->
         assert elsewhere.value.status in (404, 405)
 
 
-def test_a_key_is_asked_for_and_sent(caller: Caller, make_service: Callable[..., Service], png: bytes) -> None:
-    guarded = make_service(IMG_ACCESS__KEYS=json.dumps({"me": hashlib.sha256(b"my key").hexdigest()}))
-    guarded.start_rest()
+def test_a_key_is_asked_for_and_sent(caller: Caller, strict: Service, key: Callable[[], str], png: bytes) -> None:
     with pytest.raises(Refused) as caught:
-        caller(guarded.url)("submit", png, width=5)
+        caller(strict.url)("submit", png, width=5)
     assert (caught.value.status, caught.value.code) == (401, "key_missing")
-    assert caller(guarded.url, api_key="my key")("submit", png, width=5).id
+    assert caller(strict.url, api_key=key())("submit", png, width=5).id
 
 
 # Jobs
@@ -183,24 +204,21 @@ def test_a_download_that_broke_is_begun_again_and_never_half_there(
     assert path.stat().st_size > HALF_BYTES
 
 
-def test_retry_after_is_waited_for(caller: Caller, make_service: Callable[..., Service], png: bytes) -> None:
-    limited = make_service(IMG_ACCESS__RATE="1/second")
-    limited.start_rest()
-    with proxy_to(limited.port) as proxy:
+def test_retry_after_is_waited_for(caller: Caller, hasty: Service, png: bytes) -> None:
+    with proxy_to(hasty.port) as proxy:
         for _ in range(2):
             caller(proxy.url)("submit", png, width=5)
-        assert len(proxy.requests) <= 4  # it did not come again before its time
+        assert len(proxy.requests) <= 5  # it did not come again before its time
 
 
 def test_a_retry_after_that_is_too_long_is_told_at_once(
-    caller: Caller, make_service: Callable[..., Service], png: bytes
+    caller: Caller, strict: Service, key: Callable[[], str], png: bytes
 ) -> None:
-    limited = make_service(IMG_ACCESS__RATE="1/day")
-    limited.start_rest()
-    with proxy_to(limited.port) as proxy:
-        caller(proxy.url)("submit", png, width=5)
+    with proxy_to(strict.port) as proxy:
+        call = caller(proxy.url, api_key=key(), longest_pause=0.5)
+        call("submit", png, width=5)
         with pytest.raises(Unavailable) as caught:
-            caller(proxy.url, longest_pause=0.5)("submit", png, width=5)
+            call("submit", png, width=5)
         assert len(proxy.requests) == 2
     assert (caught.value.status, caught.value.code) == (429, "rate_exceeded")
     assert caught.value.retry_after

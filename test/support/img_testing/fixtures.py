@@ -64,7 +64,7 @@ def photo() -> bytes:
 
 @pytest.fixture(scope="session")
 def slow_photo() -> bytes:
-    """A picture that takes seconds: noise, to be encoded as AVIF at full size."""
+    """A picture that takes seconds: noise, to be encoded as AVIF."""
     buffer = io.BytesIO()
     Image.effect_noise((2400, 2000), 90).convert("RGB").save(buffer, "PNG", compress_level=1)
     return buffer.getvalue()
@@ -73,4 +73,4 @@ def slow_photo() -> bytes:
 @pytest.fixture(scope="session")
 def slow() -> dict[str, Any]:
     """What makes `slow_photo` slow."""
-    return {"width": 2000, "format": "avif"}
+    return {"width": 1200, "format": "avif"}
