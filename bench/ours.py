@@ -10,7 +10,7 @@ from typing import Any
 
 import pydantic
 from img_contract.config import Config
-from img_contract.job.formats import Format, OutputFormat
+from img_contract.job.formats import Format
 from img_contract.job.resize import Resize
 from img_engine.process import pool
 from img_engine.process.child import Refusal, Render, Task, render
@@ -35,7 +35,7 @@ def child_environment() -> dict[str, str]:
 
 def avif_speed() -> int:
     """The speed of libavif (0 slow, 10 fast) that the engine encodes with."""
-    return int(ENCODERS[OutputFormat.AVIF].options(Resize(width=1))["speed"])
+    return int(ENCODERS[Format.AVIF].options(Resize(width=1))["speed"])
 
 
 def versions() -> dict[str, str | None]:

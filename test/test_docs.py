@@ -9,7 +9,7 @@ from typing import Any, get_args
 import pytest
 from img_contract.config import Config
 from img_contract.job.choices import Fit, Gravity, Metadata, Placeholder, Profile, Subsampling, Turn
-from img_contract.job.formats import OutputFormat
+from img_contract.job.formats import RESULT_FORMATS
 from img_contract.job.outcome import State, WarningCode
 from img_contract.job.resize import Resize
 from img_contract.notify.zmq_pair import MemoryNotifier
@@ -75,7 +75,7 @@ def test_every_configuration_key_is_in_its_table_with_its_default() -> None:
 
 def test_every_parameter_and_each_of_its_values_is_explained() -> None:
     told = page("docs/parameters.md")
-    values = [*Fit, *Gravity, *Metadata, *Profile, *Placeholder, *Subsampling, *map(str, Turn), *OutputFormat]
+    values = [*Fit, *Gravity, *Metadata, *Profile, *Placeholder, *Subsampling, *map(str, Turn), *RESULT_FORMATS]
     names = [*Resize.model_fields, "wait", "watermark", *values]
     assert [name for name in names if f"`{name}`" not in told] == []
 

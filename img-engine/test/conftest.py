@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from img_contract.job.formats import SIGNATURE_BYTES, Format, OutputFormat, sniff
+from img_contract.job.formats import SIGNATURE_BYTES, Format, sniff
 from img_contract.job.resize import Resize
 from img_engine.process.child import Refusal, Render, Stamp, Task, render
 from img_engine.render.picture import PictureLimits
@@ -34,7 +34,7 @@ def attempt(tmp_path: Path) -> Callable[..., Render | Refusal]:
         *,
         limits: dict[str, int] | None = None,
         watermark: bytes | None = None,
-        accept: tuple[OutputFormat, ...] = (),
+        accept: tuple[Format, ...] = (),
         **parameters: Any,
     ) -> Render | Refusal:
         task = Task(

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from img_contract.job.formats import SIGNATURE_BYTES, Format, OutputFormat, sniff
+from img_contract.job.formats import SIGNATURE_BYTES, Format, sniff
 from img_contract.job.outcome import FailureCode
 from img_contract.job.resize import Resize
 from img_engine.errors import EngineError
@@ -97,15 +97,15 @@ def asked(number: int) -> Resize:
     """PNG is quick to write; now and then what decoders give goes another way."""
     match number % 8:
         case 0:
-            return Resize(width=16, format=OutputFormat.WEBP)  # frames stay
+            return Resize(width=16, format=Format.WEBP)  # frames stay
         case 1:
             return Resize.model_validate({"height": 12, "format": "jpeg", "metadata": "keep", "profile": "keep"})
         case 2:
             return Resize.model_validate({"width": 16, "format": "tiff", "metadata": "keep", "trim": 10})
         case 3:
-            return Resize(width=16, format=OutputFormat.GIF)
+            return Resize(width=16, format=Format.GIF)
         case _:
-            return Resize(width=16, format=OutputFormat.PNG)
+            return Resize(width=16, format=Format.PNG)
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from img_contract.job.formats import OutputFormat
+from img_contract.job.formats import Format
 from img_contract.job.outcome import WarningCode
 from PIL import Image, ImageChops, ImageDraw, ImageStat
 from samples import codes, encoded
@@ -260,7 +260,7 @@ def test_auto_picks_what_suits_the_picture_and_the_client(
         "deep and transparent": lambda: encoded(deep, transparency=300),
         "deep colours and transparent": lambda: encoded(Image.new("RGB", (40, 40), "red"), transparency=(255, 0, 0)),
     }[kind]()
-    result = attempt(data, width=20, format="auto", accept=tuple(map(OutputFormat, accept)))
+    result = attempt(data, width=20, format="auto", accept=tuple(map(Format, accept)))
     assert result.rendered[0].media_type == f"image/{expected}"
     lost = {"transparent": WarningCode.ALPHA_FLATTENED, "moving": WarningCode.FRAMES_DROPPED}
     assert codes(result) == ([lost[kind]] if expected == "jpeg" and kind in lost else [])

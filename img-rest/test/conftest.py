@@ -13,9 +13,9 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from img_contract.config import Config
-from img_contract.job.outcome import Facts, Failure, FailureCode
+from img_contract.job.outcome import Facts, Failure, FailureCode, ResultFile
 from img_contract.notify.zmq_pair import MemoryNotifier
-from img_contract.ports import Claim, Rendered
+from img_contract.ports import Claim
 from img_contract.volume.store import VolumeStore
 from img_rest.app import create_app
 
@@ -95,7 +95,7 @@ def finish(claimed: Callable[[str], Claim]) -> Callable[..., bytes]:
         path.write_bytes(content)
         digest = hashlib.sha256(content).hexdigest()
         claim.publish(
-            [Rendered(path, "image.png", "image/png", 2, 1, 1, len(content), digest)], Facts(width=4, height=3), ()
+            [ResultFile(path, "image.png", "image/png", 2, 1, 1, len(content), digest)], Facts(width=4, height=3), ()
         )
         return content
 

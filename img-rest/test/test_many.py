@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
-from img_contract.job.formats import OutputFormat
-from img_contract.job.outcome import Facts
-from img_contract.ports import Claim, Rendered
+from img_contract.job.formats import Format
+from img_contract.job.outcome import Facts, ResultFile
+from img_contract.ports import Claim
 from img_contract.volume.store import VolumeStore
 from img_rest.requests.parameters import parse_accept
 
@@ -29,7 +29,7 @@ def finish_many(claimed: Callable[[str], Claim]) -> Finish:
             path = claim.workspace / f"part{number}"
             path.write_bytes(name.encode())
             digest = hashlib.sha256(name.encode()).hexdigest()
-            rendered.append(Rendered(path, name, media_type, width, height, 1, len(name), digest))
+            rendered.append(ResultFile(path, name, media_type, width, height, 1, len(name), digest))
         claim.publish(rendered, Facts(width=4, height=3, dominant_color="#ff0000", placeholder="aGFzaA=="), ())
 
     return finished
@@ -169,7 +169,7 @@ def test_a_watermark_is_refused_with_a_reason_and_leaves_nothing(
 def test_the_accept_header_names_the_formats_that_the_client_takes(
     header: str | None, expected: tuple[str, ...]
 ) -> None:
-    assert set(parse_accept(header)) == {OutputFormat(name) for name in expected}
+    assert set(parse_accept(header)) == {Format(name) for name in expected}
 
 
 def test_what_the_client_takes_is_in_the_job(client: FlaskClient, png: bytes, store: VolumeStore) -> None:

@@ -6,8 +6,9 @@ from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from img_contract.job.formats import Format, OutputFormat
+from img_contract.job.formats import Format
 from img_contract.job.outcome import FailureCode, ResultWarning, State
+from img_contract.job.values import ResultFormat
 
 
 class Links(BaseModel):
@@ -99,7 +100,7 @@ class Limits(BaseModel):
     """What is accepted."""
 
     accept: list[Format] = Field(description="Formats that may be uploaded; anything else is 415.")
-    output: list[OutputFormat] = Field(description="Formats that can be asked for.")
+    output: list[ResultFormat] = Field(description="Formats that can be asked for.")
     upload_bytes: int = Field(description="Largest upload; a larger one is 413.")
     upload_bytes_per_second: float = Field(description="Slowest upload; one that stays below it is 408.")
     form_parts: int = Field(description="Most parts of a form; more is 413.")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-_LONGEST_VALUE: Final = 80
+LONGEST_SHOWN: Final = 80
+"""How much of a value is shown, in characters."""
 
 # Pydantic's error types (https://docs.pydantic.dev/latest/errors/validation_errors/) that a form, a message or a
 # configuration can meet, in words for a person. What is missing here is told in Pydantic's own words.
@@ -39,10 +40,12 @@ def describe_fault(details: Mapping[str, Any]) -> str:
     template = _EXPECTATIONS.get(details["type"])
     if template is None:
         return message.removeprefix("Value error, ")
-    found = "nothing" if details["type"] == "missing" else _shortened(details["input"])
+    found = "nothing" if details["type"] == "missing" else quoted(details["input"])
     return f"expected {template.format(**details.get('ctx', {}))}, found {found}"
 
 
-def _shortened(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}… ({len(text)} characters)"
+def quoted(value: object) -> str:
+    """Return a value as a message shows it; of a long one the beginning, and how long it is."""
+    text = value if isinstance(value, str) else repr(value)
+    shown = text[:LONGEST_SHOWN]
+    return (repr(shown) if text is value else shown) + ("" if shown == text else f"… ({len(text)} characters)")

@@ -28,25 +28,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from img_contract.job.formats import OutputFormat
+from img_contract.job.formats import Format
 from img_contract.job.job import Job
-from img_contract.job.outcome import Facts, Failure, JobStatus, Output, ResultWarning
+from img_contract.job.outcome import Facts, Failure, JobStatus, Output, ResultFile, ResultWarning
 from img_contract.job.resize import Resize
 from img_contract.volume.idempotency import Key
-
-
-@dataclass(frozen=True)
-class Rendered:
-    """A result that the engine has written, complete and flushed, to `path` in its claim's workspace."""
-
-    path: Path
-    name: str
-    media_type: str
-    width: int
-    height: int
-    frames: int
-    bytes: int
-    sha256: str
 
 
 @dataclass(frozen=True)
@@ -88,7 +74,7 @@ class Submission(AbstractContextManager["Submission"], Protocol):
         *,
         filename: str | None,
         resize: Resize,
-        accept: tuple[OutputFormat, ...] = (),
+        accept: tuple[Format, ...] = (),
         owner: str | None = None,
     ) -> Job:
         """Make it a job, durably; or give the job that was made of the same under the same key.
@@ -123,7 +109,7 @@ class Claim(Protocol):
     def heartbeat(self) -> bool:
         """Say that the holder lives. False: the claim is void (job ended, or another engine took over)."""
 
-    def publish(self, rendered: Sequence[Rendered], facts: Facts, warnings: tuple[ResultWarning, ...]) -> bool:
+    def publish(self, rendered: Sequence[ResultFile], facts: Facts, warnings: tuple[ResultWarning, ...]) -> bool:
         """Make the results the job's, and the job done. False: another outcome stands. Raises StoreError."""
 
     def fail(self, failure: Failure, facts: Facts | None = None) -> bool:

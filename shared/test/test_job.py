@@ -11,7 +11,7 @@ from img_contract.job.job import Job
 from img_contract.job.resize import Resize
 from img_contract.job.schema import job_schema
 from img_contract.job.values import MAX_SIDE
-from img_contract.messages import describe_fault
+from img_contract.messages import LONGEST_SHOWN, describe_fault, quoted
 from pydantic import ValidationError
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -51,6 +51,11 @@ def test_every_way_to_write_a_colour_becomes_one(given: str, expected: str) -> N
         ({"width": "1", "crop": "1,2,0,3"}, "expected a crop of at least 1 × 1, found 0 × 3"),
         ({"width": "1", "rotate": "45"}, "expected 0, 90, 180 or 270, found 45"),
         ({"width": "1", "format": "exe"}, "expected 'jpeg', 'png', 'webp', 'gif', 'avif', 'tiff' or 'auto', found"),
+        ({"width": "1", "format": "heic"}, "expected 'jpeg', 'png', 'webp', 'gif', 'avif', 'tiff' or 'auto', found"),
+        (
+            {"width": "1", "watermark_gravity": "smart"},
+            "expected 'center', 'north', 'northeast', 'east', 'southeast', 'south', 'southwest', 'west' or 'northwest'",
+        ),
         ({"width": "9" * 5000}, "expected pixels as a whole number, or a percentage like 50%; found '999"),
         ({"quality": "9" * 5000, "width": "1"}, "expected a whole number of fewer digits"),
         (
@@ -67,6 +72,22 @@ def test_a_refused_parameter_says_what_was_expected_and_found(parameters: dict[s
     with pytest.raises(ValidationError) as raised:
         Resize.model_validate(parameters)
     assert describe_fault(dict(raised.value.errors()[0])).startswith(fault)
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("wide", "'wide'"),
+        (1.5, "1.5"),
+        ("a" * 80, f"'{'a' * 80}'"),
+        ("a" * 81, f"'{'a' * 80}'… (81 characters)"),
+        ("\0" * 81, rf"'{chr(92)}x00"),
+        ([1] * 100, f"{str([1] * 27)[:80]}… (300 characters)"),
+    ],
+)
+def test_a_value_is_quoted_in_one_way_and_a_long_one_cut(value: object, shown: str) -> None:
+    assert quoted(value).startswith(shown)
+    assert len(quoted(value)) <= 4 * LONGEST_SHOWN + len("''… (81 characters)")
 
 
 @pytest.mark.parametrize(

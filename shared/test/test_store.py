@@ -9,10 +9,10 @@ from collections.abc import Callable
 
 import pytest
 from img_contract.errors import JobDeleted, JobNotDone, UnknownJob, UnknownResult
-from img_contract.job.job import Job
-from img_contract.job.outcome import Facts, Failure, FailureCode, State
+from img_contract.job.job import Job, new_job_id
+from img_contract.job.outcome import Facts, Failure, FailureCode, ResultFile, State
 from img_contract.job.resize import Resize
-from img_contract.ports import Claim, JobStore, Rendered
+from img_contract.ports import Claim, JobStore
 
 Submit = Callable[[], Job]
 
@@ -23,7 +23,7 @@ def publish(claim: Claim, content: bytes = b"pixels") -> bool:
     path = claim.workspace / f".{claim.attempt}.part"
     path.write_bytes(content)
     sha256 = hashlib.sha256(content).hexdigest()
-    rendered = Rendered(path, "image.jpg", "image/jpeg", 8, 6, 1, len(content), sha256)
+    rendered = ResultFile(path, "image.jpg", "image/jpeg", 8, 6, 1, len(content), sha256)
     return claim.publish([rendered], Facts(width=80, height=60), ())
 
 
@@ -231,18 +231,7 @@ def test_a_job_cancelled_twice_is_cancelled(store: JobStore, submit: Submit) -> 
 
 
 @pytest.mark.parametrize(
-    "job_id",
-    [
-        "5e1f3a9c-0b7d-4c52-9a86-d2f4e7b1c303",
-        "",
-        ".",
-        "..",
-        "../../etc/passwd",
-        "a" * 4096,
-        "A" * 36,
-        "\0",
-        "5E1F3A9C-0B7D-4C52-9A86-D2F4E7B1C303",
-    ],
+    "job_id", [new_job_id(), "", ".", "..", "../../etc/passwd", "a" * 4096, "A" * 36, "\0", new_job_id().upper()]
 )
 def test_an_id_that_is_no_jobs_is_unknown_to_every_verb(store: JobStore, job_id: str) -> None:
     for verb in (store.status, store.open_result, store.cancel):

@@ -22,9 +22,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from img_contract.errors import JobDeleted, StoreError, UnknownJob
 from img_contract.job.job import Job, new_job_id
-from img_contract.job.outcome import Facts, Failure, FailureCode, Outcome, State
+from img_contract.job.outcome import Facts, Failure, FailureCode, Outcome, ResultFile, State
 from img_contract.job.resize import Resize
-from img_contract.ports import Claim, Rendered
+from img_contract.ports import Claim
 from img_contract.volume.claims import LeaseWatch, claims_in
 from img_contract.volume.cleanup import ADOPTION_SECONDS, LEFTOVER_SECONDS, SHARDS
 from img_contract.volume.store import VolumeStore
@@ -203,7 +203,7 @@ class StoreMachine(RuleBasedStateMachine):
     def drop(self, which: int) -> Held:
         return self.held.pop(which % len(self.held))
 
-    def rendered(self, held: Held) -> Rendered | None:
+    def rendered(self, held: Held) -> ResultFile | None:
         """Write a result as a child does; None if there is no place for it, since the job was cancelled or is gone."""
         content = os.urandom(16)
         path = held.claim.workspace / f".{held.claim.attempt}.engine-{held.engine}.part"
@@ -213,7 +213,7 @@ class StoreMachine(RuleBasedStateMachine):
             assert held.known.outcome is not None or held.known.gone
             return None
         sha256 = hashlib.sha256(content).hexdigest()
-        return Rendered(path, "image.jpg", "image/jpeg", 8, 6, 1, len(content), sha256)
+        return ResultFile(path, "image.jpg", "image/jpeg", 8, 6, 1, len(content), sha256)
 
     def stands(self, held: Held, end: bool, state: State) -> None:
         """What `publish` and `fail` say is so."""

@@ -19,10 +19,9 @@ from pathlib import Path
 from typing import Final
 
 from img_contract.failpoints import arm, failpoint
-from img_contract.job.formats import Format, OutputFormat
-from img_contract.job.outcome import Facts, Failure, ResultWarning
+from img_contract.job.formats import Format
+from img_contract.job.outcome import Facts, Failure, ResultFile, ResultWarning
 from img_contract.job.resize import Resize
-from img_contract.ports import Rendered
 from img_contract.regular_file import open_upload
 from PIL import Image
 
@@ -60,14 +59,14 @@ class Task:
     limits: PictureLimits
     cpu_seconds: int
     watermark: Stamp | None = None
-    accept: tuple[OutputFormat, ...] = ()
+    accept: tuple[Format, ...] = ()
 
 
 @dataclass(frozen=True)
 class Render:
     """What became of a task that ended well: at least one result."""
 
-    rendered: tuple[Rendered, ...]
+    rendered: tuple[ResultFile, ...]
     facts: Facts
     warnings: tuple[ResultWarning, ...]
 
@@ -143,14 +142,14 @@ def _from_pixels(upload: Upload, task: Task, kept: KeptMetadata) -> tuple[Image.
         return made[0].frames[0], [encode(one, upload, kept) for one in made]
 
 
-def _written(result: Finished, target: Path) -> Rendered:
+def _written(result: Finished, target: Path) -> ResultFile:
     failpoint("child.encoded")
     failpoint("storage.write")
     with open(target, "wb") as file:
         file.write(result.data)
         file.flush()
         os.fsync(file.fileno())
-    return Rendered(
+    return ResultFile(
         path=target,
         name=result.name,
         media_type=result.media_type,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from img_contract.job.choices import Subsampling
-from img_contract.job.formats import MEDIA_TYPES, Format, OutputFormat
+from img_contract.job.formats import MEDIA_TYPES, Format
 from img_contract.job.resize import Resize
 
 DECODERS: Final[dict[Format, tuple[str, ...]]] = {
@@ -28,7 +28,7 @@ DECODERS: Final[dict[Format, tuple[str, ...]]] = {
 class Encoder:
     """How a format is written. Limits are the format's own."""
 
-    format: OutputFormat
+    format: Format
     pillow: str
     modes: tuple[str, ...]
     """Pillow modes it takes, best first; a picture in another mode is converted to the first with what it needs."""
@@ -48,7 +48,7 @@ class Encoder:
     @property
     def media_type(self) -> str:
         """The media type of what it writes."""
-        return MEDIA_TYPES[Format(self.format.value)]
+        return MEDIA_TYPES[self.format]
 
     @property
     def alpha(self) -> bool:
@@ -104,11 +104,11 @@ def _none(_: Resize) -> dict[str, Any]:
 
 _MIDDLE: Final = 5
 
-ENCODERS: Final[dict[OutputFormat, Encoder]] = {
+ENCODERS: Final[dict[Format, Encoder]] = {
     encoder.format: encoder
     for encoder in (
         Encoder(
-            OutputFormat.JPEG,
+            Format.JPEG,
             "JPEG",
             ("RGB", "L"),
             65_535,
@@ -117,7 +117,7 @@ ENCODERS: Final[dict[OutputFormat, Encoder]] = {
             used=frozenset({"quality", "progressive", "effort", "subsampling"}),
         ),
         Encoder(
-            OutputFormat.PNG,
+            Format.PNG,
             "PNG",
             ("RGB", "RGBA", "L", "LA"),
             2**31 - 1,
@@ -126,7 +126,7 @@ ENCODERS: Final[dict[OutputFormat, Encoder]] = {
             used=frozenset({"effort", "palette"}),
         ),
         Encoder(
-            OutputFormat.WEBP,
+            Format.WEBP,
             "WEBP",
             ("RGB", "RGBA"),
             16_383,
@@ -135,9 +135,9 @@ ENCODERS: Final[dict[OutputFormat, Encoder]] = {
             animated=True,
             used=frozenset({"quality", "lossless", "effort"}),
         ),
-        Encoder(OutputFormat.GIF, "GIF", ("RGB", "RGBA", "L"), 65_535, _none, animated=True, profile=False),
+        Encoder(Format.GIF, "GIF", ("RGB", "RGBA", "L"), 65_535, _none, animated=True, profile=False),
         Encoder(
-            OutputFormat.AVIF,
+            Format.AVIF,
             "AVIF",
             ("RGB", "RGBA"),
             65_536,
@@ -147,31 +147,31 @@ ENCODERS: Final[dict[OutputFormat, Encoder]] = {
             bytes_per_pixel=18,  # measured: 24 MP fail under 1 GiB, 20 MP do not
             used=frozenset({"quality", "effort", "subsampling"}),
         ),
-        Encoder(OutputFormat.TIFF, "TIFF", ("RGB", "RGBA", "L"), 2**31 - 1, _tiff),
+        Encoder(Format.TIFF, "TIFF", ("RGB", "RGBA", "L"), 2**31 - 1, _tiff),
     )
 }
 """Side limits are the formats' own: 16 bits in JPEG and GIF, 14 in WebP, 31 in PNG, 65,536 by libavif's default."""
 
-_NEAREST: Final[dict[Format, OutputFormat]] = {
-    Format.HEIC: OutputFormat.JPEG,
-    Format.BMP: OutputFormat.PNG,
-    Format.ICO: OutputFormat.PNG,
+_NEAREST: Final[dict[Format, Format]] = {
+    Format.HEIC: Format.JPEG,
+    Format.BMP: Format.PNG,
+    Format.ICO: Format.PNG,
 }
 
-_BEST_FIRST: Final = (OutputFormat.AVIF, OutputFormat.WEBP, OutputFormat.JPEG, OutputFormat.PNG, OutputFormat.GIF)
+_BEST_FIRST: Final = (Format.AVIF, Format.WEBP, Format.JPEG, Format.PNG, Format.GIF)
 
 
-def nearest_format(source: Format) -> OutputFormat:
+def nearest_format(source: Format) -> Format:
     """The source's own format, or the nearest that can be written."""
-    return _NEAREST.get(source) or OutputFormat(source.value)
+    return _NEAREST.get(source, source)
 
 
-def best_format(accept: tuple[OutputFormat, ...], *, alpha: bool, animated: bool, lossless: bool) -> OutputFormat:
+def best_format(accept: tuple[Format, ...], *, alpha: bool, animated: bool, lossless: bool) -> Format:
     """What suits a picture, among the formats that the client takes; empty: it did not say.
 
     Who did not say gets what everything opens: JPEG, or WebP if it is transparent or moves.
     """
-    taken = accept or (OutputFormat.JPEG, OutputFormat.WEBP)
+    taken = accept or (Format.JPEG, Format.WEBP)
     able = [
         name
         for name in _BEST_FIRST
@@ -180,7 +180,7 @@ def best_format(accept: tuple[OutputFormat, ...], *, alpha: bool, animated: bool
         and (ENCODERS[name].alpha or not alpha)
         and (ENCODERS[name].quality is None or "lossless" in ENCODERS[name].used or not lossless)
     ]
-    if not accept and OutputFormat.JPEG in able:
-        return OutputFormat.JPEG
+    if not accept and Format.JPEG in able:
+        return Format.JPEG
     # Nothing that the client takes holds all of it: the best of what it takes then, with a warning of what is lost.
-    return next(iter(able), next((name for name in _BEST_FIRST if name in taken), OutputFormat.PNG))
+    return next(iter(able), next((name for name in _BEST_FIRST if name in taken), Format.PNG))

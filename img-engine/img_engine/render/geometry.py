@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 
-from img_contract.job.choices import Fit, Gravity, Position
+from img_contract.job.choices import Fit, Gravity
 from img_contract.job.resize import Resize
 from img_contract.job.values import side_in_pixels
 
@@ -62,7 +62,7 @@ def plan(picture: Size, ask: Resize) -> Plan:
             return Plan(box, box)
 
 
-def offset(inner: Size, outer: Size, gravity: Gravity | Position) -> tuple[int, int]:
+def offset(inner: Size, outer: Size, gravity: Gravity) -> tuple[int, int]:
     """Where the smaller box lies in the larger one: pixels from its left and its top. An odd pixel goes to the end."""
     across, down = _PLACES[gravity]
     return (outer[0] - inner[0]) * across // 2, (outer[1] - inner[1]) * down // 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import BinaryIO, Final
 
-from img_contract.job.formats import Format, OutputFormat
+from img_contract.job.formats import Format
 from img_contract.job.outcome import Facts, ResultWarning, WarningCode
 from img_contract.job.resize import Resize
 from PIL import Image
@@ -71,7 +71,7 @@ class Upload:
     """The part that is used, in pixels as stored."""
     parts: tuple[Part, ...] = ()
     """What the frames of a GIF or an animated PNG are made of."""
-    accept: tuple[OutputFormat, ...] = ()
+    accept: tuple[Format, ...] = ()
     """Formats that the client takes; empty if it did not say."""
     results: tuple[Result, ...] = ()
     warnings: tuple[ResultWarning, ...] = ()

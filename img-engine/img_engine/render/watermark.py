@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from img_contract.job.formats import Format, OutputFormat
+from img_contract.job.formats import Format
 from img_contract.job.outcome import Failure
 from img_contract.job.resize import Resize
 from img_contract.regular_file import open_upload
@@ -26,7 +26,7 @@ def read_stamp(path: Path, kind: Format, upload: Upload) -> Image.Image:
         math.ceil(max(result.plan.canvas[axis] * result.ask.watermark_scale for result in upload.results))
         for axis in (0, 1)
     ]
-    ask = Resize(width=needed[0], height=needed[1], format=OutputFormat.TIFF)  # which has alpha, and does not move
+    ask = Resize(width=needed[0], height=needed[1], format=Format.TIFF)  # which has alpha, and does not move
     try:
         with open_upload(path) as file:
             mark = open_picture(file, kind, upload.limits)

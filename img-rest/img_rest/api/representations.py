@@ -17,7 +17,7 @@ from img_contract.http_models import (
     Status,
     Submitted,
 )
-from img_contract.job.formats import MEDIA_TYPES, Format, OutputFormat
+from img_contract.job.formats import MEDIA_TYPES, RESULT_FORMATS, Format
 from img_contract.job.job import Job
 from img_contract.job.outcome import JobStatus, Output, State
 from img_contract.job.values import MAX_SIDE
@@ -119,7 +119,7 @@ def limits_of(config: Config) -> Limits:
     """What is accepted, from the configuration."""
     return Limits(
         accept=list(config.limits.accept),
-        output=list(OutputFormat),
+        output=list(RESULT_FORMATS),
         upload_bytes=config.limits.upload_bytes,
         upload_bytes_per_second=config.http.upload_bytes_per_second,
         form_parts=config.limits.form_parts,

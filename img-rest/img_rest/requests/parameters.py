@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from types import NoneType
 from typing import Final, get_args
 
-from img_contract.job.formats import OutputFormat
+from img_contract.job.formats import WRITABLE, Format
 from img_contract.job.resize import Resize
-from img_contract.messages import describe_fault
+from img_contract.messages import LONGEST_SHOWN, describe_fault, quoted
 from pydantic import ValidationError
 from werkzeug.datastructures import Headers, MIMEAccept
 from werkzeug.http import parse_accept_header
@@ -29,13 +29,13 @@ _OF_THE_WHOLE: Final = {"size_missing": "width", "dpr_side": "dpr"}
 """Which parameter to name for a fault that several have together."""
 
 
-def parse_accept(header: str | None) -> tuple[OutputFormat, ...]:
+def parse_accept(header: str | None) -> tuple[Format, ...]:
     """The formats that an Accept header (RFC 9110, 12.5.1) names as image/…, unless with q=0; wildcards say nothing."""
     taken = []
     for item, quality in parse_accept_header(header, MIMEAccept):
         kind, _, name = item.lower().partition("/")
-        if kind == "image" and quality > 0 and name in set(OutputFormat) - {OutputFormat.AUTO}:
-            taken.append(OutputFormat(name))
+        if kind == "image" and quality > 0 and name in set(WRITABLE):
+            taken.append(Format(name))
     return tuple(dict.fromkeys(taken))
 
 
@@ -63,10 +63,10 @@ def parse_resize(pairs: Pairs) -> Resize:
         if name == WAIT or not value.strip():
             continue
         if name in values:
-            faults.append(ParameterFault(_shortened(name), "expected it once, found it again"))
+            faults.append(ParameterFault(name[:LONGEST_SHOWN], "expected it once, found it again"))
         elif name not in Resize.model_fields:
             known = ", ".join([*Resize.model_fields, WAIT])
-            faults.append(ParameterFault(_shortened(name), f"expected one of the parameters {known}"))
+            faults.append(ParameterFault(name[:LONGEST_SHOWN], f"expected one of the parameters {known}"))
         elif loose := _loose(name, value.strip()):
             faults.append(ParameterFault(name, loose))
         else:
@@ -87,9 +87,9 @@ def _loose(name: str, text: str) -> str | None:
     declared = Resize.model_fields[name].annotation
     kinds = {declared, *get_args(declared)}
     if int in kinds and kinds <= {int, NoneType, int | None} and set("_.+") & set(text):
-        return f"expected a whole number, found {_shortened(text)!r}"
+        return f"expected a whole number, found {quoted(text)}"
     if float in kinds and set("_+eE") & set(text):
-        return f"expected a number, found {_shortened(text)!r}"
+        return f"expected a number, found {quoted(text)}"
     return None
 
 
@@ -105,11 +105,7 @@ def parse_wait(pairs: Pairs, headers: Headers, longest: float) -> float:
             seconds = -1.0
         if not 0 <= seconds <= longest:
             raise ParametersInvalid(
-                [
-                    ParameterFault(
-                        "wait", f"expected a number of seconds from 0 to {longest:g}, found {_shortened(value)!r}"
-                    )
-                ]
+                [ParameterFault(WAIT, f"expected a number of seconds from 0 to {longest:g}, found {quoted(value)}")]
             )
         return seconds
     for preference in ",".join(headers.getlist("Prefer")).split(","):
@@ -128,12 +124,6 @@ def parse_idempotency_key(headers: Headers) -> str | None:
         return None
     key = given[1:-1] if len(given) > 1 and given[0] == given[-1] == '"' else given
     if not re.fullmatch(rf"[!-~]{{1,{MAX_IDEMPOTENCY_KEY}}}", key):
-        fault = (
-            f"expected 1 to {MAX_IDEMPOTENCY_KEY} visible ASCII characters without spaces, found {_shortened(key)!r}"
-        )
+        fault = f"expected 1 to {MAX_IDEMPOTENCY_KEY} visible ASCII characters without spaces, found {quoted(key)}"
         raise ParametersInvalid([ParameterFault("Idempotency-Key", fault)])
     return key
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= 80 else f"{text[:80]}…"  # noqa: PLR2004  enough to recognise it

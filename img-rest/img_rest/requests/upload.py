@@ -19,6 +19,7 @@ from flask import Request, Response, request
 from img_contract.config import LimitsConfig
 from img_contract.failpoints import failpoint
 from img_contract.job.formats import SIGNATURE_BYTES, sniff
+from img_contract.messages import quoted
 from img_contract.ports import Part, Submission
 from multipart import MultipartError, MultipartSegment, ParserLimitReached, PushMultipartParser
 from werkzeug.exceptions import BadRequest
@@ -210,7 +211,7 @@ def _receive_form(request: Request, submission: Submission, limits: LimitsConfig
             for segment, chunks in _segments(parser, body, limits):
                 name = segment.name or ""
                 if name in received:
-                    raise UploadMalformed(f"expected one field {name!r}, found several")
+                    raise UploadMalformed(f"expected one field {quoted(name)}, found several")
                 if name == FILE_FIELD:
                     upload.filename = tidy_filename(segment.filename)
                     received[name] = _receive_file(submission.picture, name, chunks, limits, received)
@@ -221,7 +222,7 @@ def _receive_form(request: Request, submission: Submission, limits: LimitsConfig
                         received[name] = _receive_file(submission.watermark(), name, whole, limits, received)
                 elif segment.filename is not None:
                     raise UploadMissing(
-                        f"expected the picture in the form field {FILE_FIELD!r}, found a file in {name[:80]!r}"
+                        f"expected the picture in the form field {FILE_FIELD!r}, found a file in {quoted(name)}"
                     )
                 else:
                     upload.fields.append((name, _field_value(chunks, limits)))

@@ -31,20 +31,6 @@ class Gravity(StrEnum):
     """The part that draws the eye; the center where nothing is cut."""
 
 
-class Position(StrEnum):
-    """Where a watermark lies: gravity's nine."""
-
-    CENTER = "center"
-    NORTH = "north"
-    NORTHEAST = "northeast"
-    EAST = "east"
-    SOUTHEAST = "southeast"
-    SOUTH = "south"
-    SOUTHWEST = "southwest"
-    WEST = "west"
-    NORTHWEST = "northwest"
-
-
 class Turn(IntEnum):
     """A rotation, clockwise in degrees: those that lose nothing."""
 

@@ -24,25 +24,14 @@ class Format(StrEnum):
     ICO = "ico"
 
 
-class OutputFormat(StrEnum):
-    """A picture format that can be asked for."""
+WRITABLE: Final = (Format.JPEG, Format.PNG, Format.WEBP, Format.GIF, Format.AVIF, Format.TIFF)
+"""The formats that can be written."""
 
-    JPEG = "jpeg"
-    PNG = "png"
-    WEBP = "webp"
-    GIF = "gif"
-    AVIF = "avif"
-    TIFF = "tiff"
-    AUTO = "auto"
-    """No format of its own: the engine picks one."""
+AUTO: Final = "auto"
+"""In place of a format: the engine picks one."""
 
-    @classmethod
-    def _missing_(cls, value: object) -> OutputFormat | None:
-        """Also as a file's suffix: jpg, tif, in any case."""
-        short = {"jpg": "jpeg", "tif": "tiff"}
-        name = str(value).lower()
-        return next((member for member in cls if member.value == short.get(name, name)), None)
-
+RESULT_FORMATS: Final = (*WRITABLE, AUTO)
+"""What can be asked for as the format of a result."""
 
 MEDIA_TYPES: Final[dict[Format, str]] = {
     Format.JPEG: "image/jpeg",
@@ -56,15 +45,17 @@ MEDIA_TYPES: Final[dict[Format, str]] = {
     Format.ICO: "image/vnd.microsoft.icon",
 }
 
-SUFFIXES: Final[dict[OutputFormat, str]] = {
-    OutputFormat.JPEG: "jpg",
-    OutputFormat.PNG: "png",
-    OutputFormat.WEBP: "webp",
-    OutputFormat.GIF: "gif",
-    OutputFormat.AVIF: "avif",
-    OutputFormat.TIFF: "tif",
+SUFFIXES: Final[dict[Format, str]] = {
+    Format.JPEG: "jpg",
+    Format.PNG: "png",
+    Format.WEBP: "webp",
+    Format.GIF: "gif",
+    Format.AVIF: "avif",
+    Format.TIFF: "tif",
 }
 """What file names of a format end in."""
+
+_BY_SUFFIX: Final = {suffix: str(name) for name, suffix in SUFFIXES.items()}
 
 SIGNATURE_BYTES: Final = 32
 """How many of the first bytes `sniff` wants to see."""
@@ -83,6 +74,12 @@ _SIGNATURES: Final[tuple[tuple[Format, re.Pattern[bytes]], ...]] = (
     (Format.ICO, re.compile(rb"\x00\x00\x01\x00[^\0]\x00.{3}\0", re.DOTALL)),
     (Format.BMP, re.compile(rb"BM.{4}.{4}.{4}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0", re.DOTALL)),
 )
+
+
+def format_name(text: str) -> str:
+    """The name of a format that may be written as a file's suffix (jpg, tif), in any case; other text in lower case."""
+    name = text.lower()
+    return _BY_SUFFIX.get(name, name)
 
 
 def sniff(head: bytes) -> Format | None:

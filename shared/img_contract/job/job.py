@@ -11,19 +11,17 @@ import uuid
 from datetime import UTC, datetime
 from typing import Final, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, Field
 
-from img_contract.job.formats import Format, OutputFormat
+from img_contract.job.formats import Format
+from img_contract.job.frozen import Frozen
 from img_contract.job.resize import Resize
+from img_contract.job.values import WritableFormat
 
 JOB_ID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Source(_Frozen):
+class Source(Frozen):
     """An uploaded picture, as the API saw it."""
 
     filename: str | None = Field(None, max_length=255, description="The name the client gave; never used as a path.")
@@ -32,7 +30,7 @@ class Source(_Frozen):
     bytes: int = Field(ge=0, description="Size of the upload in bytes.")
 
 
-class Job(_Frozen):
+class Job(Frozen):
     """One picture to resize: the message on the notifier, and `job.json` on the volume."""
 
     version: Literal[1]
@@ -40,7 +38,7 @@ class Job(_Frozen):
     submitted_at: AwareDatetime = Field(description="When the upload was complete, UTC.")
     source: Source
     watermark: Source | None = Field(None, description="A second upload, to be put on the result.")
-    accept: tuple[OutputFormat, ...] = Field(
+    accept: tuple[WritableFormat, ...] = Field(
         (), description="Formats that the client said it takes; empty if it said nothing. For format=auto."
     )
     owner: str | None = Field(None, max_length=64, description="Name of the API key that it was sent with.")

@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
+from pathlib import Path
 from typing import Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, Field
 
+from img_contract.job.frozen import Frozen
 from img_contract.job.job import Job
 
 
@@ -59,12 +61,11 @@ class WarningCode(StrEnum):
     MAX_BYTES_EXCEEDED = "max_bytes_exceeded"
 
 
-class _Frozen(BaseModel):
-    # What a newer engine adds to an outcome is no reason for an older API not to read it.
-    model_config = ConfigDict(frozen=True, extra="ignore")
+class _Record(Frozen, extra="ignore"):
+    """What a newer engine adds to an outcome is no reason for an older API not to read it."""
 
 
-class Failure(_Frozen):
+class Failure(_Record):
     """Why there is no result, in words for the person who sent the picture."""
 
     code: FailureCode | str = Field(union_mode="left_to_right")
@@ -73,14 +74,14 @@ class Failure(_Frozen):
     actual: int | None = Field(None, description="What was found instead of the limit.")
 
 
-class ResultWarning(_Frozen):
+class ResultWarning(_Record):
     """Something the result had to lose."""
 
     code: WarningCode | str = Field(union_mode="left_to_right")
     detail: str
 
 
-class Output(_Frozen):
+class Output(_Record):
     """One result file."""
 
     name: str = Field(description="The name it is offered under, e.g. image.jpg.")
@@ -96,7 +97,24 @@ class Output(_Frozen):
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
 
 
-class Facts(_Frozen):
+@dataclass(frozen=True)
+class ResultFile:
+    """A result that the engine has written, complete and flushed, before it is published."""
+
+    path: Path
+    """On this machine's disk."""
+    name: str
+    media_type: str
+    width: int
+    """Pixels."""
+    height: int
+    """Pixels."""
+    frames: int
+    bytes: int
+    sha256: str
+
+
+class Facts(_Record):
     """What was found in the upload."""
 
     width: int = Field(description="Pixels, upright: after the EXIF orientation is applied.")
@@ -107,7 +125,7 @@ class Facts(_Frozen):
     placeholder: str | None = Field(None, description="The placeholder that was asked for: a ThumbHash in base64.")
 
 
-class Outcome(_Frozen):
+class Outcome(_Record):
     """`outcome.json`: written once, and never changed."""
 
     version: Literal[1] = 1

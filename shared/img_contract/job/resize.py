@@ -8,12 +8,12 @@ from __future__ import annotations
 import re
 from typing import Annotated, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from img_contract.job.choices import Fit, Gravity, Metadata, Placeholder, Position, Profile, Subsampling, Turn
-from img_contract.job.formats import OutputFormat
-from img_contract.job.values import MAX_SIDE, Colour, CropText, Side
+from img_contract.job.choices import Fit, Gravity, Metadata, Placeholder, Profile, Subsampling, Turn
+from img_contract.job.frozen import Frozen
+from img_contract.job.values import MAX_SIDE, Colour, CropText, OneOf, ResultFormat, Side
 from img_contract.job.variants import Variants
 
 _Turn = Annotated[
@@ -21,10 +21,11 @@ _Turn = Annotated[
 ]
 
 
-class Resize(BaseModel):
-    """What is to be done to the picture. At least one of width, height and variants must be given."""
+_Place = Annotated[Gravity, OneOf(tuple(place for place in Gravity if place is not Gravity.SMART))]
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+
+class Resize(Frozen):
+    """What is to be done to the picture. At least one of width, height and variants must be given."""
 
     width: Side | None = Field(
         None,
@@ -89,7 +90,7 @@ class Resize(BaseModel):
         allow_inf_nan=False,
         description="Sharpen the result with an unsharp mask: sigma of its Gaussian, in pixels. 0.5 to 1 suits photos.",
     )
-    format: OutputFormat | None = Field(
+    format: ResultFormat | None = Field(
         None,
         description="Format of the result. Without it, the format of the upload; jpeg for heic, png for bmp and ico. "
         "auto: what suits the picture, among what the request's Accept header names.",
@@ -124,7 +125,7 @@ class Resize(BaseModel):
     profile: Profile = Field(
         Profile.SRGB, description="srgb: colours are converted to sRGB. keep: an embedded colour profile is kept."
     )
-    watermark_gravity: Position = Field(Position.SOUTHEAST, description="Where the watermark lies.")
+    watermark_gravity: _Place = Field(Gravity.SOUTHEAST, description="Where the watermark lies.")
     watermark_scale: float = Field(
         0.25,
         ge=0.01,

@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
-from pydantic_core import PydanticCustomError
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    WithJsonSchema,
+)
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 from pydantic_extra_types.color import Color
+
+from img_contract.job.formats import RESULT_FORMATS, WRITABLE, Format, format_name
+from img_contract.job.frozen import Frozen
+from img_contract.messages import quoted
 
 MAX_SIDE: Final = 16384
 """The longest side of a result, in pixels. WebP holds one less; the engine refuses what a format cannot hold."""
 
 MAX_PERCENT: Final = 1000
-
-MAX_SHOWN: Final = 80
-"""How much of a refused value is quoted, in characters."""
 
 _PERCENT: Final = re.compile(r"[0-9]{1,4}(\.[0-9]{1,4})?%")
 _WHOLE: Final = re.compile(r"-?[0-9]{1,18}")
@@ -33,8 +43,9 @@ def _side(value: Any) -> int | str:
             )
         return text
     if isinstance(value, bool) or not _WHOLE.fullmatch(text):
-        found = repr(value) if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]!r}… ({len(text)} characters)"
-        raise PydanticCustomError("side", f"expected pixels as a whole number, or a percentage like 50%; found {found}")
+        raise PydanticCustomError(
+            "side", f"expected pixels as a whole number, or a percentage like 50%; found {quoted(value)}"
+        )
     pixels = int(text)
     if not 1 <= pixels <= MAX_SIDE:
         bound = "at least 1" if pixels < 1 else f"at most {MAX_SIDE}"
@@ -68,10 +79,8 @@ def side_in_pixels(side: int | str, own: int) -> Fraction:
     return own * percentage(side) if isinstance(side, str) else Fraction(side)
 
 
-class Crop(BaseModel):
+class Crop(Frozen):
     """A part of the upright picture, in its own pixels."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     x: int = Field(ge=0, le=2**31, description="Pixels from the left.")
     y: int = Field(ge=0, le=2**31, description="Pixels from the top.")
@@ -85,7 +94,7 @@ def _crop(value: Any) -> Any:
     parts = [part.strip() for part in value.split(",")]
     if len(parts) != 4 or not all(re.fullmatch("[0-9]{1,9}", part) for part in parts):  # noqa: PLR2004  x, y, w, h
         raise PydanticCustomError(
-            "crop", f"expected x,y,width,height in whole pixels, such as 100,50,640,480; found {value[:MAX_SHOWN]!r}"
+            "crop", f"expected x,y,width,height in whole pixels, such as 100,50,640,480; found {quoted(value)}"
         )
     x, y, width, height = map(int, parts)
     if not width or not height:
@@ -114,3 +123,34 @@ Colour = Annotated[
     AfterValidator(_hexadecimal),
 ]
 """A CSS colour; #rrggbbaa in the message."""
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """An annotation: only these values are taken, and the message and the schema name no others."""
+
+    choices: tuple[str, ...]
+    spelled: Callable[[str], str] = str
+    """Brings a text to the form that the choices have."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Check before the type itself does."""
+        return core_schema.no_info_before_validator_function(self._checked, handler(source))
+
+    def __get_pydantic_json_schema__(self, _schema: CoreSchema, _handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """Name the choices alone."""
+        return {"type": "string", "enum": [str(choice) for choice in self.choices]}
+
+    def _checked(self, value: Any) -> Any:
+        chosen = self.spelled(str(value))
+        if chosen not in self.choices:
+            *others, last = (repr(str(choice)) for choice in self.choices)
+            raise PydanticCustomError("enum", "not a choice", {"expected": f"{', '.join(others)} or {last}"})
+        return chosen
+
+
+WritableFormat = Annotated[Format, OneOf(WRITABLE)]
+"""A format that can be written."""
+
+ResultFormat = Annotated[Format | Literal["auto"], OneOf(RESULT_FORMATS, format_name)]
+"""The format of a result: one that can be written, also by its suffix (jpg, tif) and in any case; or auto."""

@@ -15,12 +15,14 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from img_contract.job.choices import Fit, Gravity
-from img_contract.job.formats import OutputFormat
-from img_contract.job.values import MAX_SHOWN, MAX_SIDE
+from img_contract.job.formats import RESULT_FORMATS, format_name
+from img_contract.job.frozen import Frozen
+from img_contract.job.values import MAX_SIDE, ResultFormat
+from img_contract.messages import quoted
 
 MAX_VARIANTS: Final = 16
 
@@ -34,17 +36,15 @@ NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,40}(?:\.[a-z]{1,8})?")
 """What a name of a result can be."""
 
 
-class Variant(BaseModel):
+class Variant(Frozen):
     """One result of several. What is None is as the other parameters say."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(pattern=f"^{NAME.pattern}$", description="The last part of its address: /resize/<guid>/<name>.")
     width: int | None = Field(None, ge=1, le=MAX_SIDE, description="Pixels.")
     height: int | None = Field(None, ge=1, le=MAX_SIDE, description="Pixels.")
     fit: Fit | None = None
     gravity: Gravity | None = None
-    format: OutputFormat | None = None
+    format: ResultFormat | None = None
 
 
 def _parsed(value: Any) -> Any:
@@ -57,9 +57,8 @@ def _parsed(value: Any) -> Any:
 def _one(text: str) -> dict[str, Any]:
     match = _VARIANT.fullmatch(text)
     if match is None:
-        shown = repr(text) if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]!r}…"
         raise PydanticCustomError(
-            "variant", f"expected variants such as 320w, 1280w.webp or thumb:200x200:cover; found {shown}"
+            "variant", f"expected variants such as 320w, 1280w.webp or thumb:200x200:cover; found {quoted(text)}"
         )
     found = match.groupdict()
     suffix = f".{found['format']}" if found["format"] else ""
@@ -69,22 +68,19 @@ def _one(text: str) -> dict[str, Any]:
         "height": found["height"] or found["tall"],
         "fit": found["fit"],
         "gravity": found["gravity"],
-        "format": found["format"],
+        "format": found["format"] and format_name(found["format"]),
     }
     for side in ("width", "height"):
         if given[side] is not None and not 1 <= int(given[side]) <= MAX_SIDE:
             raise PydanticCustomError(
-                "variant_side", f"expected sides from 1 to {MAX_SIDE} in a variant, found {text!r}"
+                "variant_side", f"expected sides from 1 to {MAX_SIDE} in a variant, found {quoted(text)}"
             )
-    for key, choices in (("fit", Fit), ("gravity", Gravity), ("format", OutputFormat)):
-        if given[key] is not None:
-            try:
-                given[key] = choices(given[key])
-            except ValueError:
-                known = ", ".join(choices)
-                raise PydanticCustomError(
-                    "variant_choice", f"expected one of {known} as the {key} of a variant, found {text!r}"
-                ) from None
+    for key, choices in (("fit", Fit), ("gravity", Gravity), ("format", RESULT_FORMATS)):
+        if given[key] is not None and given[key] not in list(choices):
+            raise PydanticCustomError(
+                "variant_choice",
+                f"expected one of {', '.join(choices)} as the {key} of a variant, found {quoted(text)}",
+            )
     return given
 
 

@@ -15,11 +15,10 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 from img_contract.errors import DamagedRecord
 from img_contract.failpoints import failpoint
 from img_contract.job.job import Job, now
-from img_contract.job.outcome import Facts, Failure, Outcome, Output, ResultWarning, State
+from img_contract.job.outcome import Facts, Failure, Outcome, Output, ResultFile, ResultWarning, State
 from img_contract.volume.files import create_exclusively, fsync_directory, names_in, read_record, rename, storage_faults
 
 if TYPE_CHECKING:
-    from img_contract.ports import Rendered
     from img_contract.volume.store import VolumeStore
 
 _CLAIM: Final = re.compile(r"claim\.([1-9][0-9]*)")
@@ -125,7 +124,7 @@ class VolumeClaim:
                 return False
         return "outcome.json" not in names and max(claims_in(names), default=0) == self.attempt
 
-    def publish(self, rendered: Sequence[Rendered], facts: Facts, warnings: tuple[ResultWarning, ...]) -> bool:
+    def publish(self, rendered: Sequence[ResultFile], facts: Facts, warnings: tuple[ResultWarning, ...]) -> bool:
         outputs = tuple(
             Output(
                 name=result.name,

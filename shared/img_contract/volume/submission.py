@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Self
 
 from img_contract.errors import KeyReused
 from img_contract.failpoints import failpoint
-from img_contract.job.formats import MEDIA_TYPES, SIGNATURE_BYTES, OutputFormat, sniff
+from img_contract.job.formats import MEDIA_TYPES, SIGNATURE_BYTES, Format, sniff
 from img_contract.job.job import Job, Source, new_job_id, now
 from img_contract.job.resize import Resize
 from img_contract.volume.files import fsync, fsync_directory, make_empty, rename, storage_faults, write_durably
@@ -107,7 +107,7 @@ class VolumeSubmission:
         *,
         filename: str | None,
         resize: Resize,
-        accept: tuple[OutputFormat, ...] = (),
+        accept: tuple[Format, ...] = (),
         owner: str | None = None,
     ) -> Job:
         job = Job(

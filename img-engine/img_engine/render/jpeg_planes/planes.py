@@ -13,7 +13,7 @@ from typing import Final
 
 import numpy as np
 from img_contract.job.choices import Metadata, Profile, Subsampling
-from img_contract.job.formats import Format, OutputFormat
+from img_contract.job.formats import Format
 from img_contract.job.resize import Resize
 from PIL import Image
 
@@ -76,7 +76,7 @@ def _asks_for_no_more(result: Result, orientation: int, profile: bytes | None) -
     # A picture whose side is odd has half a colour sample too many at its end; mirrored, that would be its beginning.
     turns_well = orientation == UPRIGHT or not any(side % 2 for side in plan.scaled)
     return (
-        result.encoder.format is OutputFormat.JPEG
+        result.encoder.format is Format.JPEG
         and plan.scaled == plan.canvas
         and turns_well
         and not (profile and ask.profile is Profile.KEEP)

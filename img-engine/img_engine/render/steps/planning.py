@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from img_contract.job.formats import OutputFormat
+from img_contract.job.formats import AUTO, Format
 from img_contract.job.outcome import FailureCode, WarningCode
 from img_contract.job.resize import Resize
 from img_contract.job.values import MAX_SIDE
@@ -76,10 +76,10 @@ def _as_said(variant: Variant, ask: Resize) -> Resize:
     return ask.model_copy(update={"width": None, "height": None} | said)
 
 
-def _format(upload: Upload, ask: Resize) -> OutputFormat:
-    if ask.format is not OutputFormat.AUTO:
-        return ask.format or nearest_format(upload.format)
-    return best_format(upload.accept, alpha=_transparent(upload), animated=upload.animated, lossless=ask.lossless)
+def _format(upload: Upload, ask: Resize) -> Format:
+    if ask.format == AUTO:
+        return best_format(upload.accept, alpha=_transparent(upload), animated=upload.animated, lossless=ask.lossless)
+    return ask.format or nearest_format(upload.format)
 
 
 def _transparent(upload: Upload) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from img_contract.job.formats import Format, OutputFormat
+from img_contract.job.formats import Format
 from PIL import Image
 
 from img_engine.render.picture import Upload
@@ -44,21 +44,19 @@ def merged(frames: list[Image.Image], milliseconds: list[float]) -> tuple[list[I
     return kept, times
 
 
-def animation_options(
-    frames: list[Image.Image], milliseconds: list[float], times: int, to: OutputFormat
-) -> dict[str, Any]:
+def animation_options(frames: list[Image.Image], milliseconds: list[float], times: int, to: Format) -> dict[str, Any]:
     """Save options for all frames in that format, played so many times."""
     options: dict[str, Any] = {"save_all": True, "append_images": frames[1:]}
     match to:
-        case OutputFormat.GIF:
+        case Format.GIF:
             options["duration"] = [10 * time for time in in_hundredths(milliseconds)]
             options["disposal"] = 1
             if times != 1:
                 options["loop"] = repeats(times)
-        case OutputFormat.PNG:
+        case Format.PNG:
             options |= {"duration": [_as_fraction(time) for time in milliseconds], "blend": 0, "disposal": 0}
             options["loop"] = min(times, _LONG)
-        case OutputFormat.WEBP:
+        case Format.WEBP:
             options |= {"duration": _rounded(_shown(milliseconds), _WEBP_TIME), "loop": min(times, _SHORT)}
         case _:
             options["duration"] = _rounded(_shown(milliseconds), _LONG)

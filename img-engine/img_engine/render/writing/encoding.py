@@ -6,7 +6,7 @@ import io
 from dataclasses import dataclass
 from typing import Any, Final
 
-from img_contract.job.formats import SUFFIXES, OutputFormat
+from img_contract.job.formats import SUFFIXES, Format
 from img_contract.job.outcome import ResultWarning, WarningCode
 from PIL import Image
 
@@ -91,7 +91,7 @@ class _Encoding:
         return data
 
     def _saved(self, quality: int | None) -> bytes:
-        if self._encoder.format is OutputFormat.GIF and len(self.frames) > 1 and self._clears():
+        if self._encoder.format is Format.GIF and len(self.frames) > 1 and self._clears():
             times = plays(self._upload)
             return join(self.frames, in_hundredths(self._milliseconds), None if times == 1 else repeats(times))
         buffer = io.BytesIO()
@@ -99,7 +99,7 @@ class _Encoding:
         if self._encoder.quality is not None:
             options["quality"] = quality or self._encoder.quality
         self.frames[0].save(buffer, self._encoder.pillow, **options)
-        if self._encoder.format is OutputFormat.AVIF and len(self.frames) > 1:
+        if self._encoder.format is Format.AVIF and len(self.frames) > 1:
             return with_plays(buffer.getvalue(), plays(self._upload))
         return buffer.getvalue()
 
@@ -109,7 +109,7 @@ class _Encoding:
     def _in_its_modes(self) -> list[Image.Image]:
         """The frames, all in one mode that the format takes."""
         frames, encoder = self._made.frames, self._encoder
-        if encoder.format is OutputFormat.GIF:
+        if encoder.format is Format.GIF:
             if any(translucent(frame) for frame in frames):
                 self._warn(
                     WarningCode.ALPHA_FLATTENED,
@@ -117,7 +117,7 @@ class _Encoding:
                 )
             clear = any(visible(frame) is not None for frame in frames)
             return [_bare(to_palette(frame, clear_entry=clear)) for frame in frames]
-        if encoder.format is OutputFormat.PNG and self._ask.palette and len(frames) == 1:
+        if encoder.format is Format.PNG and self._ask.palette and len(frames) == 1:
             return [_bare(to_translucent_palette(frames[0]))]
         modes = {frame.mode for frame in frames}
         if len(modes) == 1 and modes <= set(encoder.modes):
@@ -127,7 +127,7 @@ class _Encoding:
 
     def _all_but_quality(self, kept: KeptMetadata) -> dict[str, Any]:
         options = self._encoder.options(self._ask)
-        if self._encoder.format is OutputFormat.PNG:
+        if self._encoder.format is Format.PNG:
             options |= compression(self.frames[0], self._ask)
         metadata, lost = metadata_options(self._encoder, kept)
         if lost:
@@ -135,7 +135,7 @@ class _Encoding:
                 WarningCode.METADATA_DROPPED, f"{self._encoder.format} cannot hold the upload's {' and '.join(lost)}"
             )
         options |= metadata
-        if self._encoder.format is OutputFormat.TIFF:
+        if self._encoder.format is Format.TIFF:
             options |= tiff_tags(kept)
         if self._made.first and self._made.first.profile:
             options["icc_profile"] = self._made.first.profile

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from img_contract.job.choices import Metadata
-from img_contract.job.formats import OutputFormat
+from img_contract.job.formats import Format
 from img_contract.job.resize import Resize
 from PIL import ExifTags, Image
 from PIL.PngImagePlugin import PngInfo
@@ -81,16 +81,16 @@ def metadata_options(encoder: Encoder, kept: KeptMetadata) -> tuple[dict[str, An
     """Save options that write the metadata, and the names of what the format cannot hold."""
     options: dict[str, Any] = {}
     lost: list[str] = []
-    if encoder.format is OutputFormat.TIFF:  # see tiff_tags
+    if encoder.format is Format.TIFF:  # see tiff_tags
         return options, [name for name, block in (("EXIF", kept.exif), ("XMP", kept.xmp)) if len(block) > _MOST_BYTES]
-    most = {OutputFormat.JPEG: _SEGMENT_BYTES, OutputFormat.GIF: 0}.get(encoder.format, _MOST_BYTES)
+    most = {Format.JPEG: _SEGMENT_BYTES, Format.GIF: 0}.get(encoder.format, _MOST_BYTES)
     if len(kept.exif) > most:
         lost.append("EXIF")
     elif kept.exif:
-        options["exif"] = kept.exif.removeprefix(b"Exif\0\0") if encoder.format is OutputFormat.WEBP else kept.exif
+        options["exif"] = kept.exif.removeprefix(b"Exif\0\0") if encoder.format is Format.WEBP else kept.exif
     if len(kept.xmp) > most:
         lost.append("XMP")
-    elif kept.xmp and encoder.format is OutputFormat.PNG:
+    elif kept.xmp and encoder.format is Format.PNG:
         options["pnginfo"] = PngInfo()
         options["pnginfo"].add_itxt("XML:com.adobe.xmp", kept.xmp.decode(errors="replace"))
     elif kept.xmp:
