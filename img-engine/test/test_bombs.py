@@ -48,6 +48,8 @@ from img_engine.process.child import Refusal, Render, Task
 from img_engine.render.picture import PictureLimits
 from samples import codes, encoded, four_corners
 
+pytestmark = pytest.mark.python_independent
+
 LIMITS = PictureLimits(pixels=64_000_000, frames=1000, memory=trial.CHILD_BYTES, animation_pixels=500_000_000)
 
 CPU_SECONDS = 2.0

@@ -22,6 +22,8 @@ from img_engine.render.picture import PictureLimits
 from PIL import Image
 from seeds import seeds
 
+pytestmark = pytest.mark.python_independent
+
 EACH = int(os.environ.get("MUTATIONS", "250"))
 CHILDREN = 2
 CHILD_BYTES = 2**30

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 from unittest import mock
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -28,6 +29,8 @@ from img_contract.ports import Claim
 from img_contract.volume.claims import LeaseWatch, claims_in
 from img_contract.volume.cleanup import ADOPTION_SECONDS, LEFTOVER_SECONDS, SHARDS
 from img_contract.volume.store import VolumeStore
+
+pytestmark = pytest.mark.python_independent
 
 JPEG_HEAD: Final = b"\xff\xd8\xff\xe0" + bytes(60)
 LEASE_SECONDS: Final = 30.0
