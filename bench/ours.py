@@ -13,10 +13,9 @@ from img_contract.config import Config
 from img_contract.job.formats import Format
 from img_contract.job.resize import Resize
 from img_engine.process import pool
-from img_engine.process.child import Refusal, Render, Task, render
 from img_engine.render.formats import ENCODERS
-from img_engine.render.picture import PictureLimits
-from img_engine.render.reading.opening import configure_decoders
+from img_engine.render.render import render
+from img_engine.render.task import PictureLimits, Refusal, RenderOutcome, Task
 from PIL import features
 
 
@@ -30,12 +29,12 @@ class EngineRefusedError(Exception):
 
 def child_environment() -> dict[str, str]:
     """The environment variables that the engine starts its children with, beside its own."""
-    return dict(getattr(pool, "CHILD_ENVIRONMENT", {}))
+    return dict(pool.CHILD_ENVIRONMENT)
 
 
 def avif_speed() -> int:
     """The speed of libavif (0 slow, 10 fast) that the engine encodes with."""
-    return int(ENCODERS[Format.AVIF].options(Resize(width=1))["speed"])
+    return int(ENCODERS[Format.AVIF].save_options(Resize(width=1))["speed"])
 
 
 def versions() -> dict[str, str | None]:
@@ -51,7 +50,7 @@ def task(row: dict[str, Any], target: Path) -> Task:
     widths = row["widths"]
     size = {"width": widths[0]} if len(widths) == 1 else {"variants": ",".join(f"{width}w" for width in widths)}
     try:
-        ask = Resize.model_validate({**size, "format": row["format"], "quality": row["quality"]})
+        options = Resize.model_validate({**size, "format": row["format"], "quality": row["quality"]})
     except pydantic.ValidationError as error:
         raise NotThereYetError(f"the engine takes no such job yet: {', '.join(size)}") from error
     limits = PictureLimits(
@@ -60,12 +59,7 @@ def task(row: dict[str, Any], target: Path) -> Task:
         memory=config.engine.child_bytes,
         animation_pixels=config.limits.animation_pixels,
     )
-    return Task(Path(row["path"]), Format(row["source"]), ask, target, limits, round(config.engine.job_seconds))
-
-
-def prepare() -> None:
-    """What a child does once, before its first task."""
-    configure_decoders()
+    return Task(Path(row["path"]), Format(row["source"]), options, target, limits)
 
 
 def run(job: Task) -> list[Path]:
@@ -73,10 +67,10 @@ def run(job: Task) -> list[Path]:
     return _files(render(job))
 
 
-def _files(ended: Render | Refusal) -> list[Path]:
+def _files(ended: RenderOutcome | Refusal) -> list[Path]:
     if isinstance(ended, Refusal):
         raise EngineRefusedError(ended.failure.detail)
-    return [each.path for each in ended.rendered]
+    return [each.path for each in ended.files]
 
 
 def bare_pool(children: int) -> tuple[Callable[[Task], list[Path]], Callable[[], None]]:
@@ -84,5 +78,5 @@ def bare_pool(children: int) -> tuple[Callable[[Task], list[Path]], Callable[[],
     config = Config()
     os.environ.update(child_environment())
     pooled = pool.Children(children, config.engine.child_bytes, config.engine.job_seconds)
-    pooled.prove()
+    pooled.wait_ready()
     return lambda job: _files(pooled.render(job, lambda _: None)), pooled.stop

@@ -14,10 +14,9 @@ from worker import serve
 
 
 class Ours:
-    """`img_engine.process.child.render`."""
+    """`img_engine.render.render`."""
 
     def __init__(self, folder: Path) -> None:
-        ours.prepare()
         self._target = folder / "result"
 
     def versions(self) -> dict[str, str | None]:

@@ -121,7 +121,7 @@ def test_each_container_has_no_more_than_it_needs(service: str) -> None:
 
 
 def test_the_engine_has_the_library_for_planes() -> None:
-    code = "from img_engine.turbojpeg import turbojpeg; print(turbojpeg() is not None)"
+    code = "from img_engine.render.jpeg_planes.turbojpeg import turbojpeg; print(turbojpeg() is not None)"
     assert run("docker", "exec", containers("img-engine")[0], "python", "-c", code).strip() == "True"
 
 

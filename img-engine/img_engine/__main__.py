@@ -13,8 +13,10 @@ from img_contract.config import Config, add_config_option, load_config
 from img_contract.errors import ConfigError, StoreError
 from img_contract.failpoints import arm
 from img_contract.logs import configure_logs
-from img_contract.notify.zmq_pair import ZmqListener
-from img_contract.volume.store import VolumeStore
+from img_contract.notify.pull import ZmqListener
+from img_contract.volume.engines import Engines
+from img_contract.volume.layout import Layout
+from img_contract.volume.queue import VolumeWork
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -23,53 +25,51 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         config = load_config(options.config)
         arm(os.environ)
-        store = VolumeStore(
-            config.volume, config.retention_seconds, config.engine.lease_seconds, config.engine.attempts
-        )
-        store.prepare()
+        layout = Layout(config.volume)
+        layout.prepare()
+        if options.check:
+            return 0 if any(name.startswith(f"{socket.gethostname()}.") for name in Engines(layout).alive()) else 1
     except (ConfigError, StoreError) as error:
         print(f"img-engine: {error}", file=sys.stderr)
         return 2
-    if options.check:
-        return 0 if any(name.startswith(f"{socket.gethostname()}.") for name in store.engines()) else 1
-    return _run(config, store)
+    return _run(config, layout)
 
 
-def _run(config: Config, store: VolumeStore) -> int:
+def _run(config: Config, layout: Layout) -> int:
     # Imported here: the check, which is made every few seconds, would spend half a second of CPU on imaging libraries.
+    from img_engine.attempt import Attempts  # noqa: PLC0415
     from img_engine.errors import ChildrenBroken  # noqa: PLC0415
     from img_engine.process.pool import Children, children_for_this_machine  # noqa: PLC0415
-    from img_engine.render.picture import PictureLimits  # noqa: PLC0415
+    from img_engine.render.task import PictureLimits  # noqa: PLC0415
     from img_engine.worker import Worker  # noqa: PLC0415
 
     configure_logs(config.log_level, "img-engine")
-    count = config.engine.children or children_for_this_machine(config.engine.child_bytes)
-    children = Children(count, config.engine.child_bytes, config.engine.job_seconds)
+    limits, engine, name = config.limits, config.engine, _name()
+    count = engine.children or children_for_this_machine(engine.child_bytes)
+    children = Children(count, engine.child_bytes, engine.job_seconds)
     try:
-        children.prove()
+        children.wait_ready()
     except ChildrenBroken as error:
         print(f"img-engine: {error}", file=sys.stderr)
         children.stop()
         return 2
-    notifier = ZmqListener(config.notifier.connect, config.notifier.curve, config.limits.message_bytes)
-    worker = Worker(
-        _name(),
-        store,
-        notifier,
-        children,
-        count + 1 + count // 4,  # while one's result is being published, its child is at the next
-        config.engine,
-        PictureLimits(
-            pixels=config.limits.pixels,
-            frames=config.limits.frames,
-            memory=config.engine.child_bytes,
-            animation_pixels=config.limits.animation_pixels,
-        ),
+    work = VolumeWork(
+        layout,
+        ZmqListener(config.notifier.connect, config.notifier.curve, limits.message_bytes),
+        name,
+        lease_seconds=engine.lease_seconds,
+        attempts=engine.attempts,
+        retention_seconds=config.retention_seconds,
     )
+    picture_limits = PictureLimits(limits.pixels, limits.frames, engine.child_bytes, limits.animation_pixels)
+    attempts = Attempts(children, picture_limits)
+    slots = count + 1 + count // 4  # while one's result is being published, its child is at the next
+    worker = Worker(name, work, attempts, slots, engine)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: worker.stop())
     worker.run()
-    notifier.close()
+    children.stop()
+    work.close()
     return 0
 
 

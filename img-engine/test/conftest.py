@@ -10,24 +10,18 @@ from typing import Any
 import pytest
 from img_contract.job.formats import SIGNATURE_BYTES, Format, sniff
 from img_contract.job.resize import Resize
-from img_engine.process.child import Refusal, Render, Stamp, Task, render
-from img_engine.render.picture import PictureLimits
-from img_engine.render.reading.opening import configure_decoders
+from img_engine.render.render import render
+from img_engine.render.task import PictureLimits, Refusal, RenderOutcome, Task, Watermark
 from PIL import Image
 
 LIMITS = PictureLimits(pixels=4_000_000, frames=20, memory=2**30, animation_pixels=8_000_000)
 
-Renders = Callable[..., tuple[Image.Image, Render]]
-
-
-@pytest.fixture(autouse=True, scope="session")
-def _decoders() -> None:
-    configure_decoders()
+Renders = Callable[..., tuple[Image.Image, RenderOutcome]]
 
 
 @pytest.fixture
-def attempt(tmp_path: Path) -> Callable[..., Render | Refusal]:
-    """Render some bytes; give what the child gives."""
+def attempt(tmp_path: Path) -> Callable[..., RenderOutcome | Refusal]:
+    """RenderOutcome some bytes; give what the child gives."""
 
     def attempted(
         data: bytes,
@@ -35,16 +29,17 @@ def attempt(tmp_path: Path) -> Callable[..., Render | Refusal]:
         limits: dict[str, int] | None = None,
         watermark: bytes | None = None,
         accept: tuple[Format, ...] = (),
+        planes_from: int | None = Task.planes_from,
         **parameters: Any,
-    ) -> Render | Refusal:
+    ) -> RenderOutcome | Refusal:
         task = Task(
             *written("source", data),
             Resize.model_validate(parameters),
             tmp_path / "result",
             replace(LIMITS, **(limits or {})),
-            cpu_seconds=3600,
-            watermark=Stamp(*written("watermark", watermark)) if watermark else None,
+            watermark=Watermark(*written("watermark", watermark)) if watermark else None,
             accept=accept,
+            planes_from=planes_from,
         )
         return render(task)
 
@@ -58,13 +53,13 @@ def attempt(tmp_path: Path) -> Callable[..., Render | Refusal]:
 
 
 @pytest.fixture
-def rendered(attempt: Callable[..., Render | Refusal]) -> Renders:
-    """Render some bytes; give the decoded result and what the child says of it."""
+def rendered(attempt: Callable[..., RenderOutcome | Refusal]) -> Renders:
+    """RenderOutcome some bytes; give the decoded result and what the child says of it."""
 
-    def successfully(data: bytes, **parameters: Any) -> tuple[Image.Image, Render]:
+    def successfully(data: bytes, **parameters: Any) -> tuple[Image.Image, RenderOutcome]:
         result = attempt(data, **parameters)
-        assert isinstance(result, Render), f"failed: {result}"
-        first = result.rendered[0]
+        assert isinstance(result, RenderOutcome), f"failed: {result}"
+        first = result.files[0]
         with Image.open(first.path) as image:
             image.load()
             assert image.size == (first.width, first.height)

@@ -37,6 +37,15 @@ def four_corners(size: tuple[int, int] = (64, 32)) -> Image.Image:
     return image
 
 
+def photo(size: tuple[int, int]) -> Image.Image:
+    """Something with edges and colours, and no symmetry."""
+    across = Image.linear_gradient("L").rotate(90).resize(size)
+    down = Image.linear_gradient("L").resize(size)
+    image = Image.merge("RGB", (across, down, Image.effect_mandelbrot(size, (-2, -1, 1, 1), 60)))
+    image.paste((250, 20, 20), (size[0] // 8, size[1] // 8, size[0] // 3, size[1] // 4))
+    return image
+
+
 def lying(image: Image.Image, orientation: int, kind: str, **options: Any) -> bytes:
     """The upright picture, stored so that EXIF has to turn it."""
     turn = STORED[orientation]

@@ -13,7 +13,7 @@ from typing import Any
 import pillow_heif
 import pytest
 from img_contract.job.outcome import FailureCode
-from img_engine.process.child import Refusal
+from img_engine.render.task import Refusal
 from PIL import Image, ImageChops, ImageStat
 
 

@@ -192,7 +192,7 @@ def alike(found: Image.Image, expected: Image.Image, tolerance: int = 60) -> boo
 
 
 def file_of(result: Any, number: int = 0) -> bytes:
-    data: bytes = result.rendered[number].path.read_bytes()
+    data: bytes = result.files[number].path.read_bytes()
     return data
 
 
@@ -209,7 +209,7 @@ def test_every_frame_looks_as_in_a_viewer(scene: str, kind: str, output: str, at
     parts = SCENES[scene]
     result = attempt(animation(kind, parts), width=SIDE // 2, format=output)
     assert pictures(file_of(result), parts) == [True] * len(parts)
-    assert result.rendered[0].frames == result.facts.frames == len(parts)
+    assert result.files[0].frames == result.facts.frames == len(parts)
     # Scaling makes the edges between something and nothing translucent.
     assert codes(result) in ([], [WarningCode.ALPHA_FLATTENED] if output == "gif" else [])
 
@@ -316,8 +316,8 @@ def test_what_is_damaged_ends_before_the_damage_and_says_so(kind: str, output: s
     good = len(data) * 7 // 10
     rest = len(data) - good if kind == "avif" else 0  # one that breaks off cannot be opened at all, as a WebP
     result = attempt(data[:good] + bytes(rest), width=32, format=output)
-    assert 1 <= result.rendered[0].frames <= (1 if output == "jpeg" else 3)
-    assert len(shown(file_of(result))[0]) == result.rendered[0].frames
+    assert 1 <= result.files[0].frames <= (1 if output == "jpeg" else 3)
+    assert len(shown(file_of(result))[0]) == result.files[0].frames
     assert WarningCode.FRAMES_DROPPED in codes(result)
 
 
@@ -336,7 +336,7 @@ def test_frames_that_look_the_same_are_counted_as_the_file_has_them(output: str,
     parts = [Part(FULL, RED), Part(FULL, RED), Part(FULL, GREEN)]
     result = attempt(animation("gif", parts), width=32, format=output)
     frames, times, _ = shown(file_of(result))
-    assert result.rendered[0].frames == len(frames)
+    assert result.files[0].frames == len(frames)
     assert sum(times) == 300
 
 
@@ -360,7 +360,7 @@ def test_too_much_of_it_is_refused(
 
 def test_an_animation_of_which_one_frame_is_wanted_need_not_fit_as_a_whole(attempt: Attempt) -> None:
     limits = {"animation_pixels": SIDE * SIDE}
-    assert attempt(animation("gif", SCENES["full frames"]), width=32, format="jpeg", limits=limits).rendered
+    assert attempt(animation("gif", SCENES["full frames"]), width=32, format="jpeg", limits=limits).files
 
 
 def test_all_frames_of_a_result_are_counted_as_memory(attempt: Attempt) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from img_contract.job.choices import Fit, Gravity
 from img_contract.job.resize import Resize
-from img_engine.render.geometry import Plan, offset, plan
+from img_engine.render.geometry import Sizes, offset, plan_sizes
 
 sides = st.integers(1, 16384)
 sizes = st.tuples(sides, sides)
@@ -19,32 +19,32 @@ fits = st.sampled_from(list(Fit))
 @pytest.mark.parametrize(
     ("picture", "ask", "expected"),
     [
-        ((600, 400), {"width": 300}, Plan((300, 200), (300, 200))),
-        ((600, 400), {"height": 100}, Plan((150, 100), (150, 100))),
-        ((600, 400), {"width": 300, "height": 300}, Plan((300, 200), (300, 200))),
-        ((600, 400), {"width": 300, "height": 300, "fit": "outside"}, Plan((450, 300), (450, 300))),
-        ((600, 400), {"width": 300, "height": 300, "fit": "cover"}, Plan((450, 300), (300, 300))),
-        ((600, 400), {"width": 300, "height": 300, "fit": "contain"}, Plan((300, 200), (300, 300))),
-        ((600, 400), {"width": 300, "height": 300, "fit": "fill"}, Plan((300, 300), (300, 300))),
-        ((60, 40), {"width": 300, "height": 300}, Plan((60, 40), (60, 40))),
-        ((60, 40), {"width": 300, "height": 300, "enlarge": True}, Plan((300, 200), (300, 200))),
-        ((60, 40), {"width": 300, "height": 300, "fit": "cover"}, Plan((60, 40), (40, 40))),
-        ((60, 40), {"width": 300, "height": 300, "fit": "contain"}, Plan((60, 40), (300, 300))),
-        ((60, 40), {"width": 300, "height": 30, "fit": "fill"}, Plan((60, 30), (60, 30))),
-        ((2725, 2225), {"width": 720}, Plan((720, 588), (720, 588))),
-        ((10000, 1), {"width": 10}, Plan((10, 1), (10, 1))),
-        ((3, 2), {"width": 1}, Plan((1, 1), (1, 1))),
+        ((600, 400), {"width": 300}, Sizes((300, 200), (300, 200))),
+        ((600, 400), {"height": 100}, Sizes((150, 100), (150, 100))),
+        ((600, 400), {"width": 300, "height": 300}, Sizes((300, 200), (300, 200))),
+        ((600, 400), {"width": 300, "height": 300, "fit": "outside"}, Sizes((450, 300), (450, 300))),
+        ((600, 400), {"width": 300, "height": 300, "fit": "cover"}, Sizes((450, 300), (300, 300))),
+        ((600, 400), {"width": 300, "height": 300, "fit": "contain"}, Sizes((300, 200), (300, 300))),
+        ((600, 400), {"width": 300, "height": 300, "fit": "fill"}, Sizes((300, 300), (300, 300))),
+        ((60, 40), {"width": 300, "height": 300}, Sizes((60, 40), (60, 40))),
+        ((60, 40), {"width": 300, "height": 300, "enlarge": True}, Sizes((300, 200), (300, 200))),
+        ((60, 40), {"width": 300, "height": 300, "fit": "cover"}, Sizes((60, 40), (40, 40))),
+        ((60, 40), {"width": 300, "height": 300, "fit": "contain"}, Sizes((60, 40), (300, 300))),
+        ((60, 40), {"width": 300, "height": 30, "fit": "fill"}, Sizes((60, 30), (60, 30))),
+        ((2725, 2225), {"width": 720}, Sizes((720, 588), (720, 588))),
+        ((10000, 1), {"width": 10}, Sizes((10, 1), (10, 1))),
+        ((3, 2), {"width": 1}, Sizes((1, 1), (1, 1))),
     ],
 )
-def test_the_rules_by_example(picture: tuple[int, int], ask: dict[str, object], expected: Plan) -> None:
-    assert plan(picture, Resize.model_validate(ask)) == expected
+def test_the_rules_by_example(picture: tuple[int, int], ask: dict[str, object], expected: Sizes) -> None:
+    assert plan_sizes(picture, Resize.model_validate(ask)) == expected
 
 
 @given(sizes, sizes, fits, st.booleans())
 def test_no_side_is_ever_zero_and_nothing_grows_unasked(
     picture: tuple[int, int], box: tuple[int, int], fit: Fit, enlarge: bool
 ) -> None:
-    made = plan(picture, Resize(width=box[0], height=box[1], fit=fit, enlarge=enlarge))
+    made = plan_sizes(picture, Resize(width=box[0], height=box[1], fit=fit, enlarge=enlarge))
     assert min(*made.scaled, *made.canvas) >= 1
     if not enlarge:
         assert made.scaled[0] <= picture[0]
@@ -53,7 +53,7 @@ def test_no_side_is_ever_zero_and_nothing_grows_unasked(
 
 @given(sizes, sizes)
 def test_inside_touches_the_box_from_within(picture: tuple[int, int], box: tuple[int, int]) -> None:
-    width, height = plan(picture, Resize(width=box[0], height=box[1], enlarge=True)).scaled
+    width, height = plan_sizes(picture, Resize(width=box[0], height=box[1], enlarge=True)).scaled
     assert width <= box[0]
     assert height <= box[1]
     assert width == box[0] or height == box[1]
@@ -61,7 +61,7 @@ def test_inside_touches_the_box_from_within(picture: tuple[int, int], box: tuple
 
 @given(sizes, sizes)
 def test_outside_covers_the_box_and_touches_it(picture: tuple[int, int], box: tuple[int, int]) -> None:
-    width, height = plan(picture, Resize(width=box[0], height=box[1], fit=Fit.OUTSIDE, enlarge=True)).scaled
+    width, height = plan_sizes(picture, Resize(width=box[0], height=box[1], fit=Fit.OUTSIDE, enlarge=True)).scaled
     assert width >= box[0]
     assert height >= box[1]
     assert width == box[0] or height == box[1]
@@ -69,19 +69,19 @@ def test_outside_covers_the_box_and_touches_it(picture: tuple[int, int], box: tu
 
 @given(sizes, sizes, st.sampled_from([Fit.COVER, Fit.CONTAIN, Fit.FILL]))
 def test_cover_contain_and_fill_give_exactly_the_box(picture: tuple[int, int], box: tuple[int, int], fit: Fit) -> None:
-    assert plan(picture, Resize(width=box[0], height=box[1], fit=fit, enlarge=True)).canvas == box
+    assert plan_sizes(picture, Resize(width=box[0], height=box[1], fit=fit, enlarge=True)).canvas == box
 
 
 @given(sizes, sizes)
 def test_cover_never_shows_an_edge(picture: tuple[int, int], box: tuple[int, int]) -> None:
-    made = plan(picture, Resize(width=box[0], height=box[1], fit=Fit.COVER))
+    made = plan_sizes(picture, Resize(width=box[0], height=box[1], fit=Fit.COVER))
     assert made.scaled[0] >= made.canvas[0]
     assert made.scaled[1] >= made.canvas[1]
 
 
 @given(sizes, sides)
 def test_the_side_that_follows_is_rounded_half_up(picture: tuple[int, int], width: int) -> None:
-    made = plan(picture, Resize(width=width, enlarge=True))
+    made = plan_sizes(picture, Resize(width=width, enlarge=True))
     exact = Fraction(picture[1] * width, picture[0])
     assert made.scaled[1] == max(1, int(exact + Fraction(1, 2)))
 

@@ -66,7 +66,7 @@ def test_no_trace_of_place_or_person_gets_out(kind: str, output: str, width: int
     data = told_all(kind)
     assert b"GPSLatitude" in data
     assert kind == "GIF" or TRACES[2] in data or TRACES[3] in data
-    written = attempt(data, width=width, format=output).rendered[0].path.read_bytes()
+    written = attempt(data, width=width, format=output).files[0].path.read_bytes()
     assert [trace for trace in TRACES if trace in written] == []
     with Image.open(io.BytesIO(written)) as image:
         assert not image.getexif().get_ifd(ExifTags.IFD.GPSInfo)
@@ -80,7 +80,7 @@ def test_of_copyright_only_the_two_names_stay(kind: str, output: str, rendered: 
     names = (image.getexif().get(ExifTags.Base.Artist), image.getexif().get(ExifTags.Base.Copyright))
     assert names == ((None, None) if output == "gif" else ("somebody", "(c) somebody else"))
     assert codes(result) == ([WarningCode.METADATA_DROPPED] if output == "gif" else [])
-    written = result.rendered[0].path.read_bytes()
+    written = result.files[0].path.read_bytes()
     assert not any(trace in written for trace in (TRACES[0], *TRACES[2:], b"at home", b"was here"))
 
 
@@ -94,7 +94,7 @@ def test_what_is_kept_is_there_in_every_format_that_can_hold_it(kind: str, outpu
     assert image.getexif()[ExifTags.Base.Artist] == "somebody"
     found = image.getexif().get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitude]
     assert [float(part) for part in found] == pytest.approx([float(part) for part in DEGREES])
-    assert b"exif:GPSLatitude" in result.rendered[0].path.read_bytes()
+    assert b"exif:GPSLatitude" in result.files[0].path.read_bytes()
     assert codes(result) == []
 
 
@@ -106,10 +106,10 @@ def test_an_animation_is_stripped_or_keeps_the_same(metadata: str, output: str, 
     frames = [Image.new("RGB", (40, 20), colour) for colour in ("red", "blue")]
     data = encoded(frames[0], "WEBP", save_all=True, append_images=frames[1:], exif=exif, xmp=XMP)
     result = attempt(data, width=20, format=output, metadata=metadata)
-    with Image.open(result.rendered[0].path) as image:
+    with Image.open(result.files[0].path) as image:
         kept = metadata == "keep" and output != "gif"
         assert image.getexif().get(ExifTags.Base.Artist) == ("somebody" if kept else None)
-    assert (b"exif:GPSLatitude" in result.rendered[0].path.read_bytes()) is kept
+    assert (b"exif:GPSLatitude" in result.files[0].path.read_bytes()) is kept
 
 
 # Profiles

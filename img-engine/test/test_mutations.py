@@ -16,9 +16,8 @@ from img_contract.job.formats import SIGNATURE_BYTES, Format, sniff
 from img_contract.job.outcome import FailureCode
 from img_contract.job.resize import Resize
 from img_engine.errors import EngineError
-from img_engine.process.child import Refusal, Task
 from img_engine.process.pool import Children
-from img_engine.render.picture import PictureLimits
+from img_engine.render.task import PictureLimits, Refusal, Task
 from PIL import Image
 from seeds import seeds
 
@@ -27,7 +26,6 @@ pytestmark = pytest.mark.python_independent
 EACH = int(os.environ.get("MUTATIONS", "250"))
 CHILDREN = 2
 CHILD_BYTES = 2**30
-CPU_SECONDS = 10
 LIMITS = PictureLimits(pixels=64_000_000, frames=1000, memory=CHILD_BYTES, animation_pixels=500_000_000)
 
 SEEDS = seeds()
@@ -113,7 +111,7 @@ def asked(number: int) -> Resize:
 @pytest.fixture(scope="module")
 def children() -> Iterator[Children]:
     made = Children(CHILDREN, CHILD_BYTES, 60)
-    made.prove()
+    made.wait_ready()
     yield made
     made.stop()
 
@@ -124,7 +122,7 @@ def test_a_mutated_picture_is_rendered_or_refused(kind: Format, children: Childr
         """What went wrong with that picture, which then stays where it is."""
         source, target = tmp_path / str(number), tmp_path / f"{number}.result"
         source.write_bytes(mutated(kind, number))
-        task = Task(source, kind, asked(number), target, LIMITS, CPU_SECONDS)
+        task = Task(source, kind, asked(number), target, LIMITS)
         try:
             result = children.render(task, lambda _: None)
         except (EngineError, OSError) as error:
@@ -133,7 +131,7 @@ def test_a_mutated_picture_is_rendered_or_refused(kind: Format, children: Childr
             if not result.failure.code or result.failure.code is FailureCode.TOO_SLOW:
                 return f"{source}: {result.failure}"
         else:
-            for one in result.rendered:
+            for one in result.files:
                 with Image.open(one.path) as image:
                     image.load()
                     assert image.size == (one.width, one.height)

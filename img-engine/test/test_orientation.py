@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from img_contract.job.choices import Fit
 from img_contract.job.outcome import WarningCode
 from img_contract.job.resize import Resize
-from img_engine.render.geometry import plan
+from img_engine.render.geometry import plan_sizes
 from img_engine.render.orientation import TRANSPOSES, as_seen, as_stored, sideways, turned
 from PIL import Image, ImageOps
 from samples import all_near, corners, four_corners, lying
@@ -152,12 +152,12 @@ def test_percentages_times_dpr_are_exact(picture: tuple[int, int], across: int, 
     expected = tuple(
         half_up(side * Fraction(share, 10_000) * factor) for side, share in zip(picture, (across, down), strict=True)
     )
-    assert plan(picture, ask).canvas == expected
+    assert plan_sizes(picture, ask).canvas == expected
 
 
 @given(sizes, hundredths)
 def test_the_side_that_follows_a_percentage_follows_the_rounded_one(picture: tuple[int, int], across: int) -> None:
-    made = plan(picture, Resize(width=f"{across / 100:.2f}%", enlarge=True))
+    made = plan_sizes(picture, Resize(width=f"{across / 100:.2f}%", enlarge=True))
     width = half_up(picture[0] * Fraction(across, 10_000))
     assert made.canvas == (width, half_up(Fraction(picture[1] * width, picture[0])))
 
@@ -166,7 +166,7 @@ def test_the_side_that_follows_a_percentage_follows_the_rounded_one(picture: tup
 def test_dpr_is_the_decimal_that_was_written(side: int, dpr: Any, picture: tuple[int, int]) -> None:
     if side * dpr > 16384:
         side = max(1, int(16384 / dpr))
-    made = plan(picture, Resize(width=side, height=side, dpr=float(dpr), fit=Fit.FILL, enlarge=True))
+    made = plan_sizes(picture, Resize(width=side, height=side, dpr=float(dpr), fit=Fit.FILL, enlarge=True))
     assert made.canvas == (half_up(side * Fraction(dpr)),) * 2
 
 
@@ -175,11 +175,11 @@ def test_dpr_is_the_decimal_that_was_written(side: int, dpr: Any, picture: tuple
 def test_no_picture_is_so_long_that_a_side_is_zero(fit: Fit, enlarge: bool) -> None:
     ask = Resize(width=1, height="0.0001%", dpr=0.1, fit=fit, enlarge=enlarge)
     for side in range(1, 16385):
-        for made in (plan((side, 1), ask), plan((1, side), ask)):
+        for made in (plan_sizes((side, 1), ask), plan_sizes((1, side), ask)):
             assert min(*made.scaled, *made.canvas) >= 1
 
 
 @pytest.mark.parametrize("ask", [{"width": 1}, {"height": 1}, {"width": "0.0001%"}, {"height": "0.0001%"}])
 def test_no_side_that_follows_is_zero(ask: dict[str, Any]) -> None:
     asked = Resize.model_validate(ask)
-    assert all(min(plan((side, 16385 - side), asked).canvas) >= 1 for side in range(1, 16385))
+    assert all(min(plan_sizes((side, 16385 - side), asked).canvas) >= 1 for side in range(1, 16385))

@@ -39,7 +39,7 @@ def difference(one: Image.Image, other: Image.Image) -> float:
 
 
 def size_of(result: Any) -> int:
-    size: int = result.rendered[0].bytes
+    size: int = result.files[0].bytes
     return size
 
 
@@ -60,7 +60,7 @@ def test_what_is_said_to_lose_nothing_loses_nothing(output: str, mode: str, rend
 def test_a_lossless_animation_loses_nothing(attempt: Rendered) -> None:
     frames = [photograph(), photograph(), photograph()]
     data = encoded(frames[0], "PNG", save_all=True, append_images=frames[1:], duration=100)
-    with Image.open(attempt(data, width=160, format="webp", lossless=True).rendered[0].path) as image:
+    with Image.open(attempt(data, width=160, format="webp", lossless=True).files[0].path) as image:
         for number, frame in enumerate(frames):
             image.seek(number)
             assert image.convert("RGB").tobytes() == frame.tobytes()
@@ -92,7 +92,7 @@ def test_a_palette_without_effect_on_an_animation_is_named_or_has_one(attempt: R
     frames = [photograph(), photograph()]
     data = encoded(frames[0], "PNG", save_all=True, append_images=frames[1:], duration=100)
     result = attempt(data, width=100, palette=True)
-    with Image.open(result.rendered[0].path) as image:
+    with Image.open(result.files[0].path) as image:
         assert image.mode == "P" or codes(result) == [WarningCode.PARAMETER_UNUSED]
 
 
@@ -110,9 +110,7 @@ def test_a_progressive_jpeg_is_one_and_another_is_not(mode: str, progressive: bo
 def test_a_jpeg_has_the_subsampling_that_was_asked_for(
     subsampling: str | None, factors: int, attempt: Rendered
 ) -> None:
-    data = (
-        attempt(encoded(photograph()), width=80, format="jpeg", subsampling=subsampling).rendered[0].path.read_bytes()
-    )
+    data = attempt(encoded(photograph()), width=80, format="jpeg", subsampling=subsampling).files[0].path.read_bytes()
     frame = data.index(b"\xff\xc0")
     assert data[frame + 11] == factors
 
@@ -202,7 +200,7 @@ def test_a_quality_is_not_passed_for_the_sake_of_bytes(output: str, attempt: Ren
     data = encoded(photograph())
     plain = attempt(data, width=160, format=output, quality=40)
     limited = attempt(data, width=160, format=output, quality=40, max_bytes=1_000_000)
-    assert limited.rendered[0].sha256 == plain.rendered[0].sha256
+    assert limited.files[0].sha256 == plain.files[0].sha256
 
 
 @pytest.mark.parametrize("output", ["jpeg", "png", "webp", "gif", "avif", "tiff"])
@@ -220,7 +218,7 @@ def test_bytes_are_counted_for_an_animation_as_a_whole(attempt: Rendered) -> Non
     data = encoded(frames[0], "PNG", save_all=True, append_images=frames[1:], duration=100)
     result = attempt(data, width=160, format="webp", max_bytes=8000)
     assert size_of(result) <= 8000
-    assert result.rendered[0].frames == 2
+    assert result.files[0].frames == 2
 
 
 # What suits
@@ -261,7 +259,7 @@ def test_auto_picks_what_suits_the_picture_and_the_client(
         "deep colours and transparent": lambda: encoded(Image.new("RGB", (40, 40), "red"), transparency=(255, 0, 0)),
     }[kind]()
     result = attempt(data, width=20, format="auto", accept=tuple(map(Format, accept)))
-    assert result.rendered[0].media_type == f"image/{expected}"
+    assert result.files[0].media_type == f"image/{expected}"
     lost = {"transparent": WarningCode.ALPHA_FLATTENED, "moving": WarningCode.FRAMES_DROPPED}
     assert codes(result) == ([lost[kind]] if expected == "jpeg" and kind in lost else [])
 
@@ -275,7 +273,7 @@ def test_a_tiff_is_compressed_and_exact(mode: str, rendered: Rendered) -> None:
     image, result = rendered(encoded(picture), width=400, format="tiff")
     assert image.convert(mode).tobytes() == picture.tobytes()
     assert size_of(result) < len(picture.tobytes()) / 10
-    assert result.rendered[0].name == "image.tif"
+    assert result.files[0].name == "image.tif"
 
 
 def test_pages_of_a_tiff_are_named_as_lost(rendered: Rendered) -> None:
@@ -304,4 +302,4 @@ def test_an_icon_whose_directory_tells_another_size_is_no_defect_of_ours(attempt
     data[6:8] = b"\x40\x40"  # the directory says 64 × 64
     with pytest.warns(UserWarning, match="expected size"):
         result = attempt(bytes(data), width=16)
-    assert (result.rendered[0].width, result.rendered[0].height) == (16, 16)
+    assert (result.files[0].width, result.files[0].height) == (16, 16)

@@ -174,7 +174,7 @@ def test_a_watermark_is_as_large_as_fits_within_its_share_of_each_result(attempt
     result = attempt(
         encoded(Image.new("RGB", (100, 100), "white")), watermark=mark, width=100, variants="40w", watermark_scale=0.5
     )
-    for one, side in zip(result.rendered, (100, 40), strict=True):
+    for one, side in zip(result.files, (100, 40), strict=True):
         with Image.open(one.path) as image:
             changed = ImageChops.difference(image.convert("RGB"), Image.new("RGB", image.size, "white")).getbbox()
         assert changed == (side // 2, side * 3 // 4, side, side)
@@ -214,7 +214,7 @@ def test_a_watermark_is_upright_and_on_every_frame(attempt: Callable[..., Any]) 
     data = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:], duration=100)
     mark = lying(four_corners((20, 20)), 6, "JPEG", quality=95, subsampling=0)
     result = attempt(data, watermark=mark, width=40, watermark_scale=0.5, watermark_gravity="northwest", format="png")
-    with Image.open(result.rendered[0].path) as image:
+    with Image.open(result.files[0].path) as image:
         for frame, rest in enumerate([(255, 255, 255), (0, 0, 0)]):
             image.seek(frame)
             assert all_near(corners(image.crop((0, 0, 20, 20))), [RED, GREEN, BLUE, WHITE], 20)
@@ -227,7 +227,7 @@ def test_every_frame_of_an_animation_is_framed(fit: str, output: str, attempt: C
     frames = [Image.new("RGB", (40, 40), colour) for colour in (RED, GREEN)]
     data = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:], duration=100)
     result = attempt(data, width=32, height=16, fit=fit, background="blue", format=output)
-    with Image.open(result.rendered[0].path) as image:
+    with Image.open(result.files[0].path) as image:
         assert image.size == (32, 16)
         for frame, colour in enumerate((RED, GREEN)):
             image.seek(frame)

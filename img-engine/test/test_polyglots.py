@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pillow_heif
 import pytest
 from bombs import chunk, gif, jpeg, png, segment, webp_with
-from img_engine.process.child import Refusal, Render
+from img_engine.render.task import Refusal, RenderOutcome
 from PIL import Image, PngImagePlugin
 from samples import encoded, four_corners
 
@@ -65,7 +65,7 @@ TELLING = {
     "ico": lambda: encoded(four_corners(), "ICO"),
 }
 
-Attempt = Callable[..., Render | Refusal]
+Attempt = Callable[..., RenderOutcome | Refusal]
 
 
 @pytest.mark.parametrize("output", OUTPUTS)
@@ -74,7 +74,7 @@ def test_nothing_but_the_picture_gets_into_a_result(kind: str, output: str, atte
     data = TELLING[kind]() + MARK * 3
     assert data.count(MARK) >= 3
     result = attempt(data, width=32, format=output, metadata="strip")
-    assert isinstance(result, Render), result
-    written = result.rendered[0].path.read_bytes()
+    assert isinstance(result, RenderOutcome), result
+    written = result.files[0].path.read_bytes()
     assert b"POLYGLOT" not in written
     assert b"script" not in written

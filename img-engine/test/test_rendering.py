@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from img_contract.job.outcome import Failure, FailureCode, WarningCode
-from img_engine.process.child import Refusal
+from img_engine.render.task import Refusal
 from PIL import ExifTags, Image, ImageCms
 from PIL.TiffImagePlugin import IFDRational
 from samples import STORED, codes, encoded, near
@@ -230,7 +230,7 @@ def test_metadata_is_stripped_position_and_all(
     data = with_metadata(kind)
     assert b"somebody" in data
     result = attempt(data, width=20, format=output)
-    written = result.rendered[0].path.read_bytes()
+    written = result.files[0].path.read_bytes()
     assert b"somebody" not in written
     image, _ = rendered(data, width=20, format=output)
     assert not image.getexif().get_ifd(ExifTags.IFD.GPSInfo)
@@ -245,7 +245,7 @@ def test_metadata_is_kept_on_request_but_not_the_orientation(output: str, render
     assert exif[ExifTags.Base.Artist] == "somebody"
     assert exif.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitude] == (52.0, 31.0, 12.0)
     assert exif.get(ExifTags.Base.Orientation, 1) == 1
-    assert b"somebody was here" in result.rendered[0].path.read_bytes()
+    assert b"somebody was here" in result.files[0].path.read_bytes()
     assert codes(result) == []
 
 
@@ -260,7 +260,7 @@ def test_metadata_that_a_format_cannot_hold_is_named(rendered: Rendered) -> None
 @pytest.mark.parametrize("output", ["jpeg", "webp", "avif"])
 def test_quality_decides_the_size(output: str, rendered: Rendered) -> None:
     noise = encoded(Image.effect_noise((120, 90), 80).convert("RGB"), "PNG")
-    sizes = [rendered(noise, width=100, format=output, quality=q)[1].rendered[0].bytes for q in (10, 50, 95)]
+    sizes = [rendered(noise, width=100, format=output, quality=q)[1].files[0].bytes for q in (10, 50, 95)]
     assert sizes[0] < sizes[1] < sizes[2]
 
 
@@ -399,7 +399,7 @@ def test_metadata_that_is_too_long_for_a_jpeg_is_named_and_the_picture_is_made(r
 def test_an_orientation_in_kept_xmp_is_upright_too(orientation: bytes, rendered: Rendered) -> None:
     xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description ' + orientation + b"></x:xmpmeta>"
     image, result = rendered(encoded(gradient((40, 20)), "JPEG", xmp=xmp), width=20, metadata="keep")
-    assert b"tiff:Orientation" in result.rendered[0].path.read_bytes()
+    assert b"tiff:Orientation" in result.files[0].path.read_bytes()
     assert image.getexif().get(ExifTags.Base.Orientation, 1) == 1
 
 

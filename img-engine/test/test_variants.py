@@ -23,7 +23,7 @@ def picture(size: tuple[int, int] = (640, 480)) -> Image.Image:
 
 
 def opened(result: Any, number: int) -> Image.Image:
-    with Image.open(result.rendered[number].path) as image:
+    with Image.open(result.files[number].path) as image:
         image.load()
         return image
 
@@ -35,14 +35,14 @@ def mean_difference(one: Image.Image, other: Image.Image) -> float:
 
 def test_each_variant_has_its_name_size_and_format_in_the_order_asked(attempt: Attempt) -> None:
     result = attempt(encoded(picture()), variants="320w,64h.webp,1x1.jpg,thumb:100x100:cover:northwest.avif")
-    told = [(one.name, one.media_type, one.width, one.height, one.frames) for one in result.rendered]
+    told = [(one.name, one.media_type, one.width, one.height, one.frames) for one in result.files]
     assert told == [
         ("320w", "image/png", 320, 240, 1),
         ("64h.webp", "image/webp", 85, 64, 1),
         ("1x1.jpg", "image/jpeg", 1, 1, 1),
         ("thumb", "image/avif", 100, 100, 1),
     ]
-    for number, one in enumerate(result.rendered):
+    for number, one in enumerate(result.files):
         image = opened(result, number)
         assert image.size == (one.width, one.height)
         assert Image.MIME[image.format or ""] == one.media_type
@@ -51,7 +51,7 @@ def test_each_variant_has_its_name_size_and_format_in_the_order_asked(attempt: A
 
 def test_with_a_width_there_is_that_result_first(attempt: Attempt) -> None:
     result = attempt(encoded(picture()), width=50, variants="320w")
-    assert [(one.name, one.width) for one in result.rendered] == [("image.png", 50), ("320w", 320)]
+    assert [(one.name, one.width) for one in result.files] == [("image.png", 50), ("320w", 320)]
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
@@ -88,7 +88,7 @@ def test_what_a_variant_does_not_say_is_as_the_other_parameters_say(attempt: Att
     result = attempt(
         encoded(picture()), variants="64x64,wide:100x10:inside", fit="cover", format="webp", grayscale=True
     )
-    assert [(one.width, one.height) for one in result.rendered] == [(64, 64), (13, 10)]
+    assert [(one.width, one.height) for one in result.files] == [(64, 64), (13, 10)]
     for number in range(2):
         red, green, blue = opened(result, number).convert("RGB").split()
         assert mean_difference(Image.merge("RGB", (red,) * 3), Image.merge("RGB", (green, blue, red))) < 2
@@ -96,7 +96,7 @@ def test_what_a_variant_does_not_say_is_as_the_other_parameters_say(attempt: Att
 
 def test_dpr_counts_for_variants_too(attempt: Attempt) -> None:
     result = attempt(encoded(picture()), variants="50w,20x20:cover", dpr=1.5)
-    assert [(one.width, one.height) for one in result.rendered] == [(75, 56), (30, 30)]
+    assert [(one.width, one.height) for one in result.files] == [(75, 56), (30, 30)]
 
 
 def test_every_variant_is_upright_cropped_and_converted(attempt: Attempt) -> None:
@@ -131,8 +131,8 @@ def test_of_an_animation_some_variants_move_and_some_do_not(attempt: Attempt) ->
     frames = [Image.new("RGB", (40, 40), colour) for colour in ("red", "green", "blue")]
     data = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:], duration=100)
     result = attempt(data, variants="20w,20w.webp,20w.jpg,20w.png", width=10)
-    assert [one.frames for one in result.rendered] == [3, 3, 3, 1, 3]
-    for one in result.rendered:
+    assert [one.frames for one in result.files] == [3, 3, 3, 1, 3]
+    for one in result.files:
         with Image.open(one.path) as image:
             assert getattr(image, "n_frames", 1) == one.frames
     assert codes(result) == [WarningCode.FRAMES_DROPPED]

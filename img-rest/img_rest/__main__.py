@@ -5,13 +5,11 @@ from __future__ import annotations
 import argparse
 import ctypes
 import functools
-import multiprocessing
 import os
 import resource
 import signal
 import socket
 import sys
-import threading
 from collections.abc import Callable
 from importlib.metadata import version
 from multiprocessing.sharedctypes import RawValue
@@ -25,8 +23,10 @@ from img_contract.config import Config, add_config_option, load_config
 from img_contract.errors import ConfigError, StoreError
 from img_contract.failpoints import arm
 from img_contract.logs import configure_logs
-from img_contract.notify.zmq_pair import ZmqNotifier
-from img_contract.volume.store import VolumeStore
+from img_contract.notify.push import ZmqNotifier
+from img_contract.process import end_with_parent
+from img_contract.volume.layout import Layout
+from img_contract.volume.store import VolumeJobs
 
 from img_rest.admission.access import new_key
 from img_rest.app import create_app
@@ -48,7 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         config = load_config(options.config)
         arm(os.environ)
-        _store(config).prepare()
+        Layout(config.volume).prepare()
         _check_port(config)
     except (ConfigError, StoreError) as error:
         print(f"img-rest: {error}", file=sys.stderr)
@@ -84,16 +84,13 @@ def _load(config: Config, stopping: Any) -> Gateway:
     os.setpgid(0, 0)  # Ctrl-C is for the main process, which ends this one; both at once ends in a muddle
     configure_logs(config.log_level, "img-rest")
     arm(os.environ)
-    threading.Thread(target=_follow_parent, name="follow-parent", daemon=True).start()
+    end_with_parent()  # which frees the port and the notifier
     notifier = ZmqNotifier(config.notifier.bind, config.notifier.curve, config.limits.message_bytes)
-    app = create_app(config, _store(config), notifier, lambda: bool(stopping.value))
+    jobs = VolumeJobs(Layout(config.volume), notifier, config.retention_seconds)
+    app = create_app(config, jobs, lambda: bool(stopping.value))
     http = config.http
     floor = Floor(http.upload_bytes_per_second, _JUDGED_SECONDS)
     return Gateway(app, http.threads, floor, http.send_timeout_seconds)
-
-
-def _store(config: Config) -> VolumeStore:
-    return VolumeStore(config.volume, config.retention_seconds, config.engine.lease_seconds, config.engine.attempts)
 
 
 def _check_port(config: Config) -> None:
@@ -141,14 +138,6 @@ def _tell_when_stopping(stopping: Any) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, wrapped(signal.getsignal(number)))
-
-
-def _follow_parent() -> None:
-    """End when granian's main process has ended, also by SIGKILL, and free the port and the notifier."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 def _parser() -> argparse.ArgumentParser:

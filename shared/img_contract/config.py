@@ -37,7 +37,7 @@ class _Section(BaseModel):
 
 
 class HttpConfig(_Section):
-    """Where img-rest listens."""
+    """The HTTP server of img-rest."""
 
     host: str = Field("127.0.0.1", description="Address that img-rest listens on.")
     port: Port = Field(8080, description="Port that img-rest listens on.")
@@ -88,7 +88,7 @@ class NotifierConfig(_Section):
 
 
 class LimitsConfig(_Section):
-    """What is accepted. GET /limits tells clients."""
+    """Limits of what is accepted; clients read them at GET /limits."""
 
     accept: tuple[Format, ...] = Field(tuple(Format), min_length=1, description="Formats that may be uploaded.")
     upload_bytes: int = Field(128 * MIB, ge=1, description="Largest upload, in bytes.")
@@ -114,7 +114,7 @@ class LimitsConfig(_Section):
 
 
 class AccessConfig(_Section):
-    """Who may use the API, and how often. Off by default."""
+    """Access to the API: keys and rates. Off by default."""
 
     keys: dict[
         Annotated[str, Field(pattern="^[A-Za-z0-9._-]{1,64}$")], Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
@@ -130,7 +130,7 @@ class AccessConfig(_Section):
 
 
 class EngineConfig(_Section):
-    """How img-engine works."""
+    """The engine."""
 
     children: int = Field(0, ge=0, le=256, description="Child processes, each rendering one job; 0: one per core.")
     job_seconds: Seconds = Field(60.0, description="Time after which a child is killed, which costs an attempt.")
@@ -254,14 +254,21 @@ def _faults(error: ValidationError) -> list[str]:
 
 
 class _Unquoted:
-    """Stands in a message for what may be, or hold, a secret key."""
+    """Stands in a message for what may be, or hold, a secret."""
 
     def __repr__(self) -> str:
-        return "what is not shown here"
+        return "a value that is not shown here"
+
+
+_SECRET: Final = ("notifier", "access")
+"""Sections that may hold secrets: keys of the notifier, and a key of the API in place of its digest."""
+
+_PUBLIC: Final = {("notifier", "bind"), ("notifier", "connect"), ("access", "rate"), ("access", "proxies")}
 
 
 def _quotable(fault: ErrorDetails) -> object:
-    """What was found, unless it may be a secret: also one under a wrong name or in the wrong place."""
+    """Return what was found, unless it may be a secret, which also one under a misspelt key may be."""
     where, found = fault["loc"], fault["input"]
-    harmless = where[:1] != ("notifier",) or where[1:] in (("bind",), ("connect",))
-    return found if harmless and not isinstance(found, dict | list) else _Unquoted()
+    secret = where[:1] and where[0] in _SECRET and where not in _PUBLIC
+    hidden = secret or fault["type"] == "extra_forbidden" or isinstance(found, dict | list)
+    return _Unquoted() if hidden else found

@@ -17,10 +17,7 @@ ContractError
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from img_contract.job.outcome import JobStatus
+from img_contract.job.status import JobStatus
 
 
 class ContractError(Exception):
@@ -53,9 +50,10 @@ class UnknownResult(ContractError):
 class JobDeleted(ContractError):
     """The job ended, and then its owner deleted it."""
 
-    def __init__(self, job_id: str) -> None:
+    def __init__(self, job_id: str, owner: str | None) -> None:
         super().__init__(f"job {job_id} was deleted")
         self.job_id = job_id
+        self.owner = owner
 
 
 class ResultGone(ContractError):
@@ -63,15 +61,21 @@ class ResultGone(ContractError):
 
 
 class DamagedRecord(ContractError):
-    """A file on the volume is not the record that it should be: junk, another's, or no regular file."""
+    """A file on the volume is not the record that it should be: unreadable, another job's, or no regular file."""
 
 
 class SubmissionUnderWay(ContractError):
     """Another request with the same Idempotency-Key is being received."""
 
+    def __init__(self) -> None:
+        super().__init__("a request with this Idempotency-Key is under way; send it again in a while")
+
 
 class KeyReused(ContractError):
     """The Idempotency-Key came before, with another picture or other parameters."""
+
+    def __init__(self) -> None:
+        super().__init__("expected the picture and the parameters that came with this Idempotency-Key before")
 
 
 class JobNotDone(ContractError):

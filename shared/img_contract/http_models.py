@@ -1,4 +1,4 @@
-"""What the API answers, as models: a client parses them, and the API and its documentation are made from them."""
+"""Models of the API's answers: a client parses them, and the API and its documentation are made from them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from img_contract.job.values import ResultFormat
 
 
 class Links(BaseModel):
-    """Where to go next."""
+    """Addresses of a job."""
 
     status: str = Field(description="GET: where the job is. ?wait=N answers when it has ended.")
     result: str = Field(description="GET: the processed file. DELETE: cancel or delete the job.")
@@ -74,7 +74,7 @@ class JobError(BaseModel):
 
 
 class Status(BaseModel):
-    """Where a job is."""
+    """The status of a job."""
 
     id: str
     status: State
@@ -97,7 +97,7 @@ class Status(BaseModel):
 
 
 class Limits(BaseModel):
-    """What is accepted."""
+    """The limits of what is accepted."""
 
     accept: list[Format] = Field(description="Formats that may be uploaded; anything else is 415.")
     output: list[ResultFormat] = Field(description="Formats that can be asked for.")

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 LONGEST_SHOWN: Final = 80
-"""How much of a value is shown, in characters."""
+"""The longest value that is shown, in characters."""
 
 # Pydantic's error types (https://docs.pydantic.dev/latest/errors/validation_errors/) that a form, a message or a
-# configuration can meet, in words for a person. What is missing here is told in Pydantic's own words.
+# configuration can meet, in words for a person. Pydantic's own words serve for all others.
 _EXPECTATIONS: Final[dict[str, str]] = {
     "int_parsing": "a whole number",
     "int_parsing_size": "a whole number of fewer digits",

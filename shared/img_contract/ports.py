@@ -1,51 +1,76 @@
-"""The port behind which jobs live, in the words of the domain. `VolumeStore` is the default implementation.
+"""The ports between the two services and what keeps their jobs, in the words of the domain.
 
 A job's life, and who calls what:
 
-    img-rest    begin() → Part.write(), … → Submission.commit()       the job exists from here on
-    img-engine  pending() → claim() → Claim.heartbeat(), …
-                    → Claim.publish()     done
-                    → Claim.fail()        failed: the picture's fault, at once
-                    → Claim.abandon()     this attempt is spent; another may start
-                    → Claim.release()     nobody's fault; this attempt is not counted
-    img-rest    status(), open_result(), cancel()
-    img-engine  upkeep()                                                    expires, repairs, clears
+    img-rest    Jobs.begin() → Submission.picture.write(), … → commit()     the job exists, and engines are notified
+                Jobs.status(), wait_ended(), open_result(), cancel()
+    img-engine  Work.next() → Claim.files(), heartbeat(), … and one of
+                    publish()     the job is done
+                    fail()        the job has failed by the fault of its picture, at once
+                    abandon()     this attempt is spent; another may start
+                    release()     nobody's fault; this attempt is not counted
+                and last, whatever happened, close()
 
-What every implementation promises:
+What every backend promises:
 
 1. `commit` returns only when the job will survive a power cut.
 2. A job gets exactly one outcome. The first stands, and any later one is dropped.
-3. Of two that claim a job at the same moment one wins. A claim that is not touched for a lease is dead.
+3. A job has one live claim at most. A claim without a heartbeat for a lease is dead, and the next attempt may start.
 4. Every step may be repeated, by anyone, at any time, without harm; a process may die between any two.
 5. Errors of the storage are `StoreError`s, and never count against a job.
+
+`volume/` is the default backend, `memory.py` the one for tests; one suite of tests runs over both.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 from img_contract.job.formats import Format
 from img_contract.job.job import Job
-from img_contract.job.outcome import Facts, Failure, JobStatus, Output, ResultFile, ResultWarning
+from img_contract.job.outcome import Facts, Failure, Output, ResultFile, ResultWarning
 from img_contract.job.resize import Resize
-from img_contract.volume.idempotency import Key
+from img_contract.job.status import JobStatus
+
+
+@dataclass(frozen=True)
+class IdempotencyKey:
+    """A client's name for a request that may be sent again."""
+
+    value: str
+    owner: str | None = None
+    """Name of the API key that it came with: the same text from two clients names two requests."""
+
+    @property
+    def digest(self) -> str:
+        """SHA-256, hexadecimal: a name for a record, whatever the client wrote."""
+        return hashlib.sha256(f"{self.owner or ''}\0{self.value}".encode()).hexdigest()
 
 
 @dataclass(frozen=True)
 class Capacity:
-    """How much room there is for further jobs."""
+    """The room for further jobs."""
 
     free_bytes: int
     pending: int
     """Jobs that have not ended."""
 
 
-class Part(Protocol):
-    """One file of an upload, on its way in."""
+@dataclass(frozen=True)
+class StoredResult:
+    """One result of a job, opened for reading. The caller closes the file."""
+
+    output: Output
+    file: BinaryIO
+
+
+class UploadedFile(Protocol):
+    """One file of an upload that is being received."""
 
     @property
     def received(self) -> int:
@@ -56,18 +81,18 @@ class Part(Protocol):
 
 
 class Submission(AbstractContextManager["Submission"], Protocol):
-    """An upload on its way in. Leaving the context without `commit` leaves nothing behind."""
+    """An upload that is being received. Leaving the context without `commit` leaves nothing behind."""
 
     @property
-    def picture(self) -> Part:
-        """The picture that is to be resized."""
+    def picture(self) -> UploadedFile:
+        """The picture to resize."""
 
-    def watermark(self) -> Part:
-        """The picture that is to be put on it: with this call there is one. Raises StoreError."""
+    def watermark(self) -> UploadedFile:
+        """The picture to put on it; calling this declares that there is one. Raises StoreError."""
 
     @property
     def repeated(self) -> bool:
-        """Whether `commit` gave the job of an earlier submission."""
+        """True if `commit` returned the job of an earlier submission."""
 
     def commit(
         self,
@@ -77,92 +102,109 @@ class Submission(AbstractContextManager["Submission"], Protocol):
         accept: tuple[Format, ...] = (),
         owner: str | None = None,
     ) -> Job:
-        """Make it a job, durably; or give the job that was made of the same under the same key.
+        """Make it a job, durably, and notify the engines; or return the job of an earlier submission under its key.
 
-        Raises ValueError if a file's first bytes are no picture's; KeyReused, StoreError.
+        Raises ValueError if a file's first bytes are not a picture's; KeyReused, StoreError.
         """
 
 
+class Jobs(Protocol):
+    """The client's side: what img-rest uses. Thread-safe."""
+
+    def begin(self, key: IdempotencyKey | None = None) -> Submission:
+        """Start receiving an upload. Entering it raises SubmissionUnderWay if its key is in use; StoreError."""
+
+    def status(self, job_id: str) -> JobStatus:
+        """Return all there is to know of a job. Raises UnknownJob, JobDeleted, StoreError."""
+
+    def wait_ended(self, job_id: str, seconds: float, given_up: Callable[[], bool] = lambda: False) -> bool:
+        """Wait until the job has ended or is gone, and return whether it has; True also for an unknown one.
+
+        Returns False after so many seconds, or when `given_up`, which is called now and then, returns True.
+        Raises StoreError.
+        """
+
+    def open_result(self, status: JobStatus, name: str | None = None) -> StoredResult:
+        """Open the first result of a job, or the one of that name.
+
+        Raises JobNotDone, UnknownResult, ResultGone, StoreError.
+        """
+
+    def cancel(self, job_id: str) -> None:
+        """Cancel a job that has not ended, delete the files of one that has. Raises UnknownJob, StoreError."""
+
+    def engines(self) -> list[str]:
+        """Prove that the store takes writes, and name the engines that are alive. Raises StoreError."""
+
+    def capacity(self) -> Capacity:
+        """Return how much room there is. Raises StoreError."""
+
+
+@dataclass(frozen=True)
+class LocalFiles:
+    """The files of one attempt, on this machine's disk."""
+
+    source: Path
+    """The upload, to be read only."""
+    watermark: Path
+    """The second upload, if the job has one; to be read only."""
+    target: Path
+    """Path of the results, each with its number appended; nobody else uses these names."""
+
+
 class Claim(Protocol):
-    """The right to work on a job, held by one engine for one attempt."""
+    """The right to make one attempt at a job, held by one engine."""
 
     @property
     def job(self) -> Job:
-        """The job that is claimed."""
+        """The job."""
 
     @property
     def attempt(self) -> int:
-        """Which attempt this is; 1 is the first."""
+        """Number of this attempt; 1 is the first."""
 
-    @property
-    def source(self) -> Path:
-        """The upload, to be read only."""
-
-    @property
-    def watermark(self) -> Path:
-        """The watermark, if the job has one; to be read only."""
-
-    @property
-    def workspace(self) -> Path:
-        """A folder for results that are being written. It exists."""
+    def files(self) -> AbstractContextManager[LocalFiles]:
+        """Bring the upload to this machine, and clean up afterwards; publish within it. Raises StoreError."""
 
     def heartbeat(self) -> bool:
-        """Say that the holder lives. False: the claim is void (job ended, or another engine took over)."""
+        """Extend the lease. False: the claim is void, since the job has ended or another engine has taken over.
 
-    def publish(self, rendered: Sequence[ResultFile], facts: Facts, warnings: tuple[ResultWarning, ...]) -> bool:
+        Raises StoreError.
+        """
+
+    def publish(self, results: Sequence[ResultFile], facts: Facts, warnings: tuple[ResultWarning, ...]) -> bool:
         """Make the results the job's, and the job done. False: another outcome stands. Raises StoreError."""
 
     def fail(self, failure: Failure, facts: Facts | None = None) -> bool:
         """End the job as failed. False: another outcome stands. Raises StoreError."""
 
     def abandon(self, reason: str) -> None:
-        """Give up this attempt, so that another may start at once; the last one's reason is the job's."""
+        """Spend this attempt. The job is tried again behind the others; the last reason is that of its failure."""
 
     def release(self) -> None:
-        """Undo the claim: the attempt is not counted."""
+        """Undo the claim: the attempt does not count. Raises StoreError."""
+
+    def close(self) -> None:
+        """Say that the holder has stopped working on it. Call it last, whatever happened."""
 
 
-class JobStore(Protocol):
-    """Where jobs live."""
+class Work(Protocol):
+    """The engine's side: what img-engine uses. `next` and `maintain` are called from one thread."""
 
-    def begin(self, key: Key | None = None) -> Submission:
-        """Start receiving an upload, under a key if it may be sent again. Raises SubmissionUnderWay, StoreError."""
+    def next(self, seconds: float) -> Claim | None:
+        """Return a claim on the next job; None if there is none within so many seconds.
 
-    def status(self, job_id: str) -> JobStatus:
-        """Where the job is in its life. Raises UnknownJob, JobDeleted, StoreError."""
-
-    def owner(self, job_id: str) -> str | None:
-        """Who sent the job, also of one that was deleted; None if nobody is named. Raises UnknownJob, StoreError."""
-
-    def ended(self, job_id: str) -> bool:
-        """Whether the job has ended or is gone; cheap enough to be asked every few milliseconds."""
-
-    def open_result(self, job_id: str, name: str | None = None) -> tuple[Path, Output, JobStatus]:
-        """A result of a job that is done: the first one, or the one of this name.
-
-        Raises UnknownJob, UnknownResult, ResultGone, JobDeleted, JobNotDone, StoreError.
+        Order, polling, leases and retries are the backend's. Raises StoreError.
         """
 
-    def cancel(self, job_id: str) -> None:
-        """Cancel a job that has not ended, delete one that has. Repeatable. Raises UnknownJob, StoreError."""
+    def maintain(self) -> None:
+        """Do a bounded part of the housekeeping if it is due: expired jobs, broken submissions. Raises StoreError."""
 
-    def pending(self) -> list[str]:
-        """Ids of the jobs that could be claimed now, oldest first (the oldest thousand at most)."""
+    def announce(self) -> None:
+        """Say that this engine is alive. Raises StoreError."""
 
-    def claim(self, job_id: str, engine: str) -> Claim | None:
-        """Claim a job for an engine. None if it cannot be claimed: ended, unknown, or claimed by a live engine."""
+    def withdraw(self) -> None:
+        """Say that this engine has stopped. Raises StoreError."""
 
-    def upkeep(self) -> None:
-        """One bounded portion of cleaning: expired jobs, broken submissions, lost markers. Call it every second."""
-
-    def announce(self, engine: str) -> None:
-        """Say that this engine lives. Raises StoreError."""
-
-    def withdraw(self, engine: str) -> None:
-        """Say that this engine has stopped."""
-
-    def engines(self) -> list[str]:
-        """Prove that the store takes writes, and name the engines that are alive. Raises StoreError."""
-
-    def capacity(self) -> Capacity:
-        """How much room there is. Raises StoreError."""
+    def close(self) -> None:
+        """Let go of what it holds open."""

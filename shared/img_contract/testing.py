@@ -1,7 +1,8 @@
-"""What the tests of every part share: bounded waits and ports that nobody else takes."""
+"""Support for the tests of all parts: bounded waits, ports that nobody else takes, a clock, a result."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import random
 import socket
@@ -9,10 +10,13 @@ import time
 from collections.abc import Callable
 from typing import Final, TypeVar
 
+from img_contract.job.outcome import ResultFile
+from img_contract.ports import LocalFiles
+
 _T = TypeVar("_T")
 
 HANG_SECONDS: Final = 120.0
-"""How long a test waits for what comes at once on a machine that is idle: a guard against hanging, no measure."""
+"""The longest that a test waits for an event: a guard against hanging, not a measure."""
 
 _FIRST_PORT: Final = 20_000
 _PORTS_OF_A_WORKER: Final = 1_000
@@ -45,3 +49,24 @@ def free_port() -> int:
                 continue
             return port
     raise AssertionError("no port of this worker's range is free")
+
+
+class ManualClock:
+    """A clock that only a test moves; for what takes `clock: Callable[[], float]`."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+    def advance(self, seconds: float) -> None:
+        """Let so much time pass."""
+        self.seconds += seconds
+
+
+def write_result(files: LocalFiles, content: bytes = b"pixels", name: str = "image.jpg") -> ResultFile:
+    """Write some bytes where an attempt's first result goes, and describe them as a JPEG of 8 × 6."""
+    path = files.target.with_name(f"{files.target.name}0")
+    path.write_bytes(content)
+    return ResultFile(path, name, "image/jpeg", 8, 6, 1, len(content), hashlib.sha256(content).hexdigest())

@@ -1,33 +1,89 @@
-"""A store on a real folder, and jobs to put in it."""
+"""Both backends behind one fixture, and a volume for what only it has."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from img_contract.job.job import Job
 from img_contract.job.resize import Resize
-from img_contract.volume.store import VolumeStore
+from img_contract.memory import MemoryStore
+from img_contract.notify.memory import MemoryNotifier
+from img_contract.ports import Claim, Jobs, Work
+from img_contract.testing import ManualClock
+from img_contract.volume.layout import Layout
+from img_contract.volume.queue import VolumeWork
+from img_contract.volume.store import VolumeJobs
 
 JPEG_HEAD = b"\xff\xd8\xff\xe0" + bytes(60)
+LEASE_SECONDS = 100.0
+
+
+@dataclass
+class Backend:
+    """A backend with a clock that stands still."""
+
+    jobs: Jobs
+    new_engine: Callable[[str], Work]
+    clock: ManualClock
+
+    def __post_init__(self) -> None:
+        self.engine = self.new_engine("engine")
+
+    def submit(self, width: int = 8, owner: str | None = None) -> Job:
+        with self.jobs.begin() as submission:
+            submission.picture.write(JPEG_HEAD)
+            return submission.commit(filename="photo.jpg", resize=Resize(width=width), owner=owner)
+
+    def take(self, engine: Work | None = None) -> Claim | None:
+        """Ask for work as an engine does, for less than a lease."""
+        for _ in range(20):
+            if claim := (engine or self.engine).next(0):
+                return claim
+            self.clock.advance(1.0)
+        return None
+
+    def claimed(self, engine: Work | None = None) -> Claim:
+        claim = self.take(engine)
+        assert claim is not None, "no job could be claimed"
+        return claim
+
+    def let_lease_end(self, engine: Work) -> None:
+        """Let a lease pass without a heartbeat, from the first time that this engine looks at the claim."""
+        self.clock.advance(10.0)
+        assert engine.next(0) is None
+        self.clock.advance(LEASE_SECONDS + 1)
+
+
+@pytest.fixture(params=["volume", "memory"])
+def backend(request: pytest.FixtureRequest) -> Backend:
+    """Each of the backends."""
+    made: Backend = request.getfixturevalue(f"{request.param}_backend")
+    return made
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> VolumeStore:
-    """A prepared store, whose leases are short enough to wait for."""
-    made = VolumeStore(tmp_path / "volume", lease_seconds=0.2)
+def memory_backend() -> Backend:
+    clock = ManualClock()
+    store = MemoryStore(lease_seconds=LEASE_SECONDS, clock=clock)
+    return Backend(store, store.work, clock)
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    """A prepared volume."""
+    made = Layout(tmp_path / "volume")
     made.prepare()
     return made
 
 
 @pytest.fixture
-def submit(store: VolumeStore) -> Callable[[], Job]:
-    """Submit one job."""
+def volume_backend(layout: Layout) -> Backend:
+    clock, notifier = ManualClock(), MemoryNotifier()
 
-    def submitted() -> Job:
-        with store.begin() as submission:
-            submission.picture.write(JPEG_HEAD)
-            return submission.commit(filename="photo.jpg", resize=Resize(width=8))
+    def engine(name: str) -> VolumeWork:
+        return VolumeWork(layout, notifier, name, lease_seconds=LEASE_SECONDS, clock=clock)
 
-    return submitted
+    return Backend(VolumeJobs(layout, notifier), engine, clock)

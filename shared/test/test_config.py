@@ -54,7 +54,7 @@ def test_all_faults_are_told_with_key_expectation_and_finding(write: Any, monkey
     with pytest.raises(ConfigError) as raised:
         load_config(path)
     assert sorted(raised.value.faults) == [
-        "colour: expected no such key, found 'red'",
+        "colour: expected no such key, found a value that is not shown here",
         "engine.children: expected a whole number, found 'many'",
         "http.port: expected at least 1, found 0",
         "limits.accept.0: expected 'jpeg', 'png', 'webp', 'gif', 'avif', 'heic', 'tiff', 'bmp' or 'ico', found 'jpg'",
@@ -137,7 +137,7 @@ def test_a_key_may_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) ->
         ),
         (
             lambda keys: keys.update(server_secrt=keys["server_secret"]),
-            "notifier.curve.server_secrt: expected no such key, found what is not shown here",
+            "notifier.curve.server_secrt: expected no such key, found a value that is not shown here",
         ),
     ],
     ids=["missing", "short", "no Z85", "too large for 32 bits", "another's", "misspelt"],
@@ -163,6 +163,24 @@ def test_keys_in_the_wrong_place_are_quoted_in_no_fault(write: Any, place: Calla
     with pytest.raises(ConfigError) as raised:
         load_config(write(place(keys)))
     assert [key for key in keys.values() if key in str(raised.value)] == []
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        lambda key: {"access": {"keys": {"alice": key}}},
+        lambda key: {"access": {"key": key}},
+        lambda key: {"access": {"keys": key}},
+        lambda key: {"api_key": key},
+        lambda key: {"http": {"key": key}},
+    ],
+)
+def test_a_key_of_the_api_in_place_of_its_digest_is_quoted_in_no_fault(
+    write: Any, place: Callable[[object], object]
+) -> None:
+    with pytest.raises(ConfigError) as raised:
+        load_config(write(place("my-very-secret-key")))
+    assert "my-very-secret-key" not in str(raised.value)
 
 
 def test_the_command_prints_keys_that_are_taken_as_they_are(write: Any) -> None:

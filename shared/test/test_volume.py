@@ -7,17 +7,23 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from img_contract import failpoints
 from img_contract.errors import StoreFull, StoreUnavailable, UnknownJob
 from img_contract.job.job import Job
 from img_contract.job.outcome import Facts, Failure, FailureCode, State
-from img_contract.volume.cleanup import ADOPTION_SECONDS, LEFTOVER_SECONDS, ROUND, SHARDS, Upkeep
+from img_contract.notify.memory import MemoryNotifier
+from img_contract.volume.cleanup import ADOPTION_SECONDS, LEFTOVER_SECONDS, ROUND, SHARDS, Cleanup
 from img_contract.volume.files import fsync_directory
-from img_contract.volume.store import VolumeStore
+from img_contract.volume.layout import Layout
+from img_contract.volume.queue import VolumeWork
+from img_contract.volume.store import VolumeJobs
 
+Backend = Any
 Submit = Callable[[], Job]
+RETENTION_SECONDS = 24 * 3600.0
 FAILURE = Failure(code=FailureCode.PICTURE_CORRUPT, detail="it is broken")
 
 
@@ -26,111 +32,133 @@ def age(path: Path, seconds: float) -> None:
     os.utime(path, (then, then))
 
 
-def upkeep(store: VolumeStore) -> None:
-    """The whole volume once."""
-    keeper = Upkeep(store.root, store.retention_seconds)
+def clean(layout: Layout) -> None:
+    """Clean the whole volume once."""
+    cleanup = Cleanup(layout, RETENTION_SECONDS)
     for _ in range(SHARDS):
-        keeper.portion()
+        cleanup.run_batch()
 
 
-def test_the_layout_is_the_documented_one(store: VolumeStore, submit: Submit) -> None:
+@pytest.fixture
+def jobs(volume_backend: Backend) -> VolumeJobs:
+    made: VolumeJobs = volume_backend.jobs
+    return made
+
+
+@pytest.fixture
+def engine(volume_backend: Backend) -> VolumeWork:
+    made: VolumeWork = volume_backend.engine
+    return made
+
+
+@pytest.fixture
+def submit(volume_backend: Backend) -> Submit:
+    made: Submit = volume_backend.submit
+    return made
+
+
+def test_the_layout_is_the_documented_one(submit: Submit, engine: VolumeWork, layout: Layout) -> None:
     job = submit()
-    folder = store.root / "jobs" / job.id[:2] / job.id
+    folder = layout.root / "jobs" / job.id[:2] / job.id
     assert sorted(path.name for path in folder.iterdir()) == ["job.json", "source"]
     assert Job.model_validate_json((folder / "job.json").read_bytes()) == job
-    assert (store.root / "pending" / job.id).read_bytes() == b""
-    assert list((store.root / "incoming").iterdir()) == []
-    claim = store.claim(job.id, "engine")
+    assert (layout.root / "pending" / job.id).read_bytes() == b""
+    assert list((layout.root / "incoming").iterdir()) == []
+    claim = engine.claim(job.id)
     assert claim is not None
     assert (folder / "claim.1").exists()
     claim.fail(FAILURE)
     assert (folder / "outcome.json").exists()
-    assert not (store.root / "pending" / job.id).exists()
+    assert not (layout.root / "pending" / job.id).exists()
 
 
-def test_an_ended_job_expires_whole(store: VolumeStore, submit: Submit) -> None:
+def test_an_ended_job_expires_whole(submit: Submit, jobs: VolumeJobs, engine: VolumeWork, layout: Layout) -> None:
     old, young, waiting = submit(), submit(), submit()
     for job in (old, young):
-        claim = store.claim(job.id, "engine")
+        claim = engine.claim(job.id)
         assert claim is not None
         claim.fail(FAILURE)
-    age(store.folder(old.id) / "outcome.json", store.retention_seconds + 1)
-    age(store.folder(waiting.id), store.retention_seconds + 1)
-    upkeep(store)
+    age(layout.folder(old.id) / "outcome.json", RETENTION_SECONDS + 1)
+    age(layout.folder(waiting.id), RETENTION_SECONDS + 1)
+    clean(layout)
     with pytest.raises(UnknownJob):
-        store.status(old.id)
-    assert list((store.root / "incoming").iterdir()) == []
-    assert store.status(young.id).state is State.FAILED
-    assert store.status(waiting.id).state is State.QUEUED
+        jobs.status(old.id)
+    assert list((layout.root / "incoming").iterdir()) == []
+    assert jobs.status(young.id).state is State.FAILED
+    assert jobs.status(waiting.id).state is State.QUEUED
 
 
-def test_a_broken_submission_is_cleared_after_an_hour_but_a_slow_one_is_not(store: VolumeStore) -> None:
-    with store.begin() as broken, store.begin() as slow:
+def test_a_broken_submission_is_cleared_after_an_hour_but_a_slow_one_is_not(jobs: VolumeJobs, layout: Layout) -> None:
+    with jobs.begin() as broken, jobs.begin() as slow:
         for submission in (broken, slow):
             submission.picture.write(b"half")
             age(submission._folder / "source", LEFTOVER_SECONDS + 1)
             age(submission._folder, LEFTOVER_SECONDS + 1)
         slow.picture.write(b"another byte")
-        upkeep(store)
-        assert [path.name for path in (store.root / "incoming").iterdir()] == [slow._folder.name]
+        clean(layout)
+        assert [path.name for path in (layout.root / "incoming").iterdir()] == [slow._folder.name]
 
 
-def test_a_job_whose_marker_was_never_made_is_adopted(store: VolumeStore, submit: Submit) -> None:
+def test_a_job_whose_marker_was_never_made_is_adopted(submit: Submit, engine: VolumeWork, layout: Layout) -> None:
     """The API died between the rename and the marker; or someone lost the folder pending/."""
     job = submit()
-    (store.root / "pending" / job.id).unlink()
-    upkeep(store)
-    assert store.pending() == []  # it may be in the middle of being submitted
-    age(store.folder(job.id), ADOPTION_SECONDS + 1)
-    upkeep(store)
-    assert store.pending() == [job.id]
+    (layout.root / "pending" / job.id).unlink()
+    clean(layout)
+    assert engine.pending() == []  # it may be in the middle of being submitted
+    age(layout.folder(job.id), ADOPTION_SECONDS + 1)
+    clean(layout)
+    assert engine.pending() == [job.id]
 
 
-def test_a_marker_that_outlived_its_outcome_is_removed(store: VolumeStore, submit: Submit) -> None:
+def test_a_marker_that_outlived_its_outcome_is_removed(submit: Submit, engine: VolumeWork, layout: Layout) -> None:
     """The engine died between the outcome and the marker."""
     job = submit()
-    claim = store.claim(job.id, "engine")
+    claim = engine.claim(job.id)
     assert claim is not None
     claim.fail(FAILURE)
-    (store.root / "pending" / job.id).touch()
-    assert store.pending() == []
-    assert not (store.root / "pending" / job.id).exists()
+    (layout.root / "pending" / job.id).touch()
+    assert engine.pending() == []
+    assert not (layout.root / "pending" / job.id).exists()
 
 
-def test_a_marker_without_a_job_is_removed_after_an_hour(store: VolumeStore, submit: Submit) -> None:
-    marker = store.root / "pending" / "00000000-0000-4000-8000-000000000000"
+def test_a_marker_without_a_job_is_removed_after_an_hour(submit: Submit, engine: VolumeWork, layout: Layout) -> None:
+    marker = layout.root / "pending" / "00000000-0000-4000-8000-000000000000"
     marker.touch()
-    upkeep(store)
+    clean(layout)
     assert marker.exists()
     age(marker, LEFTOVER_SECONDS + 1)
-    upkeep(store)
+    clean(layout)
     assert not marker.exists()
-    assert submit().id in store.pending()
+    assert submit().id in engine.pending()
 
 
 @pytest.mark.parametrize("record", [b"", b"{", b'{"version": 2}', b"\xff\x00junk"])
-def test_a_damaged_record_fails_its_job_with_the_reason(store: VolumeStore, submit: Submit, record: bytes) -> None:
+def test_a_damaged_record_fails_its_job_with_the_reason(
+    submit: Submit, record: bytes, jobs: VolumeJobs, engine: VolumeWork, layout: Layout
+) -> None:
     job, other = submit(), submit()
-    (store.folder(job.id) / "job.json").write_bytes(record)
-    assert store.claim(job.id, "engine") is None
-    assert "job_damaged" in (store.folder(job.id) / "outcome.json").read_text()
-    assert store.pending() == [other.id]
-    status = store.status(job.id)
+    (layout.folder(job.id) / "job.json").write_bytes(record)
+    assert engine.claim(job.id) is None
+    assert "job_damaged" in (layout.folder(job.id) / "outcome.json").read_text()
+    assert engine.pending() == [other.id]
+    status = jobs.status(job.id)
     assert (status.state, status.job) == (State.FAILED, None)
     assert status.outcome is not None
     assert status.outcome.error is not None
     assert status.outcome.error.code is FailureCode.JOB_DAMAGED
 
 
-def test_a_record_that_is_a_link_is_not_followed(store: VolumeStore, submit: Submit, tmp_path: Path) -> None:
+def test_a_record_that_is_a_link_is_not_followed(
+    submit: Submit, tmp_path: Path, jobs: VolumeJobs, engine: VolumeWork, layout: Layout
+) -> None:
     job = submit()
-    record = store.folder(job.id) / "job.json"
+    record = layout.folder(job.id) / "job.json"
     elsewhere = tmp_path / "elsewhere"
     record.rename(elsewhere)
     record.symlink_to(elsewhere)
-    assert store.status(job.id).job is None
-    assert store.claim(job.id, "engine") is None
-    outcome = store.status(job.id).outcome
+    assert jobs.status(job.id).job is None
+    assert engine.claim(job.id) is None
+    outcome = jobs.status(job.id).outcome
     assert outcome is not None
     assert outcome.error is not None
     assert (outcome.error.code, outcome.error.detail) == (
@@ -140,7 +168,7 @@ def test_a_record_that_is_a_link_is_not_followed(store: VolumeStore, submit: Sub
 
 
 def test_a_full_volume_is_told_apart_from_a_broken_one(
-    store: VolumeStore, monkeypatch: pytest.MonkeyPatch, submit: Submit
+    monkeypatch: pytest.MonkeyPatch, submit: Submit, engine: VolumeWork, layout: Layout
 ) -> None:
     def failing(number: int) -> Callable[..., None]:
         def fsync(_: int) -> None:
@@ -152,63 +180,63 @@ def test_a_full_volume_is_told_apart_from_a_broken_one(
         with monkeypatch.context() as patch, pytest.raises(kind):
             patch.setattr(os, "fsync", failing(number))
             submit()
-    assert store.pending() == []
-    assert list((store.root / "incoming").iterdir()) == []
-    assert submit().id in store.pending()
+    assert engine.pending() == []
+    assert list((layout.root / "incoming").iterdir()) == []
+    assert submit().id in engine.pending()
 
 
-def test_a_volume_whose_folders_are_gone_is_unavailable(store: VolumeStore) -> None:
-    (store.root / "incoming").rmdir()
-    with pytest.raises(StoreUnavailable), store.begin():
+def test_a_volume_whose_folders_are_gone_is_unavailable(jobs: VolumeJobs, layout: Layout) -> None:
+    (layout.root / "incoming").rmdir()
+    with pytest.raises(StoreUnavailable), jobs.begin():
         pass
     with pytest.raises(StoreUnavailable):
-        store.engines()
+        jobs.engines()
 
 
-def test_facts_of_an_attempt_survive_a_restart(store: VolumeStore, submit: Submit) -> None:
+def test_facts_of_an_attempt_survive_a_restart(submit: Submit, engine: VolumeWork, layout: Layout) -> None:
     job = submit()
-    claim = store.claim(job.id, "engine")
+    claim = engine.claim(job.id)
     assert claim is not None
     claim.fail(FAILURE, Facts(width=1, height=2, orientation=6))
-    status = VolumeStore(store.root).status(job.id)
+    status = VolumeJobs(Layout(layout.root), MemoryNotifier()).status(job.id)
     assert status.outcome is not None
     assert status.outcome.facts == Facts(width=1, height=2, orientation=6)
     assert status.attempt == 1
 
 
-def test_a_claim_that_cannot_be_made_whole_is_not_made(store: VolumeStore, submit: Submit) -> None:
+def test_a_claim_that_cannot_be_made_whole_is_not_made(submit: Submit, engine: VolumeWork) -> None:
     """Or a full disk would cost attempts."""
     job = submit()
     for number in (1, 2):  # the workspace, and the record in the claim
         failpoints.arm({failpoints.VARIABLE: f"storage.write#{number}=ENOSPC"})
         with pytest.raises(StoreFull):
-            store.claim(job.id, "engine")
+            engine.claim(job.id)
     failpoints.arm({})
-    claim = store.claim(job.id, "engine")
+    claim = engine.claim(job.id)
     assert claim is not None
     assert claim.attempt == 1
 
 
 def test_markers_that_vanish_during_a_sweep_do_not_stop_it(
-    store: VolumeStore, submit: Submit, monkeypatch: pytest.MonkeyPatch
+    submit: Submit, monkeypatch: pytest.MonkeyPatch, jobs: VolumeJobs, engine: VolumeWork, layout: Layout
 ) -> None:
     """Other engines end jobs at any moment."""
     jobs = [submit() for _ in range(3)]
-    listed = store._markers()
-    monkeypatch.setattr(store, "_markers", lambda: listed)
-    (store.root / "pending" / jobs[1].id).unlink()
-    assert store.pending() == [jobs[0].id, jobs[2].id]
+    listed = layout.markers()
+    monkeypatch.setattr(layout, "markers", lambda: listed)
+    (layout.root / "pending" / jobs[1].id).unlink()
+    assert engine.pending() == [jobs[0].id, jobs[2].id]
 
 
 def test_what_cannot_be_cleaned_keeps_nothing_else_from_it(
-    store: VolumeStore, submit: Submit, monkeypatch: pytest.MonkeyPatch
+    submit: Submit, monkeypatch: pytest.MonkeyPatch, jobs: VolumeJobs, engine: VolumeWork, layout: Layout
 ) -> None:
     job = submit()
-    claim = store.claim(job.id, "engine")
+    claim = engine.claim(job.id)
     assert claim is not None
     claim.fail(FAILURE)
-    age(store.folder(job.id) / "outcome.json", store.retention_seconds + 1)
-    stuck = store.root / "pending" / "stuck"
+    age(layout.folder(job.id) / "outcome.json", RETENTION_SECONDS + 1)
+    stuck = layout.root / "pending" / "stuck"
     stuck.touch()
     age(stuck, LEFTOVER_SECONDS + 1)
     unlink = Path.unlink
@@ -219,20 +247,20 @@ def test_what_cannot_be_cleaned_keeps_nothing_else_from_it(
         unlink(path, missing_ok=missing_ok)
 
     monkeypatch.setattr(Path, "unlink", refusing)
-    keeper = Upkeep(store.root, store.retention_seconds)
+    cleanup = Cleanup(layout, RETENTION_SECONDS)
     faults = 0
     for _ in range(SHARDS):
         try:
-            keeper.portion()
+            cleanup.run_batch()
         except PermissionError:
             faults += 1
     assert faults == SHARDS // ROUND
     with pytest.raises(UnknownJob):
-        store.status(job.id)
+        jobs.status(job.id)
 
 
 def test_a_submission_that_is_taken_back_leaves_no_job(
-    store: VolumeStore, submit: Submit, monkeypatch: pytest.MonkeyPatch
+    submit: Submit, monkeypatch: pytest.MonkeyPatch, engine: VolumeWork, layout: Layout
 ) -> None:
     """The disk fails after the rename: nobody was told of the job, and no engine may find it."""
     calls: list[Path] = []
@@ -247,6 +275,6 @@ def test_a_submission_that_is_taken_back_leaves_no_job(
     with pytest.raises(StoreUnavailable):
         submit()
     assert calls[-1].parent.name == "jobs"
-    assert store.pending() == []
-    assert list((store.root / "incoming").iterdir()) == []
-    assert [path for path in (store.root / "jobs").rglob("*") if path.is_file()] == []
+    assert engine.pending() == []
+    assert list((layout.root / "incoming").iterdir()) == []
+    assert [path for path in (layout.root / "jobs").rglob("*") if path.is_file()] == []

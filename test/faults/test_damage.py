@@ -11,7 +11,9 @@ from typing import Any
 import httpx2
 import pytest
 from img_contract.job.job import new_job_id
-from img_contract.volume.store import VolumeStore
+from img_contract.notify.memory import MemoryNotifier
+from img_contract.volume.layout import Layout
+from img_contract.volume.queue import VolumeWork
 from img_testing.service import Service
 from img_testing.witness import Row, Witness, age, age_leftovers, go_round, job_folder, picture
 
@@ -97,12 +99,12 @@ def test_damage_in_any_state_is_told_and_harms_nobody_else(
     for job_id in [*jobs, another]:
         assert witness.ended(job_id).status == "done"
     service.kill(engine)
-    ghost = VolumeStore(volume)
+    ghost = VolumeWork(Layout(volume), MemoryNotifier(), "ghost")
     for case in [case for case in cases if case[0] != "done"]:
         job_id = witness.insist()
         jobs[job_id] = case
         if case[0] == "processing":
-            assert ghost.claim(job_id, "ghost")
+            assert ghost.claim(job_id)
     witness.accepted = []
 
     marks: dict[Path, int] = {}

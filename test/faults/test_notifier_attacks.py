@@ -22,7 +22,10 @@ from img_contract.job.formats import Format
 from img_contract.job.job import Job, Source, new_job_id, now
 from img_contract.job.resize import Resize
 from img_contract.notify.curve import fresh_keys
+from img_contract.notify.memory import MemoryNotifier
 from img_contract.testing import HANG_SECONDS, until
+from img_contract.volume.layout import Layout
+from img_contract.volume.store import VolumeJobs
 from img_testing.service import Service
 
 pytestmark = pytest.mark.faults
@@ -93,9 +96,7 @@ def impostor(service: Service) -> Iterator[zmq.Socket[bytes]]:
 
 
 def submitted(service: Service, photo: bytes) -> Job:
-    from img_contract.volume.store import VolumeStore
-
-    with VolumeStore(service.volume).begin() as submission:
+    with VolumeJobs(Layout(service.volume), MemoryNotifier()).begin() as submission:
         submission.picture.write(photo)
         return submission.commit(filename=None, resize=Resize(width=50))
 
@@ -104,11 +105,9 @@ def submitted(service: Service, photo: bytes) -> Job:
 def test_a_flood_at_the_engine_delays_no_job_and_grows_nothing(
     make_service: Callable[..., Service], photo: bytes, kind: str
 ) -> None:
-    from img_contract.volume.store import VolumeStore
-
     service = make_service()
     engine = service.start_engine()
-    store = VolumeStore(service.volume)
+    layout = Layout(service.volume)
     messages = (
         [unknown() for _ in range(100)]
         if kind == "unknown guids"
@@ -125,10 +124,10 @@ def test_a_flood_at_the_engine_delays_no_job_and_grows_nothing(
         while sent < MANY or (len(waits) < 3 and time.monotonic() - since < HANG_SECONDS):
             push.send(messages[sent % len(messages)])
             sent += 1
-            if sent % 500 == 0 and store.ended(job.id):
+            if sent % 500 == 0 and layout.ended(job.id):
                 waits.append(time.monotonic() - since)
                 job, since = submitted(service, photo), time.monotonic()
-        until(lambda: store.ended(job.id), why="the engine no longer works")
+        until(lambda: layout.ended(job.id), why="the engine no longer works")
     assert len(waits) >= 3, "no job ends in the flood"
     grown = memory(engine) - before
     log.info("figures", attack=kind, messages=sent, grown_bytes=grown, slowest_job=max(waits))

@@ -15,9 +15,10 @@ import httpx2
 import pytest
 from flask.testing import FlaskClient
 from img_contract.config import Config
-from img_contract.notify.zmq_pair import MemoryNotifier
+from img_contract.notify.memory import MemoryNotifier
 from img_contract.testing import until
-from img_contract.volume.store import VolumeStore
+from img_contract.volume.layout import Layout
+from img_contract.volume.store import VolumeJobs
 from img_rest.app import create_app
 from img_testing.raw_http import ALLOWED_5XX, BOUNDARY, FORM, HOST, Exchange, crashes, form, request, take_apart, talk
 from img_testing.service import TOP, Service
@@ -356,9 +357,9 @@ def forms_of_others() -> list[tuple[bytes, bytes]]:
 @pytest.fixture
 def client(tmp_path: Path) -> FlaskClient:
     config = Config.model_validate({"volume": tmp_path / "volume", "limits": {"free_bytes": 0, "queue": 1_000_000}})
-    store = VolumeStore(config.volume)
-    store.prepare()
-    return create_app(config, store, MemoryNotifier()).test_client()
+    layout = Layout(config.volume)
+    layout.prepare()
+    return create_app(config, VolumeJobs(layout, MemoryNotifier())).test_client()
 
 
 SOUND: Final = form(TINY, b'filename="a.png"', width=5, format="webp", variants="a:5w,b:6w") + b"epilogue"

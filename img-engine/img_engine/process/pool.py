@@ -1,9 +1,11 @@
-"""The children: a pebble pool that outlives whatever a picture does to one of them."""
+"""The pool of children: it survives whatever a picture does to one of them."""
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import os
+import resource
 import signal
 import threading
 from collections.abc import Callable
@@ -16,7 +18,8 @@ from img_contract.job.outcome import Failure, FailureCode
 from pebble import CONSTS, ProcessExpired, ProcessFuture, ProcessPool
 
 from img_engine.errors import AttemptSpent, ChildrenBroken
-from img_engine.process.child import Refusal, Render, Task, render, start_child
+from img_engine.process.child import render_within, start_child
+from img_engine.render.task import Refusal, RenderOutcome, Task
 
 _CGROUP_MEMORY: Final = (
     Path("/sys/fs/cgroup/memory.max"),  # version 2
@@ -24,71 +27,84 @@ _CGROUP_MEMORY: Final = (
 )
 _PARENT_BYTES: Final = 256 * 1024 * 1024
 
-Rendering = ProcessFuture[Render | Refusal]
+Rendering = ProcessFuture[RenderOutcome | Refusal]
 
 CHILD_ENVIRONMENT: Final = {
-    # glibc is to keep what is freed for the next picture. By default it returns it to the kernel, and a large picture
-    # pays for its pages anew: up to a third of its time.
+    # Let glibc keep freed memory for the next picture. By default it returns it to the kernel, and a large picture
+    # spends up to a third of its time on new pages.
     "MALLOC_MMAP_THRESHOLD_": str(32 * 1024 * 1024),
     "MALLOC_TRIM_THRESHOLD_": str(256 * 1024 * 1024),
     # A child has one core; threads of a library for matrices would only take address space.
     "OPENBLAS_NUM_THREADS": "1",
 }
-"""What children are started with, beside the engine's own environment."""
+"""The environment of the children, beside the engine's own."""
 
 _START_SECONDS: Final = 30.0
 """How long a child may take to start on a busy machine."""
 
-log = structlog.get_logger(__name__)
+_CPU_SHARE: Final = 0.8
+"""A picture that takes this share of its time as CPU time would take it again, and fails at once."""
 
-CONSTS.sleep_unit = 0.02  # how soon a child's death is seen and another started; a tenth of a second by default
-CONSTS.term_timeout = 0.5  # a child that ignores SIGTERM is killed half a second after its limit
+_START_CPU_SECONDS: Final = 2
+"""More than the CPU time that a child takes to start."""
+
+log = structlog.get_logger(__name__)
 
 
 class Children:
-    """So many child processes. Thread-safe."""
+    """A number of child processes. Thread-safe."""
 
     def __init__(self, count: int, address_space_bytes: int, task_seconds: float) -> None:
         self._count = count
         self._address_space = address_space_bytes
         self._seconds = task_seconds
+        _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+        self._cpu_seconds, self._tasks_each = cpu_budget(task_seconds, None if hard == resource.RLIM_INFINITY else hard)
+        CONSTS.sleep_unit = 0.02  # how soon a child's death is seen and another started; pebble's default is 0.1
+        CONSTS.term_timeout = 0.5  # a child that ignores SIGTERM is killed half a second after its limit
         self._lock = threading.Lock()
         # A fork server: children start from a small process that has imported Pillow, and inherit no lock of ours. It
-        # has imported the command, too, which each child is made to import: so one is there in 20 ms, not 150.
-        os.environ.update(CHILD_ENVIRONMENT)  # the fork server is started from it, and it has no other way in
+        # has imported the command, too, which each child has to import: so a child takes 20 ms to start, not 150.
+        os.environ.update(CHILD_ENVIRONMENT)  # the fork server takes its environment from here
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["img_engine.__main__", "img_engine.process.child"])
         self._pool = self._new_pool()
 
-    def prove(self) -> None:
+    def wait_ready(self) -> None:
         """Wait until a child has started. Raises ChildrenBroken if none can."""
         try:
             self._pool.schedule(os.getpid).result(timeout=_START_SECONDS)
         except (BrokenProcessPool, ProcessExpired, TimeoutError) as error:
             raise ChildrenBroken(f"no child can be started within {_START_SECONDS:g} seconds: {error!r}") from error
 
-    def render(self, task: Task, started: Callable[[Rendering], None]) -> Render | Refusal:
-        """Render in a child and wait for it. `started` is given the future, to cancel it by.
+    def render(self, task: Task, started: Callable[[Rendering], None]) -> RenderOutcome | Refusal:
+        """Render in a child and wait for it. `started` is called with the future, which can be cancelled.
 
-        Raises AttemptSpent if the child died or outran its time, CancelledError, ChildrenBroken, OSError for the disk.
+        Raises AttemptSpent if the child died or outran its time, CancelledError, ChildrenBroken; and whatever `render`
+        raised in the child: OSError for the disk, anything else is a defect.
         """
         try:
             future = self._schedule(task)
-            started(future)
+        except RuntimeError as error:  # the pool broke down, or is being stopped
+            raise ChildrenBroken(f"the children are being restarted: {error!r}") from error
+        started(future)
+        try:
             # Pebble's own limit, from the task's start, comes first; before its start another task may have to end.
             return future.result(timeout=2 * self._seconds + _START_SECONDS)
-        except TimeoutError:
+        except TimeoutError as error:
+            if error.errno == errno.ETIMEDOUT:  # from the disk, not from the clock
+                raise
             future.cancel()
             raise AttemptSpent(f"the picture took longer than {self._seconds:g} seconds and was stopped") from None
         except ProcessExpired as error:
             if error.exitcode == -signal.SIGXCPU:
                 detail = (
-                    f"the picture took more than {task.cpu_seconds} seconds of CPU time; "
+                    f"the picture took more than {self._cpu_seconds} seconds of CPU time; "
                     "ask for less effort, a smaller result or another format"
                 )
-                return Refusal(Failure(code=FailureCode.TOO_SLOW, detail=detail, limit=task.cpu_seconds), None)
+                return Refusal(Failure(code=FailureCode.TOO_SLOW, detail=detail, limit=self._cpu_seconds), None)
             raise AttemptSpent(f"the process that rendered it died ({_manner(error.exitcode)})") from None
-        except (BrokenProcessPool, RuntimeError) as error:
+        except BrokenProcessPool as error:
             raise ChildrenBroken(f"the children are being restarted: {error!r}") from error
 
     def stop(self) -> None:
@@ -99,27 +115,41 @@ class Children:
 
     def _schedule(self, task: Task) -> Rendering:
         with self._lock:
-            if not self._pool.active:  # pebble gives a pool up when a child dies idle
+            if not self._pool.active:  # pebble stops a pool whose child dies while idle
                 log.warning("children_restarted")
                 self._pool.stop()
                 self._pool.join()
                 self._pool = self._new_pool()
-            return self._pool.schedule(render, args=(task,), timeout=self._seconds)
+            return self._pool.schedule(render_within, args=(task, self._cpu_seconds), timeout=self._seconds)
 
     def _new_pool(self) -> ProcessPool:
         pool = ProcessPool(
             max_workers=self._count,
+            max_tasks=self._tasks_each,
             initializer=start_child,
             initargs=(self._address_space,),
             context=self._context,
         )
-        if not pool.active:  # asking is what starts the children, so that the first job finds them ready
+        if not pool.active:  # this question starts the children, so that the first job finds them ready
             raise RuntimeError("a new pool of children is not active")
         return pool
 
 
+def cpu_budget(task_seconds: float, hard: int | None) -> tuple[int, int]:
+    """Return how many seconds of CPU a task may take, and how many tasks a child; 0 tasks: any number.
+
+    A hard limit of CPU seconds that the engine has inherited holds for each child, and counts all of its tasks.
+    """
+    seconds = max(1, int(task_seconds * _CPU_SHARE))
+    if hard is None:
+        return seconds, 0
+    left = hard - _START_CPU_SECONDS
+    seconds = max(1, min(seconds, left - 1))  # the kernel counts in whole seconds
+    return seconds, max(1, left // (seconds + 1))
+
+
 def children_for_this_machine(address_space_bytes: int) -> int:
-    """One child per core, but no more than the container's memory can hold, next to 256 MiB for the parent."""
+    """Return one child per core, but no more than the container's memory holds beside 256 MiB for the parent."""
     cores = len(os.sched_getaffinity(0))
     for path in _CGROUP_MEMORY:
         try:

@@ -1,4 +1,4 @@
-"""Animations frame by frame: what a reader of a format gives, and how its parts are put on the canvas."""
+"""Animations frame by frame: the patches that a file stores, and how they are composed on the canvas."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from PIL import Image
 _NOTHING: Final = (0, 0, 0, 0)
 
 
-class Afterwards(Enum):
-    """What becomes of a part before the next one is put on the canvas."""
+class Disposal(Enum):
+    """What happens to a patch before the next one is put on the canvas, in the formats' own words."""
 
-    STAYS = "stays"
-    CLEARED = "cleared"
-    UNDONE = "undone"
+    NONE = "none"
+    BACKGROUND = "background"
+    PREVIOUS = "previous"
 
 
 @dataclass(frozen=True)
-class Part:
-    """What is new in a frame."""
+class FramePatch:
+    """The part of the canvas that a frame changes."""
 
     at: tuple[int, int]
     """Left and top on the canvas, in pixels."""
     size: tuple[int, int]
     milliseconds: float
-    afterwards: Afterwards
-    replaces: bool
-    """Whether it takes the place of what was there, transparent parts included; else it lies over it."""
+    disposal: Disposal
+    blend: bool
+    """Whether it is blended over what was there; else it replaces it, transparent pixels included."""
     decode: Callable[[], Image.Image]
-    """Gives it as Pillow has it; raises what decoders raise."""
+    """Returns the pixels in any mode of Pillow's; raises what decoders raise."""
 
 
 @dataclass(frozen=True)
@@ -40,37 +40,37 @@ class Frame:
     """One picture of an animation, or the only one."""
 
     image: Image.Image
-    """The whole canvas, what earlier frames left included."""
+    """The whole canvas, including what earlier frames left."""
     milliseconds: float
-    """How long it is shown; 0 is what the file says where it says nothing."""
+    """How long it is shown; 0 if the file does not say."""
 
 
-def play(
-    parts: tuple[Part, ...], canvas_size: tuple[int, int], usual_mode: Callable[[Image.Image], Image.Image]
+def compose(
+    patches: tuple[FramePatch, ...], canvas_size: tuple[int, int], usual_mode: Callable[[Image.Image], Image.Image]
 ) -> Iterator[Frame]:
-    """Each frame as RGBA, or as RGB if nothing shows through. The canvas is transparent where nothing was painted.
+    """Yield each frame as RGBA, or as RGB if it is opaque. The canvas is transparent where nothing was painted.
 
-    `usual_mode` brings what was decoded to a mode that has its transparency in a channel.
+    `usual_mode` converts a decoded picture to a mode that has its transparency in a channel.
     """
     canvas = Image.new("RGBA", canvas_size, _NOTHING)
-    for part in parts:
-        tile = usual_mode(part.decode()).convert("RGBA")
-        before = canvas.copy() if part.afterwards is Afterwards.UNDONE else canvas
-        if part.replaces:
-            canvas.paste(tile, part.at)
+    for patch in patches:
+        tile = usual_mode(patch.decode()).convert("RGBA")
+        before = canvas.copy() if patch.disposal is Disposal.PREVIOUS else canvas
+        if patch.blend:
+            _lay_over(canvas, tile, patch.at)
         else:
-            _lay_over(canvas, tile, part.at)
+            canvas.paste(tile, patch.at)
         opaque = canvas.getchannel("A").getextrema() == (255, 255)
-        yield Frame(canvas.convert("RGB") if opaque else canvas.copy(), part.milliseconds)
-        if part.afterwards is Afterwards.CLEARED:
-            left, top = part.at
-            canvas.paste(_NOTHING, (left, top, left + part.size[0], top + part.size[1]))
-        elif part.afterwards is Afterwards.UNDONE:
+        yield Frame(canvas.convert("RGB") if opaque else canvas.copy(), patch.milliseconds)
+        if patch.disposal is Disposal.BACKGROUND:
+            left, top = patch.at
+            canvas.paste(_NOTHING, (left, top, left + patch.size[0], top + patch.size[1]))
+        elif patch.disposal is Disposal.PREVIOUS:
             canvas = before
 
 
 def _lay_over(canvas: Image.Image, tile: Image.Image, at: tuple[int, int]) -> None:
-    """Alpha composition; what hangs over the edge of the canvas is cut off."""
+    """Blend a tile over the canvas; what hangs over the edge is cut off."""
     width, height = (min(part, whole - start) for part, whole, start in zip(tile.size, canvas.size, at, strict=True))
     if width > 0 and height > 0:
         canvas.alpha_composite(tile.crop((0, 0, width, height)) if tile.size != (width, height) else tile, at)

@@ -1,4 +1,4 @@
-"""What a status tells of a picture beside its file: its dominant colour, and a placeholder to show meanwhile."""
+"""The appearance of a result, for the status: its dominant colour, and a placeholder to show while it loads."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from PIL import Image
 from thash import rgba_to_thumb_hash
 
 _THUMBHASH_SIDE: Final = 100
-"""Pixels of the longer side that ThumbHash is made of, at most (https://evanw.github.io/thumbhash/)."""
+"""The longer side of what a ThumbHash is made of, in pixels, at most (https://evanw.github.io/thumbhash/)."""
 
-LOOK_AT: Final = 16
-"""Pixels of the sides of what the dominant colour is counted in."""
+SAMPLE_SIDE: Final = 16
+"""Each side of the picture in which the dominant colour is counted, in pixels."""
 
 _HALF: Final = 128
 
 
-def with_look(facts: Facts, image: Image.Image, ask: Resize) -> Facts:
-    """The facts with what a picture (L, RGB or RGBA in sRGB) looks like."""
+def with_appearance(facts: Facts, image: Image.Image, options: Resize) -> Facts:
+    """Add the appearance of a picture (L, RGB or RGBA in sRGB) to the facts."""
     more = {"dominant_color": dominant_colour(image)}
-    if ask.placeholder is Placeholder.THUMBHASH:
+    if options.placeholder is Placeholder.THUMBHASH:
         more["placeholder"] = thumbhash(image)
     return facts.model_copy(update=more)
 
 
 def dominant_colour(image: Image.Image) -> str | None:
-    """The colour that most of what is visible has, as #rrggbb; None if nothing is visible.
+    """Return the most frequent visible colour as #rrggbb; None if nothing is visible.
 
     Counted in eight levels a channel; the mean of what is on the most frequent one.
     """
-    small = image.resize((LOOK_AT, LOOK_AT), Image.Resampling.NEAREST).convert("RGBA")
+    small = image.resize((SAMPLE_SIDE, SAMPLE_SIDE), Image.Resampling.NEAREST).convert("RGBA")
     pixels = np.asarray(small).reshape(-1, 4)
     pixels = pixels[pixels[:, 3] >= _HALF, :3].astype(np.uint16)
     if not len(pixels):
@@ -45,7 +45,7 @@ def dominant_colour(image: Image.Image) -> str | None:
 
 
 def thumbhash(image: Image.Image) -> str:
-    """The picture's ThumbHash in base64: 25 bytes or so that give a blurred picture with its shape and transparency."""
+    """Return the ThumbHash in base64: some 25 bytes that give a blurred picture with its shape and transparency."""
     small = image.convert("RGBA")
     small.thumbnail((_THUMBHASH_SIDE, _THUMBHASH_SIDE))
     return base64.b64encode(bytes(rgba_to_thumb_hash(*small.size, list(small.tobytes())))).decode()

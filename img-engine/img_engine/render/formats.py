@@ -21,7 +21,7 @@ DECODERS: Final[dict[Format, tuple[str, ...]]] = {
     Format.BMP: ("BMP", "DIB"),
     Format.ICO: ("ICO",),
 }
-"""Which of Pillow's plugins may open an upload whose first bytes say this format: an allow-list."""
+"""The plugins of Pillow that may open an upload whose first bytes are of that format: an allow-list."""
 
 
 @dataclass(frozen=True)
@@ -33,65 +33,62 @@ class Encoder:
     modes: tuple[str, ...]
     """Pillow modes it takes, best first; a picture in another mode is converted to the first with what it needs."""
     largest_side: int
-    options: Callable[[Resize], dict[str, Any]]
-    """What is passed to `Image.save`."""
+    save_options: Callable[[Resize], dict[str, Any]]
+    """Returns the arguments of `Image.save`."""
     quality: int | None = None
-    """The quality that is used where none is asked for; None: there is no such thing, it is lossless."""
+    """The default quality; None if the format is lossless."""
     animated: bool = False
     bytes_per_pixel: int = 0
-    """What its library takes beside the pixels, where that is much."""
+    """Memory that its library takes beside the pixels, where that is much."""
     profile: bool = True
     """Whether it can hold an ICC profile."""
     used: frozenset[str] = frozenset()
-    """Which parameters that not every format knows have an effect on it."""
+    """The parameters of `_BY_FORMAT` that have an effect on it."""
 
     @property
     def media_type(self) -> str:
-        """The media type of what it writes."""
+        """Return the media type of what it writes."""
         return MEDIA_TYPES[self.format]
 
     @property
     def alpha(self) -> bool:
-        """Whether it holds an alpha channel (GIF: one fully transparent colour)."""
+        """Return whether it holds an alpha channel (GIF: one fully transparent colour)."""
         return "RGBA" in self.modes
 
 
 _BY_FORMAT: Final = ("quality", "lossless", "progressive", "effort", "subsampling", "palette")
-"""Parameters of which no format knows all."""
+"""Parameters that have an effect on some formats only."""
 
 
-def unused(encoder: Encoder, ask: Resize, *, moving: bool) -> list[str]:
-    """Which of the given parameters have no effect on the format."""
+def unused(encoder: Encoder, options: Resize, *, moving: bool) -> list[str]:
+    """Return which of the given parameters have no effect on the format."""
     known = encoder.used - {"palette"} if moving else encoder.used
-    # What asks for no loss is met by a format that never loses anything.
-    given = [name for name in _BY_FORMAT if getattr(ask, name) not in (None, False)]
+    # A format that never loses anything meets lossless=true.
+    given = [name for name in _BY_FORMAT if getattr(options, name) not in (None, False)]
     return [name for name in given if name not in known and not (name == "lossless" and encoder.quality is None)]
 
 
-def _jpeg(ask: Resize) -> dict[str, Any]:
+def _jpeg(options: Resize) -> dict[str, Any]:
     # Optimal Huffman tables save 1 to 2 % of the bytes and cost half as much time again.
     return {
-        "optimize": (ask.effort or 0) > _MIDDLE,
-        "progressive": ask.progressive,
-        "subsampling": ask.subsampling or Subsampling.QUARTER,
+        "optimize": (options.effort or 0) > _MIDDLE,
+        "progressive": options.progressive,
+        "subsampling": options.subsampling or Subsampling.QUARTER,
     }
 
 
-def _webp(ask: Resize) -> dict[str, Any]:
-    method = 4 if ask.effort is None else round((ask.effort - 1) * 6 / 9)
-    return {"method": method, "lossless": ask.lossless}
+def _webp(options: Resize) -> dict[str, Any]:
+    method = 4 if options.effort is None else round((options.effort - 1) * 6 / 9)
+    return {"method": method, "lossless": options.lossless}
 
 
-def _avif(ask: Resize) -> dict[str, Any]:
-    options = {
-        "codec": "aom",
-        "subsampling": ask.subsampling or Subsampling.QUARTER,
-        "max_threads": 1,
-    }  # one core a child
-    if ask.effort is not None:
-        return options | {"speed": round(10 - (ask.effort - 1) * 8 / 9)}  # 0 and 1 would take minutes for a photo
+def _avif(options: Resize) -> dict[str, Any]:
+    subsampling = options.subsampling or Subsampling.QUARTER
+    save_options = {"codec": "aom", "subsampling": subsampling, "max_threads": 1}  # one core a child
+    if options.effort is not None:
+        return save_options | {"speed": round(10 - (options.effort - 1) * 8 / 9)}  # 0 and 1 would take minutes
     # Without rectangular partitions it takes a sixth less time, for 1 % more bytes.
-    return options | {"speed": 6, "advanced": {"enable-rect-partitions": "0"}}
+    return save_options | {"speed": 6, "advanced": {"enable-rect-partitions": "0"}}
 
 
 def _tiff(_: Resize) -> dict[str, Any]:
@@ -162,14 +159,14 @@ _BEST_FIRST: Final = (Format.AVIF, Format.WEBP, Format.JPEG, Format.PNG, Format.
 
 
 def nearest_format(source: Format) -> Format:
-    """The source's own format, or the nearest that can be written."""
+    """Return the source's own format, or the nearest that can be written."""
     return _NEAREST.get(source, source)
 
 
 def best_format(accept: tuple[Format, ...], *, alpha: bool, animated: bool, lossless: bool) -> Format:
-    """What suits a picture, among the formats that the client takes; empty: it did not say.
+    """Return the best format for a picture among those that the client accepts.
 
-    Who did not say gets what everything opens: JPEG, or WebP if it is transparent or moves.
+    A client that named none gets what everything opens: JPEG, or WebP if the picture is transparent or moves.
     """
     taken = accept or (Format.JPEG, Format.WEBP)
     able = [
@@ -182,5 +179,5 @@ def best_format(accept: tuple[Format, ...], *, alpha: bool, animated: bool, loss
     ]
     if not accept and Format.JPEG in able:
         return Format.JPEG
-    # Nothing that the client takes holds all of it: the best of what it takes then, with a warning of what is lost.
+    # If no accepted format holds all of it, the best of them is taken, and a warning names what is lost.
     return next(iter(able), next((name for name in _BEST_FIRST if name in taken), Format.PNG))

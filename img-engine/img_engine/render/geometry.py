@@ -1,6 +1,6 @@
-"""From the size of a picture and what was asked to the size of the result: integers in, integers out, no pixels.
+"""Arithmetic of sizes: from the size of a picture and the options to the size of the result. No pixels.
 
-Scaled sides are rounded half up and never 0. Where two sides are given, the side that limits is exact.
+Scaled sides are rounded half up and are never 0. Where two sides are given, the limiting one is exact.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from img_contract.job.values import side_in_pixels
 Size = tuple[int, int]
 """Width, height in pixels."""
 
-# Where a box lies in a larger one: 0 at the start, 1 in the middle, 2 at the end, across and down.
+# The place of a box within a larger one, across and down: 0 at the start, 1 in the middle, 2 at the end.
 _PLACES: dict[str, tuple[int, int]] = {
     "northwest": (0, 0),
     "north": (1, 0),
@@ -31,50 +31,50 @@ _PLACES: dict[str, tuple[int, int]] = {
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What to do: scale the whole picture to `scaled`, then cut or pad it to `canvas`."""
+class Sizes:
+    """The whole picture is scaled to `scaled`, then cut or padded to `canvas`."""
 
     scaled: Size
     canvas: Size
 
 
-def plan(picture: Size, ask: Resize) -> Plan:
-    """The sizes that follow from the rules of `fit`, `enlarge` and `dpr` for an upright picture of this size."""
-    width = _wished(ask.width, picture[0], ask.dpr)
-    height = _wished(ask.height, picture[1], ask.dpr)
+def plan_sizes(picture: Size, options: Resize) -> Sizes:
+    """Apply the rules of `fit`, `enlarge` and `dpr` to an upright picture of this size."""
+    width = _side(options.width, picture[0], options.dpr)
+    height = _side(options.height, picture[1], options.dpr)
     if width is None or height is None:
-        scaled = _follow_one_side(picture, width, height, enlarge=ask.enlarge)
-        return Plan(scaled, scaled)
+        scaled = _follow_one_side(picture, width, height, enlarge=options.enlarge)
+        return Sizes(scaled, scaled)
     box = (width, height)
-    match ask.fit:
+    match options.fit:
         case Fit.INSIDE | Fit.OUTSIDE:
-            scaled = _scale_to(picture, box, covering=ask.fit is Fit.OUTSIDE, enlarge=ask.enlarge)
-            return Plan(scaled, scaled)
+            scaled = _scale_to(picture, box, covering=options.fit is Fit.OUTSIDE, enlarge=options.enlarge)
+            return Sizes(scaled, scaled)
         case Fit.CONTAIN:
-            return Plan(_scale_to(picture, box, covering=False, enlarge=ask.enlarge), box)
+            return Sizes(_scale_to(picture, box, covering=False, enlarge=options.enlarge), box)
         case Fit.COVER:
-            if not ask.enlarge and (box[0] > picture[0] or box[1] > picture[1]):
+            if not options.enlarge and (box[0] > picture[0] or box[1] > picture[1]):
                 box = _scale_to(box, picture, covering=False, enlarge=False)  # the largest cut of the shape asked
-            return Plan(_scale_to(picture, box, covering=True, enlarge=ask.enlarge), box)
+            return Sizes(_scale_to(picture, box, covering=True, enlarge=options.enlarge), box)
         case Fit.FILL:
-            if not ask.enlarge:
+            if not options.enlarge:
                 box = (min(box[0], picture[0]), min(box[1], picture[1]))
-            return Plan(box, box)
+            return Sizes(box, box)
 
 
 def offset(inner: Size, outer: Size, gravity: Gravity) -> tuple[int, int]:
-    """Where the smaller box lies in the larger one: pixels from its left and its top. An odd pixel goes to the end."""
+    """Return where the smaller box lies in the larger one: pixels from left and top. An odd pixel goes to the end."""
     across, down = _PLACES[gravity]
     return (outer[0] - inner[0]) * across // 2, (outer[1] - inner[1]) * down // 2
 
 
 def inside(picture: Size, box: Size) -> Size:
-    """As large as fits within the box, up or down."""
+    """Scale a size, up or down, to the largest that fits within the box."""
     return _scale_to(picture, box, covering=False, enlarge=True)
 
 
-def _wished(side: int | str | None, own: int, dpr: float) -> int | None:
-    """A side in whole pixels, rounded half up, at least 1."""
+def _side(side: int | str | None, own: int, dpr: float) -> int | None:
+    """Return a side in whole pixels, rounded half up, at least 1."""
     if side is None:
         return None
     if isinstance(side, int) and dpr == 1:
@@ -94,7 +94,7 @@ def _follow_one_side(picture: Size, width: int | None, height: int | None, *, en
 
 
 def _scale_to(picture: Size, box: Size, *, covering: bool, enlarge: bool) -> Size:
-    """Scale to touch the box from within, or to cover it; only ever down unless `enlarge`."""
+    """Scale to touch the box from within, or to cover it; up only if `enlarge`."""
     (width, height), (box_width, box_height) = picture, box
     width_decides = (box_width * height <= box_height * width) != covering
     if width_decides:
@@ -105,5 +105,5 @@ def _scale_to(picture: Size, box: Size, *, covering: bool, enlarge: bool) -> Siz
 
 
 def _scaled(side: int, numerator: int, denominator: int) -> int:
-    """Side × numerator ÷ denominator, rounded half up, at least 1."""
+    """Return side × numerator ÷ denominator, rounded half up, at least 1."""
     return max(1, (2 * side * numerator + denominator) // (2 * denominator))

@@ -1,8 +1,8 @@
-"""The eight ways in which a picture can lie, as EXIF numbers them, and how they combine.
+"""The eight orientations of a stored picture, as EXIF numbers them, and how they combine.
 
 EXIF 2.32, tag 0x0112: 1 upright, 2 mirrored left to right, 3 turned by 180°, 4 mirrored top to bottom, 5 mirrored along
 the main diagonal, 6 to be turned by 90° clockwise, 7 mirrored along the other diagonal, 8 to be turned by 270°.
-Here a number says what is to be done to the stored picture to see it as meant.
+A number says what has to be done to the stored picture to make it upright.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from typing import Final
 from PIL import Image
 
 UPRIGHT: Final = 1
-"""Stored as it is seen."""
+"""Stored upright."""
 
 Box = tuple[int, int, int, int]
 """Left, top, right, bottom in pixels; right and bottom lie outside."""
 
 _Matrix = tuple[tuple[int, int], tuple[int, int]]
 
-# Where the axes go: seen = matrix × stored, x to the right, y downwards, measured from the middle.
+# upright = matrix × stored, x to the right, y downwards, from the middle.
 _MATRICES: Final[dict[int, _Matrix]] = {
     1: ((1, 0), (0, 1)),
     2: ((-1, 0), (0, 1)),
@@ -43,16 +43,16 @@ TRANSPOSES: Final = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""Pillow's operation for each; its rotations are counter-clockwise."""
+"""Pillow's operation that makes a picture upright; its rotations are counter-clockwise."""
 
 
 def sideways(orientation: int) -> bool:
-    """Whether width and height change places."""
+    """Return whether width and height change places."""
     return _MATRICES[orientation][0][0] == 0
 
 
 def turned(orientation: int, clockwise: int, *, flip: bool, flop: bool) -> int:
-    """A picture of that orientation, then turned by 0, 90, 180 or 270 degrees, then mirrored: as one orientation."""
+    """Combine an orientation with a turn by 0, 90, 180 or 270 degrees, then with mirroring, into one orientation."""
     matrix = _product(_MATRICES[_OF_TURN[clockwise]], _MATRICES[orientation])
     if flip:
         matrix = _product(_MATRICES[_FLIP], matrix)
@@ -62,12 +62,12 @@ def turned(orientation: int, clockwise: int, *, flip: bool, flop: bool) -> int:
 
 
 def as_seen(size: tuple[int, int], orientation: int) -> tuple[int, int]:
-    """The size of a stored picture when it is seen as meant."""
+    """Return the upright size of a stored picture; also the reverse, as both swap the sides or neither does."""
     return (size[1], size[0]) if sideways(orientation) else size
 
 
 def as_stored(box: Box, stored: tuple[int, int], orientation: int) -> Box:
-    """Where a box of the picture as it is seen lies in the stored one, whose size is given."""
+    """Return where a box of the upright picture lies in the stored one, whose size is given."""
     (a, b), (c, d) = _MATRICES[orientation]
     width, height = as_seen(stored, orientation)
     corners = []

@@ -1,4 +1,4 @@
-"""What the pipeline works on: an upload that is read once, and pictures on their way to a result."""
+"""The values that the pipeline works on: an upload, which is read once, and pictures on their way to a result."""
 
 from __future__ import annotations
 
@@ -10,90 +10,79 @@ from img_contract.job.outcome import Facts, ResultWarning, WarningCode
 from img_contract.job.resize import Resize
 from PIL import Image
 
-from img_engine.render.animation import Part
+from img_engine.render.animation import FramePatch
 from img_engine.render.formats import Encoder
-from img_engine.render.geometry import Plan
+from img_engine.render.geometry import Sizes
 from img_engine.render.orientation import UPRIGHT, Box, as_seen
+from img_engine.render.task import PictureLimits
 
 Region = tuple[float, float, float, float]
-"""Left, top, right, bottom in pixels, perhaps within one: an edge of a picture that was decoded smaller."""
+"""Left, top, right, bottom in pixels; fractions where a picture was decoded smaller than it is stored."""
 
 OPAQUE: Final = 255
-"""Alpha of a pixel that hides what is behind it."""
+"""Alpha of an opaque pixel."""
 
 
 @dataclass(frozen=True)
-class PictureLimits:
-    """How large a picture may be."""
-
-    pixels: int
-    frames: int
-    memory: int
-    """Address space of the child that renders it, in bytes."""
-    animation_pixels: int
-    """Of all frames together."""
-
-
-@dataclass(frozen=True)
-class Result:
-    """One result that is wanted of an upload."""
+class ResultPlan:
+    """One result that is to be made of an upload."""
 
     name: str | None
-    """A variant's name; None for the result that has none."""
-    ask: Resize
-    plan: Plan
+    """The variant's name; None for the result that is no variant."""
+    options: Resize
+    sizes: Sizes
     encoder: Encoder
     keeps_frames: bool
-    """Whether an animation stays one."""
+    """Whether an animation stays animated."""
 
     def stored_size(self, orientation: int) -> tuple[int, int]:
-        """The size that it is scaled to, as stored: before it is turned upright."""
-        return as_seen(self.plan.scaled, orientation)
+        """Return the size to scale to as stored: before it is turned upright."""
+        return as_seen(self.sizes.scaled, orientation)
 
 
 @dataclass(frozen=True)
 class Upload:
-    """A picture file whose header was read and judged. Steps that load it return it changed, and decode it last."""
+    """A picture file whose header was read and checked. The loading steps return changed copies; it is decoded last."""
 
     file: BinaryIO
     image: Image.Image
-    """As Pillow opened it: not decoded, unless a step had to look at its pixels."""
+    """As Pillow opened it: not decoded, unless a step had to see its pixels."""
     format: Format
     facts: Facts
     limits: PictureLimits
     profile: bytes | None
     """The embedded ICC profile."""
     exif_orientation: int
-    """What is still to be done by EXIF; some decoders do it themselves."""
+    """The EXIF orientation that is still to be applied; some decoders apply it themselves."""
     orientation: int
-    """The same with the turns and mirrors that were asked for."""
+    """The same, combined with the turns and mirrors of the options."""
     region: Box
-    """The part that is used, in pixels as stored."""
-    parts: tuple[Part, ...] = ()
-    """What the frames of a GIF or an animated PNG are made of."""
+    """The part of the picture that is used, in pixels as stored."""
+    patches: tuple[FramePatch, ...] = ()
+    """The stored frames of a GIF or an animated PNG."""
     accept: tuple[Format, ...] = ()
-    """Formats that the client takes; empty if it did not say."""
-    results: tuple[Result, ...] = ()
+    """Formats that the client accepts; empty if it named none."""
+    results: tuple[ResultPlan, ...] = ()
     warnings: tuple[ResultWarning, ...] = ()
 
     @property
     def animated(self) -> bool:
-        """Whether it moves; pages of a TIFF and pictures beside a HEIC's first do not."""
+        """Return whether it is an animation; the pages of a TIFF and the further pictures of a HEIC are none."""
         return self.facts.frames > 1 and self.format in (Format.GIF, Format.PNG, Format.WEBP, Format.AVIF)
 
     @property
     def stored(self) -> tuple[int, int]:
-        """Its size as stored, which `image` may be decoded smaller than."""
+        """Return its size as stored; `image` may be decoded smaller."""
         return as_seen((self.facts.width, self.facts.height), self.exif_orientation)
 
     def warned(self, code: WarningCode, detail: str) -> Upload:
-        """The same with one more warning."""
+        """Return the same with one more warning."""
         return replace(self, warnings=(*self.warnings, ResultWarning(code=code, detail=detail)))
 
 
 @dataclass(frozen=True)
 class Picture:
-    """One frame on its way to one result. A step never changes the one it was given, nor the image in it.
+    """One frame on its way to one result. A step changes neither the picture that it is given nor the image in it.
 
     `image` is of mode L, RGB, RGBA or CMYK with 8 bits a channel, and from `to_srgb` on L, RGB or RGBA. It is as stored
     up to `turn_upright`.
@@ -102,34 +91,34 @@ class Picture:
     image: Image.Image
     region: Region
     """The part of `image` that is used; `scale` makes it the whole."""
-    plan: Plan
+    sizes: Sizes
     """In upright pixels."""
     encoder: Encoder
     profile: bytes | None
     orientation: int = UPRIGHT
     warnings: tuple[ResultWarning, ...] = ()
     padded: bool = False
-    """Whether its transparent parts may be ours: what lies around a contained picture."""
+    """Whether transparent parts may come from padding around a contained picture."""
     cut: tuple[int, int] | None = None
-    """Where the first frame was cut; the others are cut there, too."""
-    stamp: Image.Image | None = None
+    """Left and top of the first frame's cut, which all frames share."""
+    watermark: Image.Image | None = None
     """The watermark, RGBA in sRGB."""
 
     @property
     def stored_size(self) -> tuple[int, int]:
-        """The planned size as stored: width and height change places if it lies on its side."""
-        return as_seen(self.plan.scaled, self.orientation)
+        """Return the planned size as stored: width and height change places if it lies on its side."""
+        return as_seen(self.sizes.scaled, self.orientation)
 
     def having(self, image: Image.Image) -> Picture:
-        """The same with another image."""
+        """Return the same with another image."""
         return replace(self, image=image)
 
     def warned(self, code: WarningCode, detail: str) -> Picture:
-        """The same with one more warning."""
+        """Return the same with one more warning."""
         return replace(self, warnings=(*self.warnings, ResultWarning(code=code, detail=detail)))
 
 
 def rgba(colour: str) -> tuple[int, int, int, int]:
-    """A colour as `Resize` holds it, #rrggbbaa, as four numbers from 0 to 255."""
+    """Split a colour of `Resize`, #rrggbbaa, into four numbers from 0 to 255."""
     red, green, blue, alpha = bytes.fromhex(colour.removeprefix("#"))
     return (red, green, blue, alpha)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import math
 import secrets
 import time
 from typing import Any, Final
@@ -14,8 +15,9 @@ from typing import Any, Final
 from flask import Flask, Response, g, request
 from flask_limiter import Limiter
 from img_contract.config import AccessConfig
-from img_contract.errors import UnknownJob
-from img_contract.ports import JobStore
+from img_contract.errors import JobDeleted, UnknownJob
+from img_contract.job.status import JobStatus
+from img_contract.ports import Jobs
 from werkzeug.exceptions import TooManyRequests
 from werkzeug.middleware.proxy_fix import ProxyFix
 
@@ -59,7 +61,7 @@ def guard(app: Flask, config: AccessConfig) -> None:
 def _told_when(response: Response, limiter: Limiter) -> Response:
     """Say when to come again to who was refused for the rate, and to nobody else."""
     if response.status_code == TooManyRequests.code and limiter.current_limit:
-        response.headers["Retry-After"] = str(max(1, round(limiter.current_limit.reset_at - time.time())))
+        response.headers["Retry-After"] = str(max(1, math.ceil(limiter.current_limit.window.reset_time - time.time())))
     return response
 
 
@@ -69,10 +71,17 @@ def owner() -> str | None:
     return name
 
 
-def check_owner(store: JobStore, job_id: str) -> None:
-    """Hide the jobs of others. Raises UnknownJob, StoreError."""
-    if owner() is not None and store.owner(job_id) != owner():
+def own_status(jobs: Jobs, job_id: str) -> JobStatus:
+    """Return the status of a job, hiding the jobs of others. Raises UnknownJob, JobDeleted, StoreError."""
+    try:
+        status = jobs.status(job_id)
+    except JobDeleted as deleted:
+        if owner() not in (None, deleted.owner):
+            raise UnknownJob(job_id) from None
+        raise
+    if owner() not in (None, status.owner):
         raise UnknownJob(job_id)
+    return status
 
 
 def _ask_for_key(digests: dict[str, str]) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Final
 
 from img_contract.config import LimitsConfig
-from img_contract.ports import Capacity, JobStore
+from img_contract.ports import Capacity, Jobs
 
 from img_rest.errors import QueueFull, VolumeFull
 
@@ -28,8 +28,8 @@ _UNKNOWN_RETRY_SECONDS: Final = 30
 class Backlog:
     """The queue, as img-rest sees it. Thread-safe."""
 
-    def __init__(self, store: JobStore, limits: LimitsConfig, clock: Callable[[], float] = time.monotonic) -> None:
-        self._store = store
+    def __init__(self, jobs: Jobs, limits: LimitsConfig, clock: Callable[[], float] = time.monotonic) -> None:
+        self._jobs = jobs
         self._limits = limits
         self._clock = clock
         self._lock = threading.Lock()
@@ -74,7 +74,7 @@ class Backlog:
         return self._capacity
 
     def _look(self) -> Capacity:
-        seen, now = self._store.capacity(), self._clock()
+        seen, now = self._jobs.capacity(), self._clock()
         if self._capacity is not None:
             self._drained.append((now, max(0, self._capacity.pending + self._taken - seen.pending)))
         self._capacity, self._looked_at, self._taken = seen, now, 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -13,12 +14,13 @@ from img_contract.failpoints import failpoint
 from img_contract.http_models import Status, Submitted
 from img_contract.job.formats import MEDIA_TYPES, SUFFIXES, Format
 from img_contract.job.job import Job
-from img_contract.job.outcome import JobStatus, Output, State
-from img_contract.volume.idempotency import Key
-from werkzeug.exceptions import BadRequest, PreconditionFailed
+from img_contract.job.outcome import Output, State
+from img_contract.job.status import JobStatus
+from img_contract.ports import IdempotencyKey
+from werkzeug.exceptions import BadRequest, PreconditionFailed, RequestedRangeNotSatisfiable
 from werkzeug.wrappers import Response as AnyResponse
 
-from img_rest.admission.access import check_owner, owner
+from img_rest.admission.access import own_status, owner
 from img_rest.api.problems import RETRY_SECONDS, job_problem
 from img_rest.api.representations import status_of, submitted
 from img_rest.api.restx import Parts, api, json_answer, parts, problem_model
@@ -106,7 +108,7 @@ class Resizes(Resource):
         """Send a picture to be resized. At least one of width, height and variants is needed."""
         found = parts()
         job, seconds, repeated = _submit(found)
-        response = self._answer(found, job, seconds, found.store.status(job.id).state if repeated else State.QUEUED)
+        response = self._answer(found, job, seconds, found.jobs.status(job.id).state if repeated else State.QUEUED)
         if repeated:
             response.headers["Idempotency-Replayed"] = "true"
         return response
@@ -134,7 +136,7 @@ def _submit(found: Parts) -> tuple[Job, float, bool]:
         parse_wait(query, request.headers, found.config.http.wait_seconds)
         key = parse_idempotency_key(request.headers)
         found.backlog.check()
-        with found.uploads, found.store.begin(Key(key, owner()) if key else None) as submission:
+        with found.uploads, found.jobs.begin(IdempotencyKey(key, owner()) if key else None) as submission:
             upload = receive(request, submission, found.config.limits)
             parameters = [*query, *upload.fields]
             seconds = parse_wait(parameters, request.headers, found.config.http.wait_seconds)
@@ -149,9 +151,7 @@ def _submit(found: Parts) -> tuple[Job, float, bool]:
         log.info("job_repeated", id=job.id)
         return job, seconds, True
     found.backlog.took_one()
-    notified = found.notifier.notify(job)
-    failpoint("notifier.notified")
-    log.info("job_accepted", id=job.id, bytes=job.source.bytes, format=job.source.format, notified=notified)
+    log.info("job_accepted", id=job.id, bytes=job.source.bytes, format=job.source.format)
     return job, seconds, False
 
 
@@ -159,7 +159,7 @@ def _after(found: Parts, job_id: str, seconds: float) -> JobStatus | None:
     """The status after the wait. None if it cannot be told now: the job was taken, whatever becomes of this answer."""
     try:
         found.long_polls.wait(job_id, seconds, client_gone(request.environ))
-        return found.store.status(job_id) if seconds else None
+        return found.jobs.status(job_id) if seconds else None
     except (StoreError, UnknownJob, JobDeleted) as error:
         log.warning("status_unknown", id=job_id, reason=str(error))
         return None
@@ -180,9 +180,7 @@ class JobState(Resource):
     def get(self, guid: str) -> AnyResponse:
         """Ask where a job is."""
         found = parts()
-        check_owner(found.store, guid)
-        _wait_for(found, guid)
-        status = found.store.status(guid)
+        status = _status_after_wait(found, guid)
         response = json_answer(status_of(status))
         response.headers["Cache-Control"] = "no-store"
         if not status.state.final:
@@ -236,8 +234,9 @@ class Result(Resource):
     def delete(self, guid: str) -> AnyResponse:
         """Cancel a job that has not ended, or delete the files of one that has. As often as you like."""
         found = parts()
-        check_owner(found.store, guid)
-        found.store.cancel(guid)
+        with suppress(JobDeleted):
+            own_status(found.jobs, guid)
+        found.jobs.cancel(guid)
         log.info("job_cancelled", id=guid)
         return Response(status=204)
 
@@ -256,22 +255,28 @@ class NamedResult(Resource):
 def _file(guid: str, name: str | None = None) -> AnyResponse:
     """A result, after the wait that was asked for."""
     found = parts()
-    check_owner(found.store, guid)
-    _wait_for(found, guid)
-    path, output, status = found.store.open_result(guid, name)
-    tidy_conditions(request.environ, output.bytes)
+    status = _status_after_wait(found, guid)
     try:
-        response = send_file(
-            path,
-            mimetype=output.media_type,
-            download_name=_download_name(status, output),
-            etag=output.sha256,
-            last_modified=status.outcome.finished_at if status.outcome else None,
-            conditional=True,
-        )
-    except FileNotFoundError:
-        found.store.status(guid)  # raises JobDeleted if it was deleted while we looked
-        raise ResultGone("the result's file is no longer there") from None
+        result = found.jobs.open_result(status, name)
+    except ResultGone:
+        found.jobs.status(guid)  # raises JobDeleted if it was deleted meanwhile
+        raise
+    output = result.output
+    tidy_conditions(request.environ, output.bytes)
+    response = send_file(
+        result.file,
+        mimetype=output.media_type,
+        download_name=_download_name(status, output),
+        etag=output.sha256,
+        last_modified=status.outcome.finished_at if status.outcome else None,
+        conditional=False,  # below, since only we know how long it is
+    )
+    response.content_length = output.bytes
+    try:
+        response.make_conditional(request.environ, accept_ranges=True, complete_length=output.bytes)
+    except RequestedRangeNotSatisfiable:
+        response.close()
+        raise
     if response.status_code == PreconditionFailed.code:
         response.close()
         raise PreconditionFailed
@@ -286,6 +291,10 @@ def _download_name(status: JobStatus, output: Output) -> str:
     return f"{stem[:100]}-{output.width}x{output.height}.{_SUFFIXES[output.media_type]}"
 
 
-def _wait_for(found: Parts, guid: str) -> None:
+def _status_after_wait(found: Parts, guid: str) -> JobStatus:
     seconds = parse_wait(request.args.items(multi=True), request.headers, found.config.http.wait_seconds)
+    status = own_status(found.jobs, guid)
+    if not seconds or status.state.final:
+        return status
     found.long_polls.wait(guid, seconds, client_gone(request.environ))
+    return found.jobs.status(guid)

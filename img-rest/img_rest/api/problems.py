@@ -19,7 +19,8 @@ from img_contract.errors import (
     UnknownResult,
 )
 from img_contract.http_models import ParameterError, Problem
-from img_contract.job.outcome import Failure, FailureCode, JobStatus, State
+from img_contract.job.outcome import Failure, FailureCode, State
+from img_contract.job.status import JobStatus
 from werkzeug.exceptions import HTTPException
 
 from img_rest import errors

@@ -19,7 +19,8 @@ from img_contract.http_models import (
 )
 from img_contract.job.formats import MEDIA_TYPES, RESULT_FORMATS, Format
 from img_contract.job.job import Job
-from img_contract.job.outcome import JobStatus, Output, State
+from img_contract.job.outcome import Output, State
+from img_contract.job.status import JobStatus
 from img_contract.job.values import MAX_SIDE
 
 from img_rest.api.problems import failure_kind

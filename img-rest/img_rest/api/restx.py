@@ -9,14 +9,14 @@ from flask import Blueprint, Response, current_app
 from flask_restx import Api
 from img_contract.config import Config
 from img_contract.http_models import Problem
-from img_contract.notify.zmq_pair import Notifier
-from img_contract.ports import JobStore
+from img_contract.ports import Jobs
 from pydantic import BaseModel
 
 from img_rest.admission import access
 from img_rest.admission.backlog import Backlog
+from img_rest.admission.places import UploadPlaces
 from img_rest.api.swagger import completed, register_model
-from img_rest.waiting import LongPolls, UploadPlaces
+from img_rest.waiting import LongPolls
 
 SEGMENT: Final = "img_rest"
 """The key of this package's parts in `app.extensions`."""
@@ -27,8 +27,7 @@ class Parts:
     """What the routes work with."""
 
     config: Config
-    store: JobStore
-    notifier: Notifier
+    jobs: Jobs
     long_polls: LongPolls
     uploads: UploadPlaces
     backlog: Backlog

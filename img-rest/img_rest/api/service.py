@@ -50,7 +50,7 @@ class Ready(Resource):
     def get(self) -> AnyResponse:
         """Ask whether jobs are taken and worked on."""
         found = parts()
-        engines = found.store.engines()
+        engines = found.jobs.engines()
         if not engines:
             raise NoEngine(
                 "expected an engine that was alive within the last 30 seconds, found none; jobs wait for one"

@@ -20,7 +20,7 @@ from img_contract.config import LimitsConfig
 from img_contract.failpoints import failpoint
 from img_contract.job.formats import SIGNATURE_BYTES, sniff
 from img_contract.messages import quoted
-from img_contract.ports import Part, Submission
+from img_contract.ports import Submission, UploadedFile
 from multipart import MultipartError, MultipartSegment, ParserLimitReached, PushMultipartParser
 from werkzeug.exceptions import BadRequest
 
@@ -91,7 +91,7 @@ def drain_refused(response: Response, places: AbstractContextManager[object], li
 class _Receiver:
     """Where a picture's bytes go: judged by the first, counted, and written."""
 
-    def __init__(self, part: Part, field: str, limits: LimitsConfig, before: int = 0) -> None:
+    def __init__(self, part: UploadedFile, field: str, limits: LimitsConfig, before: int = 0) -> None:
         self._part = part
         self._field = field
         self._limits = limits
@@ -238,7 +238,7 @@ def _receive_form(request: Request, submission: Submission, limits: LimitsConfig
 
 
 def _receive_file(
-    part: Part, name: str, chunks: Iterator[bytes], limits: LimitsConfig, received: dict[str, int]
+    part: UploadedFile, name: str, chunks: Iterator[bytes], limits: LimitsConfig, received: dict[str, int]
 ) -> int:
     """Stream one file; give its size in bytes. Raises RestError, StoreError."""
     receiver = _Receiver(part, name, limits, before=sum(received.values()))

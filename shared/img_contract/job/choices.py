@@ -6,7 +6,7 @@ from enum import IntEnum, StrEnum
 
 
 class Fit(StrEnum):
-    """How a picture is brought to `width` × `height`. The names are sharp's."""
+    """Ways to bring a picture to `width` × `height`. The names are sharp's."""
 
     INSIDE = "inside"
     OUTSIDE = "outside"
@@ -16,7 +16,7 @@ class Fit(StrEnum):
 
 
 class Gravity(StrEnum):
-    """Which part of the picture `cover` keeps, and where `contain` puts the picture."""
+    """The part of the picture that `cover` keeps, and the place where `contain` puts the picture."""
 
     CENTER = "center"
     NORTH = "north"
@@ -41,7 +41,7 @@ class Turn(IntEnum):
 
 
 class Subsampling(StrEnum):
-    """How far a lossy result reduces colour against brightness."""
+    """Chroma subsampling of a lossy result."""
 
     FULL = "4:4:4"
     HALF = "4:2:2"
@@ -49,7 +49,7 @@ class Subsampling(StrEnum):
 
 
 class Metadata(StrEnum):
-    """What becomes of EXIF (GPS and all) and XMP."""
+    """Treatment of EXIF (GPS and all) and XMP."""
 
     STRIP = "strip"
     COPYRIGHT = "copyright"
@@ -57,13 +57,13 @@ class Metadata(StrEnum):
 
 
 class Profile(StrEnum):
-    """What becomes of an embedded colour profile."""
+    """Treatment of an embedded colour profile."""
 
     SRGB = "srgb"
     KEEP = "keep"
 
 
 class Placeholder(StrEnum):
-    """What to show until the picture is there."""
+    """Kinds of placeholder to show until the picture is there."""
 
     THUMBHASH = "thumbhash"

@@ -1,4 +1,4 @@
-"""The picture formats that the service knows by name, and how each is told by its first bytes.
+"""The picture formats that the service knows by name, and how each is detected by its first bytes.
 
 What Pillow calls them and how they are written is the engine's business (`img_engine.formats`).
 """
@@ -31,7 +31,7 @@ AUTO: Final = "auto"
 """In place of a format: the engine picks one."""
 
 RESULT_FORMATS: Final = (*WRITABLE, AUTO)
-"""What can be asked for as the format of a result."""
+"""Values of the parameter `format`."""
 
 MEDIA_TYPES: Final[dict[Format, str]] = {
     Format.JPEG: "image/jpeg",
@@ -53,15 +53,15 @@ SUFFIXES: Final[dict[Format, str]] = {
     Format.AVIF: "avif",
     Format.TIFF: "tif",
 }
-"""What file names of a format end in."""
+"""Suffixes of file names."""
 
 _BY_SUFFIX: Final = {suffix: str(name) for name, suffix in SUFFIXES.items()}
 
 SIGNATURE_BYTES: Final = 32
-"""How many of the first bytes `sniff` wants to see."""
+"""Number of first bytes that `sniff` needs."""
 
 # An ISO base media file (ISO/IEC 14496-12) starts with an `ftyp` box: length, "ftyp", major brand, minor version,
-# compatible brands. AVIF is told before HEIC, since both may carry the generic brand mif1. A TIFF's `+` is BigTIFF. An
+# compatible brands. AVIF is tried before HEIC, since both may carry the generic brand mif1. A TIFF's `+` is BigTIFF. An
 # icon's directory: reserved 0, type 1, count, then entries whose fourth byte is reserved, too.
 _SIGNATURES: Final[tuple[tuple[Format, re.Pattern[bytes]], ...]] = (
     (Format.JPEG, re.compile(rb"\xff\xd8\xff")),

@@ -6,14 +6,16 @@ docs/job.schema.json.
 
 from __future__ import annotations
 
+import hashlib
 import re
 import uuid
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final, Literal
 
 from pydantic import AwareDatetime, Field
 
-from img_contract.job.formats import Format
+from img_contract.job.formats import MEDIA_TYPES, Format, sniff
 from img_contract.job.frozen import Frozen
 from img_contract.job.resize import Resize
 from img_contract.job.values import WritableFormat
@@ -39,7 +41,7 @@ class Job(Frozen):
     source: Source
     watermark: Source | None = Field(None, description="A second upload, to be put on the result.")
     accept: tuple[WritableFormat, ...] = Field(
-        (), description="Formats that the client said it takes; empty if it said nothing. For format=auto."
+        (), description="Formats that the client accepts; empty if it named none. For format=auto."
     )
     owner: str | None = Field(None, max_length=64, description="Name of the API key that it was sent with.")
     resize: Resize
@@ -47,6 +49,23 @@ class Job(Frozen):
     def message(self) -> bytes:
         """The job as JSON, one line; what has its default is left out, and need not be read again."""
         return self.model_dump_json(exclude_defaults=True).encode()
+
+
+def describe_source(head: bytes, size: int, filename: str | None) -> Source:
+    """Describe an upload of so many bytes by its first ones. Raises ValueError if they are not a picture's."""
+    found = sniff(head)
+    if found is None:
+        raise ValueError("expected the first bytes of a picture, found others")
+    return Source(filename=filename, media_type=MEDIA_TYPES[found], format=found, bytes=size)
+
+
+def content_digest(job: Job, digests: Sequence[str]) -> str:
+    """Return the SHA-256, hexadecimal, of all that decides a job's results: not the file's name, nor the time.
+
+    `digests` are those of its files.
+    """
+    asked = [job.resize.model_dump_json(), ",".join(job.accept)]
+    return hashlib.sha256("\0".join([*asked, *digests]).encode()).hexdigest()
 
 
 def new_job_id() -> str:

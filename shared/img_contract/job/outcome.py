@@ -1,23 +1,19 @@
-"""How a job ended, and the status that is derived from what is on the volume."""
+"""The outcome of a job, and the files that an engine made for it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass
 from enum import StrEnum
-from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
 from pydantic import AwareDatetime, Field
 
 from img_contract.job.frozen import Frozen
-from img_contract.job.job import Job
 
 
 class State(StrEnum):
-    """Where a job is in its life. The last three are final."""
+    """The states of a job. The last three are final."""
 
     QUEUED = "queued"
     PROCESSING = "processing"
@@ -27,7 +23,7 @@ class State(StrEnum):
 
     @property
     def final(self) -> bool:
-        """Whether the job has ended."""
+        """True if the job has ended."""
         return self not in (State.QUEUED, State.PROCESSING)
 
 
@@ -48,7 +44,7 @@ class FailureCode(StrEnum):
 
 
 class WarningCode(StrEnum):
-    """What a result had to lose, or which parameter had no effect. docs/errors.md explains each."""
+    """Losses of a result, and parameters without effect. docs/errors.md explains each."""
 
     FRAMES_DROPPED = "frames_dropped"
     ALPHA_FLATTENED = "alpha_flattened"
@@ -62,7 +58,7 @@ class WarningCode(StrEnum):
 
 
 class _Record(Frozen, extra="ignore"):
-    """What a newer engine adds to an outcome is no reason for an older API not to read it."""
+    """An older API ignores what a newer engine adds to an outcome."""
 
 
 class Failure(_Record):
@@ -96,6 +92,12 @@ class Output(_Record):
     bytes: int = Field(ge=1)
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
 
+    @classmethod
+    def of(cls, result: ResultFile, file: str) -> Output:
+        """Describe a result that was published under the name `file`."""
+        facts = {name: value for name, value in vars(result).items() if name != "path"}
+        return cls(file=file, **facts)
+
 
 @dataclass(frozen=True)
 class ResultFile:
@@ -115,7 +117,7 @@ class ResultFile:
 
 
 class Facts(_Record):
-    """What was found in the upload."""
+    """Facts that were found in the upload."""
 
     width: int = Field(description="Pixels, upright: after the EXIF orientation is applied.")
     height: int = Field(description="Pixels, upright.")
@@ -139,19 +141,7 @@ class Outcome(_Record):
     error: Failure | None = None
 
 
-@dataclass(frozen=True)
-class JobStatus:
-    """A job and where it is in its life, derived from the files on the volume at one moment."""
-
-    id: str
-    read_job: Callable[[], Job | None] = field(repr=False, compare=False)
-    state: State
-    attempt: int
-    started_at: datetime | None
-    expires_at: datetime
-    outcome: Outcome | None
-
-    @cached_property
-    def job(self) -> Job | None:
-        """What was asked, read when it is first wanted; None if its record is damaged or gone."""
-        return self.read_job()
+def attempts_exhausted(attempts: int, reason: str | None) -> Failure:
+    """Return the failure of a job whose attempts are spent. `reason`: why the last one was abandoned, if known."""
+    detail = f"gave up after {attempts} attempts; the last one ended with: {reason or 'no word from the engine'}"
+    return Failure(code=FailureCode.ATTEMPTS_EXHAUSTED, detail=detail)

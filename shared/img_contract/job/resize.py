@@ -1,4 +1,4 @@
-"""What a client asks for, as one frozen model: every parameter is a field of it, and is declared nowhere else.
+"""The options of a job as one frozen model: every parameter is a field of it, and is declared nowhere else.
 
 From this declaration come the validation of a form, the Swagger parameters, and their part of the JSON message.
 """
@@ -25,7 +25,7 @@ _Place = Annotated[Gravity, OneOf(tuple(place for place in Gravity if place is n
 
 
 class Resize(Frozen):
-    """What is to be done to the picture. At least one of width, height and variants must be given."""
+    """The options of a job. At least one of width, height and variants must be given."""
 
     width: Side | None = Field(
         None,

@@ -75,7 +75,7 @@ def percentage(text: str) -> Fraction:
 
 
 def side_in_pixels(side: int | str, own: int) -> Fraction:
-    """What a `Side` means for a picture whose own side has so many pixels; not rounded."""
+    """Return a `Side` in pixels, for a picture whose own side has so many; not rounded."""
     return own * percentage(side) if isinstance(side, str) else Fraction(side)
 
 

@@ -33,7 +33,7 @@ _VARIANT: Final = re.compile(
     r"(?:\.(?P<format>[a-z]+))?"
 )
 NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,40}(?:\.[a-z]{1,8})?")
-"""What a name of a result can be."""
+"""Names that a result can have."""
 
 
 class Variant(Frozen):

@@ -1,4 +1,4 @@
-"""Who may listen at an encrypted notifier: libzmq asks for each client (ZAP, https://rfc.zeromq.org/spec/27/)."""
+"""Authentication of engines at an encrypted notifier (ZAP, https://rfc.zeromq.org/spec/27/)."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from img_contract.notify.curve import CurveConfig
 ZAP_DOMAIN: Final = "notifier"
 
 
-class _Engines:
-    """Those who hold the client's secret key."""
+class _HoldersOf:
+    """Those who hold the secret key to this public one."""
 
     def __init__(self, public_key: str) -> None:
         self._public_key = public_key.encode()
 
     def callback(self, _domain: str, key: bytes) -> bool:
-        """As pyzmq asks; the key in Z85."""
+        """Return whether a client may connect; pyzmq calls it with its public key in Z85."""
         return key == self._public_key
 
 
-def open_gate(context: zmq.Context[zmq.Socket[bytes]], keys: CurveConfig) -> ThreadAuthenticator:
-    """Start the thread that answers for this context. To be done before a socket is bound, and stopped after it."""
-    gate = ThreadAuthenticator(context)
-    gate.configure_curve_callback(domain=ZAP_DOMAIN, credentials_provider=_Engines(keys.client_public))
-    gate.start()
-    return gate
+def start_authenticator(context: zmq.Context[zmq.Socket[bytes]], keys: CurveConfig) -> ThreadAuthenticator:
+    """Start the authenticator of a context. Call before binding a socket; stop it after closing the socket."""
+    authenticator = ThreadAuthenticator(context)
+    authenticator.configure_curve_callback(domain=ZAP_DOMAIN, credentials_provider=_HoldersOf(keys.client_public))
+    authenticator.start()
+    return authenticator
 
 
-def guard(socket: zmq.Socket[bytes], keys: CurveConfig) -> None:
-    """Make a socket a server that encrypts, and lets in whom the gate lets in; without a gate, nobody."""
+def require_client_key(socket: zmq.Socket[bytes], keys: CurveConfig) -> None:
+    """Make a socket an encrypting server; without a running authenticator it lets nobody connect."""
     socket.curve_server = True
     socket.curve_secretkey = keys.server_secret.get_secret_value().encode()
     socket.setsockopt(zmq.ZAP_DOMAIN, ZAP_DOMAIN.encode())

@@ -11,7 +11,8 @@ from typing import Final
 
 from img_contract.job.job import JOB_ID
 from img_contract.volume.files import fsync_directory, make_empty, modified_ns, remove, rename
-from img_contract.volume.idempotency import job_noted
+from img_contract.volume.idempotency import recorded_job
+from img_contract.volume.layout import Layout
 
 LEFTOVER_SECONDS: Final = 3600.0
 """A submission that nobody has written to for this long is not going to be finished."""
@@ -21,35 +22,35 @@ ADOPTION_SECONDS: Final = 60.0
 
 SHARDS: Final = 256
 
-NOTES: Final = 256
-"""So many notes of Idempotency-Keys are looked at with each shard."""
+KEYS_PER_BATCH: Final = 256
+"""Number of Idempotency-Keys that are looked at with each shard."""
 
 ROUND: Final = 64
-"""With every so many shards of `jobs/` the other folders are cleaned."""
+"""The other folders are cleaned each time that so many shards of `jobs/` were."""
 
 
-class Upkeep:
-    """Goes round the volume, a 256th of the jobs at a time, so that no call takes long."""
+class Cleanup:
+    """Cleans the volume round after round, a 256th of the jobs at a time, so that no call takes long."""
 
-    def __init__(self, root: Path, retention_seconds: float) -> None:
-        self._root = root
+    def __init__(self, layout: Layout, retention_seconds: float) -> None:
+        self._layout = layout
         self._retention = retention_seconds
         self._shard = 0
-        self._notes: list[str] = []
+        self._keys: list[str] = []
 
-    def portion(self) -> None:
+    def run_batch(self) -> None:
         """Clean one shard of `jobs/`, and now and then the other folders.
 
         What cannot be cleaned does not keep the rest from it; the first such OSError is raised at the end.
         """
         present = time.time()
         shard, self._shard = self._shard, (self._shard + 1) % SHARDS
-        faults = _each(_entries(self._root / "jobs" / f"{shard:02x}"), lambda job: self._visit(job, present))
-        faults += _each(self._next_notes(), lambda note: self._clear_note(note, present))
+        faults = _each(_entries(self._layout.jobs / f"{shard:02x}"), lambda job: self._visit(job, present))
+        faults += _each(self._next_keys(), lambda key: self._clear_key(key, present))
         if shard % ROUND == 0:
-            faults += _each(_entries(self._root / "incoming"), lambda left: _clear_submission(left, present))
-            faults += _each(_entries(self._root / "pending"), lambda marker: self._clear_marker(marker, present))
-            faults += _each(_entries(self._root / "engines"), lambda engine: _clear_engine(engine, present))
+            faults += _each(_entries(self._layout.incoming), lambda left: _clear_submission(left, present))
+            faults += _each(_entries(self._layout.pending), lambda marker: self._clear_marker(marker, present))
+            faults += _each(_entries(self._layout.engines), lambda engine: _clear_engine(engine, present))
         if faults:
             raise faults[0]
 
@@ -68,7 +69,7 @@ class Upkeep:
 
     def _expire(self, job: Path) -> None:
         # Out of sight in one step: a job that lost half of its files would look like one that is queued.
-        leaving = self._root / "incoming" / f"{job.name}.expired"
+        leaving = self._layout.incoming / f"{job.name}.expired"
         try:
             rename(job, leaving)
         except FileNotFoundError:
@@ -76,39 +77,36 @@ class Upkeep:
         remove(leaving)
 
     def _adopt(self, job: Path) -> None:
-        marker = self._root / "pending" / job.name
+        marker = self._layout.pending / job.name
         if not marker.exists():
             make_empty(marker)
             fsync_directory(marker.parent)
 
     def _clear_marker(self, marker: Path, present: float) -> None:
-        if present - _mtime(marker) > LEFTOVER_SECONDS and not self._job_exists(marker.name):
+        if present - _mtime(marker) > LEFTOVER_SECONDS and not self._layout.exists(marker.name):
             remove(marker)
 
-    def _next_notes(self) -> list[Path]:
-        """Some more of the notes, round and round: there may be very many, and no call is to take long."""
-        if not self._notes:
+    def _next_keys(self) -> list[Path]:
+        """Return the next batch of keys; there may be very many, and no call is to take long."""
+        if not self._keys:
             with suppress(FileNotFoundError):
-                self._notes = os.listdir(self._root / "idempotency")
-        portion = self._notes[-NOTES:]
-        del self._notes[-NOTES:]
-        return [self._root / "idempotency" / name for name in portion]
+                self._keys = os.listdir(self._layout.idempotency)
+        portion = self._keys[-KEYS_PER_BATCH:]
+        del self._keys[-KEYS_PER_BATCH:]
+        return [self._layout.idempotency / name for name in portion]
 
-    def _clear_note(self, note: Path, present: float) -> None:
-        # The note comes first and the job after it, so a young one may have no job yet.
-        if present - _mtime(note) <= LEFTOVER_SECONDS or self._job_exists(job_noted(note) or ""):
+    def _clear_key(self, key: Path, present: float) -> None:
+        # A key is recorded before its job exists, so a young one may have no job yet.
+        if present - _mtime(key) <= LEFTOVER_SECONDS or self._layout.exists(recorded_job(key) or ""):
             return
-        aside = note.with_name(f".{note.name.strip('.')}.old")
+        aside = key.with_name(f".{key.name.strip('.')}.old")
         with suppress(FileNotFoundError):  # another engine was faster
-            rename(note, aside)
-        # It may have been written anew between the look and the rename.
+            rename(key, aside)
+        # It may have been written again between the look and the rename.
         if present - _mtime(aside) <= LEFTOVER_SECONDS:
             with suppress(FileExistsError):
-                os.link(aside, note)
+                os.link(aside, key)
         remove(aside)
-
-    def _job_exists(self, job_id: str) -> bool:
-        return bool(JOB_ID.fullmatch(job_id)) and (self._root / "jobs" / job_id[:2] / job_id).exists()
 
 
 def _clear_submission(folder: Path, present: float) -> None:
@@ -134,7 +132,7 @@ def _entries(folder: Path) -> list[Path]:
 
 
 def _each(paths: list[Path], act: Callable[[Path], None]) -> list[OSError]:
-    """Act on every path; give the faults that were met."""
+    """Act on every path; return the errors that were raised."""
     faults = []
     for path in paths:
         try:

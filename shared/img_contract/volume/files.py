@@ -1,4 +1,4 @@
-"""The few file operations that the volume's promises are made of. POSIX; a power cut may come between any two calls."""
+"""File operations on which the volume's promises rest. POSIX; a power cut may come between any two calls."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import errno
 import os
 import secrets
 import shutil
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,9 +15,9 @@ from pydantic import BaseModel
 
 from img_contract.errors import DamagedRecord, StoreFull, StoreUnavailable
 from img_contract.failpoints import failpoint
+from img_contract.regular_file import NotARegularFile, open_regular
 
 _FULL: Final = {errno.ENOSPC, errno.EDQUOT}
-_NO_FILE: Final = {errno.ELOOP, errno.ENXIO, errno.EISDIR}  # a link, a socket, a folder
 _NO_FOLDER: Final = {errno.ELOOP, errno.ENOTDIR}
 
 _MOST_RECORD_BYTES: Final = 1024 * 1024
@@ -104,34 +103,20 @@ def create_exclusively(path: Path, data: bytes, *, durable: bool) -> bool:
 def read_record(path: Path) -> bytes:
     """Read a whole record. A link is not followed, and a pipe not waited for.
 
-    Raises DamagedRecord if it is no regular file or too large; FileNotFoundError, OSError.
+    Raises DamagedRecord if it is no regular file or too large; FileNotFoundError if there is nothing; OSError.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError as error:
-        if error.errno in _NO_FILE:
-            raise DamagedRecord(f"{path.name} is no regular file") from None
-        raise
-    try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise DamagedRecord(f"{path.name} is no regular file")
-        content = _read(descriptor, _MOST_RECORD_BYTES + 1)
-    finally:
-        os.close(descriptor)
+        with open_regular(path) as file:
+            content = file.read(_MOST_RECORD_BYTES + 1)
+    except NotARegularFile:
+        raise DamagedRecord(f"{path.name} is no regular file") from None
     if len(content) > _MOST_RECORD_BYTES:
         raise DamagedRecord(f"{path.name} has more than {_MOST_RECORD_BYTES} bytes")
     return content
 
 
-def _read(descriptor: int, most: int) -> bytes:
-    content = b""
-    while len(content) < most and (part := os.read(descriptor, most - len(content))):
-        content += part
-    return content
-
-
 def names_in(folder: Path | str) -> list[str]:
-    """The names in a folder. Raises FileNotFoundError if it is missing, a link or no folder; OSError."""
+    """List the names in a folder. Raises FileNotFoundError if it is missing, a link or no folder; OSError."""
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     except OSError as error:
@@ -155,13 +140,13 @@ def remove(path: Path) -> None:
 
 
 def modified_ns(path: Path) -> int:
-    """When a file was last modified, in nanoseconds since the epoch; 0 if it is gone. Links are not followed."""
+    """Return when a file was last modified, in nanoseconds since the epoch; 0 if it is gone. Follows no links."""
     try:
         return path.lstat().st_mtime_ns
     except (FileNotFoundError, NotADirectoryError):
         return 0
 
 
-def record(model: BaseModel) -> bytes:
-    """A model as it is written to a file: JSON that a person can read."""
+def as_json(model: BaseModel) -> bytes:
+    """Return a model as it is written to a file: JSON that a person can read."""
     return model.model_dump_json(indent=1).encode() + b"\n"

@@ -1,28 +1,32 @@
-"""The way in on the volume: an upload is streamed beside the jobs, and becomes one in a single step."""
+"""Receiving an upload: it is streamed beside the jobs, and becomes one in a single step."""
 
 from __future__ import annotations
 
 import hashlib
 import shutil
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Self
+
+import structlog
 
 from img_contract.errors import KeyReused
 from img_contract.failpoints import failpoint
-from img_contract.job.formats import MEDIA_TYPES, SIGNATURE_BYTES, Format, sniff
-from img_contract.job.job import Job, Source, new_job_id, now
+from img_contract.job.formats import SIGNATURE_BYTES, Format
+from img_contract.job.job import Job, Source, content_digest, describe_source, new_job_id, now
 from img_contract.job.resize import Resize
+from img_contract.ports import IdempotencyKey
 from img_contract.volume.files import fsync, fsync_directory, make_empty, rename, storage_faults, write_durably
-from img_contract.volume.idempotency import Key, Use
+from img_contract.volume.idempotency import IdempotencyKeys, Use
+from img_contract.volume.layout import Layout, read_job_if_sound
 
-if TYPE_CHECKING:
-    from img_contract.volume.store import VolumeStore
+log = structlog.get_logger(__name__)
 
 
-class VolumePart:
-    """One uploaded file being streamed into a submission's folder."""
+class VolumeFile:
+    """One uploaded file being streamed into a submission's folder; see `ports.UploadedFile`."""
 
     def __init__(self, path: Path, *, digested: bool) -> None:
         failpoint("storage.write")
@@ -44,63 +48,63 @@ class VolumePart:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of what came, hexadecimal, if it was to be digested."""
+        """SHA-256 of what was written, hexadecimal, if it was to be digested."""
         return self._digest.hexdigest() if self._digest else ""
 
     def described(self, filename: str | None) -> Source:
-        picture = sniff(self._head)
-        if picture is None:
-            raise ValueError("not a picture that can be accepted")
-        return Source(filename=filename, media_type=MEDIA_TYPES[picture], format=picture, bytes=self.received)
+        """Describe it by its first bytes. Raises ValueError if they are not a picture's."""
+        return describe_source(self._head, self.received, filename)
 
     def flush(self) -> None:
+        """Flush to disk and close. Raises OSError."""
         fsync(self._file.fileno())
         self._file.close()
 
     def close(self) -> None:
+        """Close without flushing."""
         self._file.close()
 
 
 class VolumeSubmission:
-    """An upload being streamed to incoming/<guid>/, and a watermark beside it if there is one."""
+    """An upload being streamed to incoming/<guid>/, with a watermark beside it if there is one."""
 
-    def __init__(self, store: VolumeStore, key: Key | None) -> None:
+    def __init__(
+        self, layout: Layout, keys: IdempotencyKeys, key: IdempotencyKey | None, notify: Callable[[Job], bool]
+    ) -> None:
         self.repeated = False
-        self._store = store
+        self._layout = layout
+        self._keys = keys
         self._key = key
+        self._notify = notify
         self._id = new_job_id()
-        self._folder = store.root / "incoming" / self._id
-        self._parts: list[VolumePart] = []
+        self._folder = layout.incoming / self._id
+        self._files: list[VolumeFile] = []
         self._cleaning = ExitStack()
 
     def __enter__(self) -> Self:
         with ExitStack() as cleaning:
             if self._key:
-                cleaning.enter_context(self._store.keys.held(self._key))
+                cleaning.enter_context(self._keys.held(self._key))
             with storage_faults():
                 failpoint("storage.write")
                 self._folder.mkdir()
                 cleaning.callback(shutil.rmtree, self._folder, ignore_errors=True)  # gone by then after a commit
-                self.picture = self._new_part("source")
+                self.picture = self._new_file("source")
             self._cleaning = cleaning.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        for part in self._parts:
-            part.close()
+        for file in self._files:
+            file.close()
         self._cleaning.close()
 
-    def _new_part(self, name: str) -> VolumePart:
-        self._parts.append(VolumePart(self._folder / name, digested=self._key is not None))
-        return self._parts[-1]
-
-    def watermark(self) -> VolumePart:
-        if len(self._parts) == 1:
+    def watermark(self) -> VolumeFile:
+        if len(self._files) == 1:
             with storage_faults():
-                self._new_part("watermark")
-        return self._parts[1]
+                self._new_file("watermark")
+        return self._files[1]
 
     def commit(
         self,
@@ -115,63 +119,70 @@ class VolumeSubmission:
             id=self._id,
             submitted_at=now(),
             source=self.picture.described(filename),
-            watermark=self._parts[1].described(None) if len(self._parts) > 1 else None,
+            watermark=self._files[1].described(None) if len(self._files) > 1 else None,
             accept=accept,
             owner=owner,
             resize=resize,
         )
-        earlier = self._earlier(job)
-        if earlier:
-            self.repeated = True
-            return earlier
-        folder = self._store.folder(job.id)
+        content = content_digest(job, [file.digest for file in self._files])
         with storage_faults():
-            for part in self._parts:
-                part.flush()
-            failpoint("submission.flushed")
-            write_durably(self._folder / "job.json", job.message())
-            fsync_directory(self._folder)
-            if self._key:
-                self._store.keys.note(self._key, Use(job=job.id, content=self._content(job)))
-            failpoint("submission.recorded")
-            try:
-                failpoint("storage.write")
-                folder.parent.mkdir()
-                fsync_directory(folder.parent.parent)
-            except FileExistsError:
-                pass
-            rename(self._folder, folder)  # from here on the job exists
-            try:
-                failpoint("submission.renamed")
-                fsync_directory(folder.parent)
-                # Not flushed: after a power cut, upkeep gives a job that has no marker its marker back.
-                make_empty(self._store.root / "pending" / job.id)
-                failpoint("submission.marked")
-            except OSError:
-                # Nobody has been told of it. An engine that has found it finds it gone.
-                rename(folder, self._folder)
-                (self._store.root / "pending" / job.id).unlink(missing_ok=True)
-                raise
+            earlier = self._earlier(content)
+            if earlier:
+                self.repeated = True
+                job = earlier
+            else:
+                self._write(job, content)
+        if not self._notify(job):
+            log.info("engines_not_notified", id=job.id)
+        failpoint("notifier.notified")
         return job
 
-    def _earlier(self, job: Job) -> Job | None:
-        """The job that the key has made already. Raises KeyReused if it was made of something else."""
-        with storage_faults():
-            use = self._store.keys.use_of(self._key) if self._key else None
-            earlier = self._store.job(use.job) if use else None
-            if use and earlier:
-                if use.content != self._content(job):
-                    raise KeyReused(
-                        "expected the picture and the parameters that came with this Idempotency-Key before"
-                    )
-                # The first request may have died before it made the marker: that is why it is sent again.
-                shard = self._store.folder(earlier.id).parent
-                fsync_directory(shard)
-                fsync_directory(shard.parent)
-                self._store.mark(earlier.id)
-        return earlier
+    def _new_file(self, name: str) -> VolumeFile:
+        self._files.append(VolumeFile(self._folder / name, digested=self._key is not None))
+        return self._files[-1]
 
-    def _content(self, job: Job) -> str:
-        """SHA-256, hexadecimal, of all that makes the job what it is; the file's name and the time do not."""
-        parts = [part.digest for part in self._parts]
-        return hashlib.sha256("\0".join([job.resize.model_dump_json(), *parts]).encode()).hexdigest()
+    def _write(self, job: Job, content: str) -> None:
+        folder = self._layout.folder(job.id)
+        for file in self._files:
+            file.flush()
+        failpoint("submission.flushed")
+        write_durably(self._folder / "job.json", job.message())
+        fsync_directory(self._folder)
+        if self._key:
+            self._keys.record(self._key, Use(job=job.id, content=content))
+        failpoint("submission.recorded")
+        try:
+            failpoint("storage.write")
+            folder.parent.mkdir()
+            fsync_directory(folder.parent.parent)
+        except FileExistsError:
+            pass
+        rename(self._folder, folder)  # from here on the job exists
+        try:
+            failpoint("submission.renamed")
+            fsync_directory(folder.parent)
+            # Not flushed: after a power cut, `Cleanup` gives a job that has no marker its marker back.
+            make_empty(self._layout.pending / job.id)
+            failpoint("submission.marked")
+        except OSError:
+            # The client has not been answered. An engine that has found the job finds it gone.
+            rename(folder, self._folder)
+            self._layout.unmark(job.id)
+            raise
+
+    def _earlier(self, content: str) -> Job | None:
+        """Return the job that the key has made already. Raises KeyReused if it was made of something else."""
+        use = self._keys.use_of(self._key) if self._key else None
+        if use is None:
+            return None
+        folder = self._layout.folder(use.job)
+        job = read_job_if_sound(folder)
+        if job is None:
+            return None
+        if use.content != content:
+            raise KeyReused
+        # The first request may have died before it made the marker: that may be why it is sent again.
+        fsync_directory(folder.parent)
+        fsync_directory(folder.parent.parent)
+        self._layout.mark(use.job)
+        return job

@@ -28,8 +28,8 @@ from img_client import Unavailable, Unreachable
 from img_contract.http_models import Status
 from img_contract.job.job import JOB_ID
 from img_contract.testing import until
-from img_contract.volume.cleanup import SHARDS
-from img_contract.volume.store import VolumeStore
+from img_contract.volume.cleanup import SHARDS, Cleanup
+from img_contract.volume.layout import Layout
 from PIL import Image
 
 from img_testing.service import Service
@@ -269,10 +269,10 @@ def age_leftovers(volume: Path) -> None:
 
 
 def go_round(volume: Path) -> None:
-    """What an engine's upkeep does in 256 seconds, at once."""
-    store = VolumeStore(volume)
+    """What an engine's maintenance does in 256 seconds, at once."""
+    cleanup = Cleanup(Layout(volume), retention_seconds=24 * 3600.0)
     for _ in range(SHARDS):
-        store.upkeep()
+        cleanup.run_batch()
 
 
 def in_parallel(*acts: Callable[[], None], width: int = 3) -> None:

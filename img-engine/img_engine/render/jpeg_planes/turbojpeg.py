@@ -1,8 +1,8 @@
-"""TurboJPEG's planar calls, where the library is installed: a JPEG's brightness and colours as they are stored.
+"""TurboJPEG's planar calls, where the library is installed: a JPEG's luma and chroma as they are stored.
 
-Pillow gives RGB, for which libjpeg enlarges the colours and converts every pixel; both are undone again when a JPEG is
-written. Debian has the library as libturbojpeg0; PyTurboJPEG, the library for this in Python, wants a newer one.
-The calls are those of TurboJPEG 2 (https://libjpeg-turbo.org/Documentation), which version 3 has, too.
+Pillow decodes to RGB, for which libjpeg enlarges the chroma and converts every pixel; writing a JPEG undoes both.
+Debian has the library as libturbojpeg0; PyTurboJPEG, its Python binding, needs a newer one. The calls are those of
+TurboJPEG 2 (https://libjpeg-turbo.org/Documentation), which version 3 has, too.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _NAMES: Final = ("libturbojpeg.so.0", "libturbojpeg.dylib")
 
 _YCBCR: Final = 1
 _MCU: Final[dict[int, tuple[int, int]]] = {0: (1, 1), 1: (2, 1), 2: (2, 2), 4: (1, 2), 5: (4, 1)}
-"""By TJSAMP: how many luma samples a colour sample covers, across and down (4:4:4, 4:2:2, 4:2:0, 4:4:0, 4:1:1)."""
+"""By TJSAMP: how many luma samples a chroma sample covers, across and down (4:4:4, 4:2:2, 4:2:0, 4:4:0, 4:1:1)."""
 
 _QUARTER: Final = 2
 """TJSAMP_420."""
@@ -32,11 +32,11 @@ _ACCURATE: Final = 4_096
 
 @dataclass(frozen=True)
 class Planes:
-    """Y, Cb and Cr, each of mode L; the colours in fewer samples than the brightness, if so stored."""
+    """Y, Cb and Cr, each of mode L; chroma perhaps in fewer samples than luma."""
 
     images: tuple[Image.Image, Image.Image, Image.Image]
     covers: tuple[int, int]
-    """How many luma samples a colour sample covers, across and down."""
+    """How many luma samples a chroma sample covers, across and down."""
 
 
 class TurboJpeg:
@@ -51,12 +51,12 @@ class TurboJpeg:
         self._writer = c_void_p(library.tjInitCompress())
 
     def read(self, data: bytes, shrink: int) -> Planes | None:
-        """Decode at 1/shrink (1, 2, 4 or 8). None if it is not YCbCr, or not without blemish."""
+        """Decode at 1/shrink (1, 2, 4 or 8). None if it is not YCbCr, or damaged in any way."""
         width, height, sampling, space = c_int(), c_int(), c_int(), c_int()
-        said = self._library.tjDecompressHeader3(
+        failed = self._library.tjDecompressHeader3(
             self._reader, data, c_ulong(len(data)), byref(width), byref(height), byref(sampling), byref(space)
         )
-        if said or space.value != _YCBCR or sampling.value not in _MCU:
+        if failed or space.value != _YCBCR or sampling.value not in _MCU:
             return None
         across, down = _MCU[sampling.value]
         size = -(-width.value // shrink), -(-height.value // shrink)
@@ -75,11 +75,11 @@ class TurboJpeg:
         return Planes((y, cb, cr), (across, down))
 
     def write(self, planes: Planes, size: tuple[int, int], quality: int, *, progressive: bool) -> bytes:
-        """A JPEG of 4:2:0 of that size in luma samples. Raises OSError with the library's words."""
+        """Encode planes in 4:2:0, of that size in luma samples. Raises OSError with the library's message."""
         buffers = [bytearray(image.tobytes()) for image in planes.images]
         strides = (c_int * 3)(*(image.width for image in planes.images))
         target, length = POINTER(c_ubyte)(), c_ulong()
-        said = self._library.tjCompressFromYUVPlanes(
+        failed = self._library.tjCompressFromYUVPlanes(
             self._writer,
             _pointers(buffers),
             size[0],
@@ -92,7 +92,7 @@ class TurboJpeg:
             _ACCURATE | (_PROGRESSIVE if progressive else 0),
         )
         try:
-            if said:
+            if failed:
                 self._library.tjGetErrorStr2.restype = c_char_p
                 raise OSError(self._library.tjGetErrorStr2(self._writer).decode(errors="replace"))
             return ctypes.string_at(target, length.value)
@@ -102,7 +102,7 @@ class TurboJpeg:
 
 @lru_cache(maxsize=1)
 def turbojpeg() -> TurboJpeg | None:
-    """This process's, made when it is first asked for; None where the library is not installed."""
+    """Return the one of this process, made at the first call; None where the library is not installed."""
     for name in _NAMES:
         with suppress(OSError, AttributeError):
             return TurboJpeg(ctypes.CDLL(name))

@@ -1,1 +1,1 @@
-"""From an upload's file to judged headers and decoded frames."""
+"""Reading an upload: its header is checked, then its frames are decoded."""

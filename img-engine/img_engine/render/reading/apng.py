@@ -1,7 +1,7 @@
 """The frames of an animated PNG, each cut out as a PNG of its own.
 
-PNG, third edition, https://www.w3.org/TR/png-3/#apng-frame-based-animation. Pillow's own playing blends alpha as if it
-were a colour.
+PNG, third edition, https://www.w3.org/TR/png-3/#apng-frame-based-animation. Pillow's own composition blends alpha as if
+it were a colour.
 """
 
 from __future__ import annotations
@@ -15,44 +15,44 @@ from typing import Final
 
 from PIL import Image
 
-from img_engine.render.animation import Afterwards, Part
+from img_engine.render.animation import Disposal, FramePatch
 from img_engine.render.reading.png import read_png
 from img_engine.render.reading.png_chunks import SIGNATURE, chunks, complete, look_through
 
 _CONTROL: Final = struct.Struct(">IIIIIHHBB")
-_AFTERWARDS: Final = {1: Afterwards.CLEARED, 2: Afterwards.UNDONE}
+_DISPOSALS: Final = {1: Disposal.BACKGROUND, 2: Disposal.PREVIOUS}
 _SOURCE: Final = 0
 
 
-def read_apng(data: bytes, most: int) -> tuple[Part, ...]:
-    """The parts of its frames, `most` + 1 at most; none if it is not animated. It ends before the first damaged one.
+def read_apng(data: bytes, most: int) -> tuple[FramePatch, ...]:
+    """Return its frames, `most` + 1 at most, up to the first damaged one; none if it is not animated.
 
-    A picture in front of the animation, which no frame control belongs to, is no frame.
+    A picture in front of the animation, without a frame control, is no frame.
     """
     reader = _Reader()
-    with suppress(ValueError, struct.error):  # it breaks off there
+    with suppress(ValueError, struct.error):  # the rest is damaged
         for kind, content in chunks(data):
             reader.take(kind, content)
-            if len(reader.parts) > most:
+            if len(reader.patches) > most:
                 break
-    if len(reader.parts) < min(reader.announced, most):
-        reader.parts += [_MISSING, _MISSING] if not reader.parts else [_MISSING]
-    return tuple(reader.parts[: reader.announced])
+    if len(reader.patches) < min(reader.announced, most):
+        reader.patches += [_MISSING, _MISSING] if not reader.patches else [_MISSING]
+    return tuple(reader.patches[: reader.announced])
 
 
 def _missing() -> Image.Image:
     raise ValueError("a frame is missing")
 
 
-_MISSING: Final = Part((0, 0), (1, 1), 0, Afterwards.STAYS, replaces=False, decode=_missing)
-"""Stands for what the file announces and does not have."""
+_MISSING: Final = FramePatch((0, 0), (1, 1), 0, Disposal.NONE, blend=True, decode=_missing)
+"""In place of a frame that the file announces and does not have."""
 
 
 class _Reader:
-    """Takes chunk after chunk."""
+    """Collects frames from chunks."""
 
     def __init__(self) -> None:
-        self.parts: list[Part] = []
+        self.patches: list[FramePatch] = []
         self.announced = 0
         """Frames that the file says it has."""
         self._header = b""
@@ -62,9 +62,9 @@ class _Reader:
         self._expected = 0
 
     def take(self, kind: bytes, content: memoryview) -> None:
-        """Raises ValueError, struct.error at what is damaged."""
+        """Add a chunk. Raises ValueError, struct.error if it is damaged."""
         if kind in (b"fcTL", b"IEND") and self._control is not None:
-            self.parts.append(self._part(self._control))
+            self.patches.append(self._patch(self._control))
             self._control, self._pixels = None, []
         if kind in (b"fcTL", b"fdAT"):
             self._check_order(content)
@@ -87,15 +87,16 @@ class _Reader:
             raise ValueError("a frame is missing, or not in its place")
         self._expected += 1
 
-    def _part(self, control: memoryview) -> Part:
+    def _patch(self, control: memoryview) -> FramePatch:
         _, width, height, left, top, part, of, dispose, blend = _CONTROL.unpack_from(control)
         canvas = struct.unpack_from(">II", self._header)
         if not (width and height and self._pixels) or left + width > canvas[0] or top + height > canvas[1]:
             raise ValueError("a frame does not lie on the canvas, or has no pixels")
         header = struct.pack(">II", width, height) + self._header[8:]
         picture = _Picture(header, tuple(self._shared), tuple(self._pixels))
-        shown = _AFTERWARDS.get(dispose, Afterwards.STAYS)
-        return Part((left, top), (width, height), 1000 * part / (of or 100), shown, blend == _SOURCE, picture.decode)
+        disposal = _DISPOSALS.get(dispose, Disposal.NONE)
+        shown = 1000 * part / (of or 100)
+        return FramePatch((left, top), (width, height), shown, disposal, blend != _SOURCE, picture.decode)
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ class _Picture:
     pixels: tuple[memoryview, ...]
 
     def decode(self) -> Image.Image:
-        """The picture, loaded. Raises what Pillow raises."""
+        """Decode the picture. Raises what Pillow raises."""
         file = b"".join(
             (
                 SIGNATURE,

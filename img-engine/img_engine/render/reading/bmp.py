@@ -1,4 +1,4 @@
-"""BMPs that are run-length encoded, which Pillow decodes in Python: a run at a time."""
+"""Run-length encoded BMPs, which Pillow decodes in Python, run by run."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import BinaryIO, Final
 from img_engine.render.reading.bounds import at_most
 
 MOST_BYTES: Final = 4_000_000
-"""Of a file that is run-length encoded: 2 million runs, for which Pillow takes up to a second."""
+"""Of a run-length encoded file: 2 million runs, for which Pillow takes a second or two."""
 
 _HEADER_AT: Final = 14
 _COMPRESSION: Final = slice(16, 20)

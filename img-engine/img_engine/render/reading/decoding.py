@@ -1,4 +1,4 @@
-"""From a file to pixels in one of the modes that the steps know: L, RGB, RGBA or CMYK of 8 bits."""
+"""Decoding an upload to one of the modes that the steps know: L, RGB, RGBA or CMYK of 8 bits."""
 
 from __future__ import annotations
 
@@ -11,19 +11,18 @@ from img_contract.job.formats import Format
 from img_contract.job.outcome import FailureCode
 from PIL import Image, ImageMath
 
-from img_engine.errors import PictureRefused
-from img_engine.render.animation import Frame, play
+from img_engine.render.animation import Frame, compose
 from img_engine.render.picture import Upload
-from img_engine.render.reading.opening import picture_faults
+from img_engine.render.picture_faults import PictureRefused, picture_faults
 from img_engine.render.reading.png import read_png
 
 
 def frames(upload: Upload, *, all_of_them: bool) -> Iterator[Frame]:
-    """The upload's frames, each decoded when it is asked for; only the first unless `all_of_them`.
+    """Yield the upload's frames, each decoded when it is needed; only the first unless `all_of_them`.
 
     An animation that is damaged later on ends before the damage, as it does in browsers.
     """
-    frames = play(upload.parts, upload.stored, decoded) if upload.parts else _by_pillow(upload)
+    frames = compose(upload.patches, upload.stored, decoded) if upload.patches else _by_pillow(upload)
     for number in range(upload.facts.frames if all_of_them else 1):
         try:
             with picture_faults("decoded"):
@@ -34,14 +33,14 @@ def frames(upload: Upload, *, all_of_them: bool) -> Iterator[Frame]:
                 raise
             if number:
                 return
-            if upload.format is not Format.PNG or not upload.parts:
+            if upload.format is not Format.PNG or not upload.patches:
                 raise
-            yield Frame(decoded(upload.image), 0)  # the picture that is shown where animations are not known
+            yield Frame(decoded(upload.image), 0)  # the picture for programs that know no animations
             return
 
 
 def first_frame(upload: Upload) -> Image.Image:
-    """The first frame, decoded."""
+    """Decode the first frame."""
     return next(frames(upload, all_of_them=False)).image
 
 
@@ -56,7 +55,7 @@ def _by_pillow(upload: Upload) -> Iterator[Frame]:
 
 
 def _read_png(upload: Upload) -> Image.Image | None:
-    """A PNG that no step has decoded yet, by the faster way; None for all else."""
+    """Decode a PNG by the faster way, unless a step has decoded it already; None for everything else."""
     if upload.format is not Format.PNG or not getattr(upload.image, "tile", None):
         return None
     upload.file.seek(0)
@@ -64,7 +63,7 @@ def _read_png(upload: Upload) -> Image.Image | None:
 
 
 def decoded(image: Image.Image) -> Image.Image:
-    """Decode, and bring any mode to one that can be resampled: no palette can, and 16 bits are scaled, not cut."""
+    """Decode, and convert to a mode that can be resampled: no palette can, and 16 bits are scaled, not cut."""
     image.load()
     if image.mode in ("I;16", "I;16L", "I;16B", "I", "F"):
         image = _to_eight_bits(image)

@@ -1,7 +1,7 @@
 """The frames of a GIF, each cut out as a GIF of its own and decoded by Pillow.
 
-GIF89a, https://www.w3.org/Graphics/GIF/spec-gif89a.txt. Pillow's own playing clears to a colour that is often the wrong
-one and widens the canvas for frames that hang over it; browsers clear to nothing, and cut.
+GIF89a, https://www.w3.org/Graphics/GIF/spec-gif89a.txt. Pillow's own composition often clears to a wrong colour and
+widens the canvas for frames that hang over it; browsers clear to transparent, and cut.
 """
 
 from __future__ import annotations
@@ -14,45 +14,45 @@ from typing import Final
 
 from PIL import Image
 
-from img_engine.render.animation import Afterwards, Part
+from img_engine.render.animation import Disposal, FramePatch
 from img_engine.render.reading.bounds import at_most
 
 _EXTENSION, _IMAGE, _END = 0x21, 0x2C, 0x3B
 _CONTROL: Final = 0xF9
 _SCREEN_BYTES: Final = 13
 _MOST_BLOCKS: Final = 700_000
-"""Blocks and sub-blocks: 178 MB if each is full. Pillow takes a third of a second for those in front of a frame."""
+"""Blocks and sub-blocks, 178 MB if each is full. Pillow takes a third of a second for as many in front of a frame."""
 
 _MOST_JUNK: Final = 2 * 1024 * 1024
-"""Bytes that belong to no block in front of the first frame, which Pillow reads one by one in Python."""
+"""Bytes outside of blocks in front of the first frame, which Pillow reads one by one in Python."""
 
 _BLOCK: Final = re.compile(rb"[!,;]")
 
-_AFTERWARDS: Final = {2: Afterwards.CLEARED, 3: Afterwards.UNDONE}
+_DISPOSALS: Final = {2: Disposal.BACKGROUND, 3: Disposal.PREVIOUS}
 
 
 @dataclass(frozen=True)
 class _Control:
-    """A graphic control extension: it is for the next image."""
+    """A graphic control extension, which applies to the next image."""
 
     hundredths: int = 0
     disposal: int = 0
     transparent: int | None = None
 
 
-def read_gif(data: bytes, most: int) -> tuple[Part, ...]:
-    """The parts of its frames, `most` + 1 at most. A file that breaks off has those up to the break.
+def read_gif(data: bytes, most: int) -> tuple[FramePatch, ...]:
+    """Return its frames, `most` + 1 at most; those before the end if the file is cut off.
 
-    Raises PictureRefused for more blocks, or more that is none, than a GIF has.
+    Raises PictureRefused for more blocks, or more junk, than a GIF has.
     """
     if len(data) < _SCREEN_BYTES:
         return ()
     view = memoryview(data)
     colours = view[_SCREEN_BYTES : _SCREEN_BYTES + _palette_bytes(view[10])]
     at, control = _SCREEN_BYTES + len(colours), _Control()
-    parts: list[Part] = []
+    patches: list[FramePatch] = []
     blocks = junk = 0
-    while at < len(view) and view[at] != _END and len(parts) <= most:
+    while at < len(view) and view[at] != _END and len(patches) <= most:
         at_most(_MOST_BLOCKS, blocks, "blocks")
         if view[at] == _EXTENSION and at + 1 < len(view):
             if view[at + 1] == _CONTROL and len(view) >= at + 8:
@@ -66,18 +66,17 @@ def read_gif(data: bytes, most: int) -> tuple[Part, ...]:
             blocks += count
             if width and height:
                 picture = _Picture((width, height), colours, view[at + 9 : end], control.transparent)
-                shown = _AFTERWARDS.get(control.disposal, Afterwards.STAYS)
-                parts.append(
-                    Part((left, top), (width, height), 10.0 * control.hundredths, shown, False, picture.decode)  # noqa: FBT003
-                )
+                disposal = _DISPOSALS.get(control.disposal, Disposal.NONE)
+                shown, decode = 10.0 * control.hundredths, picture.decode
+                patches.append(FramePatch((left, top), (width, height), shown, disposal, blend=True, decode=decode))
             at, control = end, _Control()
         else:
-            found = _BLOCK.search(data, at + 1)  # junk between blocks is skipped, as everybody does
+            found = _BLOCK.search(data, at + 1)  # junk between blocks is skipped, as browsers do
             next_at = found.start() if found else len(view)
-            blocks, junk, at = blocks + 1, junk + (0 if parts else next_at - at), next_at
+            blocks, junk, at = blocks + 1, junk + (0 if patches else next_at - at), next_at
             at_most(_MOST_JUNK, junk, "bytes of no block in front of the first frame")
     at_most(_MOST_BLOCKS, blocks, "blocks")
-    return tuple(parts)
+    return tuple(patches)
 
 
 @dataclass(frozen=True)
@@ -90,7 +89,7 @@ class _Picture:
     transparent: int | None
 
     def decode(self) -> Image.Image:
-        """The picture, loaded. Raises what Pillow raises."""
+        """Decode the picture. Raises what Pillow raises."""
         bits = (len(self.colours) // 3).bit_length() - 2
         screen = struct.pack("<HHBBB", *self.size, 0x80 | bits if self.colours else 0, 0, 0)
         control = (
@@ -110,12 +109,12 @@ def _palette_bytes(flags: int) -> int:
 
 
 def behind_blocks(view: memoryview, at: int) -> int:
-    """Where a chain of sub-blocks ends; the end of the file if it breaks off."""
+    """Return where a chain of sub-blocks ends; the end of the file if it is cut off."""
     return _behind(view, at)[0]
 
 
 def _behind(view: memoryview, at: int) -> tuple[int, int]:
-    """The same, and how many blocks it took. A chain of more than a GIF may have ends with the file."""
+    """Return the same and the number of blocks. A chain of more than a GIF may have ends with the file."""
     for count in range(1, _MOST_BLOCKS + 1):
         if at >= len(view) or not view[at]:
             return min(at + 1, len(view)), count

@@ -1,4 +1,4 @@
-"""What an icon's directory leads to, judged before Pillow opens it: it decodes the largest picture at once.
+"""The pictures of an icon, checked before Pillow opens it and at once decodes the largest.
 
 https://learn.microsoft.com/previous-versions/ms997538(v=msdn.10)
 """
@@ -13,18 +13,18 @@ from img_engine.render.reading.bounds import at_most
 from img_engine.render.reading.png_chunks import SIGNATURE, look_through
 
 MOST_PICTURES: Final = 64
-"""Each is looked through. Icons have a picture for each size and depth, some twenty."""
+"""Each is checked. Icons have one for each size and depth, some twenty."""
 
 _COUNT_AT: Final = 4
 _ENTRY: Final = struct.Struct("<12xI")
 _SIZE_AT: Final = 16
-"""In a PNG, from its beginning: width and height of IHDR."""
+"""The position of width and height in a PNG: in IHDR."""
 
 
 def picture_sizes(file: BinaryIO) -> set[tuple[int, int]]:
-    """Width and height of its pictures by their own headers. Rewinds the file.
+    """Return width and height of its pictures by their own headers. Rewinds the file.
 
-    Raises PictureRefused for one that would take its time to be read.
+    Raises PictureRefused for one that would take long to read.
     """
     file.seek(_COUNT_AT)
     count = int.from_bytes(file.read(2), "little")
@@ -42,7 +42,7 @@ def picture_sizes(file: BinaryIO) -> set[tuple[int, int]]:
         else:
             check_runs(file, at)
             width, both = struct.unpack_from("<ii", head, 4)
-            height = abs(both) // 2  # the colours, and below them the mask
+            height = abs(both) // 2  # the colours, and the mask below them
         sizes.add((abs(width), height))
     file.seek(0)
     return sizes

@@ -1,8 +1,8 @@
-"""The markers of a JPEG, walked before it is decoded, so that a file that says nothing is not listened to for long.
+"""The markers of a JPEG, walked before it is decoded, so that a file without a picture does not take long.
 
-ITU-T T.81, annex B. What it guards against: Pillow reads what is in front of the pixels byte by byte in Python, and
-appends each EXIF segment to all before it; while it hands over a file in portions, libjpeg goes back to where a run of
-fill bytes began with each of them; and each scan of a few bytes goes over all pixels again.
+ITU-T T.81, annex B. Pillow reads what is in front of the pixels byte by byte in Python, and appends each EXIF
+segment to all before it; libjpeg returns to the beginning of a run of fill bytes with each portion of the file that it
+is given; and each scan of a few bytes goes over all pixels again.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from typing import BinaryIO, Final
 from img_engine.render.reading.bounds import at_most
 
 MOST_SCANS: Final = 100
-"""libtiff's limit for a JPEG in a TIFF, too; libjpeg and mozjpeg write 10 or so. 100 take a third of a second for 36
+"""Also libtiff's limit for a JPEG in a TIFF; libjpeg and mozjpeg write some 10. 100 take a third of a second for 36
 megapixels."""
 
 MOST_SEGMENTS: Final = 10_000
-"""A file of an allowed size in which each is full has 2,000."""
+"""The largest file that is accepted has 2,000 if each is full."""
 
 MOST_OF_A_KIND: Final = 64
-"""Of those that Pillow takes apart in Python: 4 MB each. There are 4 tables of quantisation; EXIF has one segment."""
+"""Of the kinds that Pillow parses in Python: 4 MB each. There are 4 tables of quantisation; EXIF has one segment."""
 
 MOST_FILL: Final = 1024 * 1024
 """Bytes of fill and junk in front of the pixels: Pillow takes a sixth of a second. Some cameras leave kilobytes."""
 
 _FILL_RUN: Final = 64 * 1024
-"""A block of it behind the pixels' begin is looked at; no segment can hold one of so many bytes."""
+"""A longer run among the pixels is looked into; no segment can hold so many."""
 
 _SOS, _EOI, _DQT, _APP1, _APP13 = 0xDA, 0xD9, 0xDB, 0xE1, 0xED
 _PROGRESSIVE: Final = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
@@ -37,7 +37,7 @@ _SEGMENTS: Final = frozenset({*range(0xC0, 0xF0), 0xFE} - {0xC8, *range(0xD0, 0x
 
 _PORTION: Final = 4096
 _MARKER: Final = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
-"""Neither an escaped 0xFF of the pixels, nor fill, nor a restart between them."""
+"""Any marker but an escaped 0xFF of the pixels, fill, or a restart between them."""
 
 
 def check_markers(file: BinaryIO) -> None:
@@ -51,7 +51,7 @@ def check_markers(file: BinaryIO) -> None:
 
 
 def _front(file: BinaryIO) -> tuple[int | None, bool]:
-    """Where the first scan's header ends, if there is one, and whether other scans belong to the picture."""
+    """Return where the first scan's header ends, if there is one, and whether the picture has further scans."""
     at, fill, progressive, components = 2, 0, False, 0
     kinds: Counter[int] = Counter()
     while True:
@@ -74,7 +74,7 @@ def _front(file: BinaryIO) -> tuple[int | None, bool]:
 
 
 def _to_a_segment(head: bytes) -> int:
-    """How many bytes stand in front of what may be a segment, at least one: junk, fill, markers without content."""
+    """Count the bytes in front of what may be a segment, at least one: junk, fill, markers without content."""
     found = next((one.start() for one in _MARKER.finditer(head) if head[one.start() + 1] in _SEGMENTS), None)
     return found or max(1, len(head) - 1)  # the last byte may be a marker's first
 
@@ -88,7 +88,7 @@ def _count(kinds: Counter[int], kind: int, head: bytes) -> None:
 
 
 def _long_run(file: BinaryIO, at: int) -> bool:
-    """Whether there is a run of fill bytes from there on that no segment holds. Hardly reads anything."""
+    """Return whether a run of fill follows that is longer than any segment. Reads 16 bytes in 64 KiB."""
     full = b"\xff" * _FILL_RUN
     while True:
         file.seek(at)
@@ -101,7 +101,7 @@ def _long_run(file: BinaryIO, at: int) -> bool:
 
 
 def _check_scans(file: BinaryIO, begin: int) -> None:
-    """Go from marker to marker up to the picture's end."""
+    """Walk from marker to marker up to the picture's end, and count."""
     file.seek(begin)
     data = file.read()
     run = data.find(b"\xff" * _FILL_RUN)

@@ -1,92 +1,54 @@
-"""From a file to an `Upload` whose header has been judged and whose pixels have not been touched."""
+"""Opening a file as an `Upload`: its header is checked, its pixels are not decoded."""
 
 from __future__ import annotations
 
-import errno
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import BinaryIO, Final
 
 import pillow_heif
 from img_contract.job.formats import Format
 from img_contract.job.outcome import Facts, FailureCode
-from PIL import AvifImagePlugin, ExifTags, Image, UnidentifiedImageError
+from PIL import AvifImagePlugin, ExifTags, Image
 
-from img_engine.errors import PictureRefused
-from img_engine.render.animation import Part
+from img_engine.render.animation import FramePatch
 from img_engine.render.formats import DECODERS
 from img_engine.render.orientation import UPRIGHT, as_seen
-from img_engine.render.picture import PictureLimits, Upload
+from img_engine.render.picture import Upload
+from img_engine.render.picture_faults import PictureRefused, picture_faults
 from img_engine.render.reading.apng import read_apng
 from img_engine.render.reading.bmp import check_runs
+from img_engine.render.reading.bounds import check_pixels
 from img_engine.render.reading.gif import read_gif
 from img_engine.render.reading.ico import picture_sizes
 from img_engine.render.reading.jpeg_markers import check_markers
 from img_engine.render.reading.png_chunks import Notes, complete, look_through
 from img_engine.render.reading.tiff_directories import count_pages
-
-_MEGA: Final = 1_000_000
-
-_OF_THE_DISK: Final = frozenset(
-    {errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ESTALE, errno.EMFILE, errno.ENFILE}
-)
-"""Errors that say nothing about the picture. Others may: a corrupt offset makes a seek fail with EINVAL."""
+from img_engine.render.task import PictureLimits
 
 _TURNED_BY_DECODER: Final = frozenset({Format.TIFF, Format.HEIC})
 """Formats whose decoders apply the orientation: Pillow's for TIFF, libheif for HEIC."""
 
 _MOST_EXIF: Final = 1024 * 1024
-"""A longer block of EXIF is not taken apart: Pillow makes a fraction of every eight bytes. A JPEG's has 65,527."""
+"""Longer EXIF is not parsed: Pillow makes a fraction of every eight bytes. A JPEG's has at most 65,527."""
 
 _EXIF_IN_A_BLOCK: Final = frozenset({Format.JPEG, Format.PNG, Format.WEBP, Format.AVIF})
-"""Formats that keep EXIF in a block of its own, which Pillow hands over as it is."""
-
-
-@contextmanager
-def picture_faults(verb: str) -> Iterator[None]:
-    """Whatever a decoder or an encoder raises is the picture's fault, except what the disk reports.
-
-    `verb` says what was being done: decoded, encoded.
-
-    Decoders raise far more than OSError: ValueError, TypeError, IndexError, KeyError, RuntimeError, SyntaxError,
-    EOFError, struct.error and zlib.error were all seen on corrupt files.
-    """
-    try:
-        yield
-    except (PictureRefused, NameError):  # the latter is a defect of ours, never a picture's
-        raise
-    except MemoryError:
-        raise PictureRefused(
-            FailureCode.TOO_MUCH_MEMORY, f"the picture needs more memory to be {verb} than a job may have"
-        ) from None
-    except UnidentifiedImageError:
-        raise PictureRefused(
-            FailureCode.PICTURE_UNSUPPORTED,
-            "the picture's first bytes are right, but what follows is damaged, or of a kind that cannot be decoded",
-        ) from None
-    except Exception as error:
-        if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
-            raise
-        reason = str(error) or type(error).__name__
-        if verb == "encoded":  # the picture was sound
-            raise PictureRefused(FailureCode.ENCODING_FAILED, f"the result cannot be written: {reason}") from error
-        raise PictureRefused(FailureCode.PICTURE_CORRUPT, f"the picture cannot be {verb}: {reason}") from error
+"""Formats that keep EXIF in a block of its own, which Pillow returns as it is."""
 
 
 def open_picture(file: BinaryIO, source: Format, limits: PictureLimits) -> Upload:
     """Read the header and check every limit. Raises PictureRefused; OSError if the file cannot be read."""
     with picture_faults("decoded"):
-        seen = _look_before(file, source, limits)
+        known = _check_before(file, source, limits)
         image = Image.open(file, formats=DECODERS[source])
         stored = image.size
         check_pixels(stored, limits, "the picture")
-        if seen.notes:
-            complete(image, seen.notes)
-        parts = seen.parts or _png_parts(image, file, source, limits)
-        for part in parts:  # a frame may hang over the canvas, as far as it likes
-            check_pixels(part.size, limits, "a frame")
-        frames = _count_frames(image, source, parts or seen.pages, limits.frames)
+        if known.notes:
+            complete(image, known.notes)
+        patches = known.patches or _png_patches(image, file, source, limits)
+        for patch in patches:  # a frame may hang over the canvas by any number of pixels
+            check_pixels(patch.size, limits, "a frame")
+        frames = _count_frames(image, source, patches or known.pages, limits.frames)
         found = _orientation(image, source)
     todo = UPRIGHT if source in _TURNED_BY_DECODER else found
     width, height = as_seen(stored, todo)
@@ -101,31 +63,31 @@ def open_picture(file: BinaryIO, source: Format, limits: PictureLimits) -> Uploa
         exif_orientation=todo,
         orientation=todo,
         region=(0, 0, *stored),
-        parts=parts,
+        patches=patches,
     )
 
 
 @dataclass(frozen=True)
-class _Seen:
-    """What was found in a file before Pillow opened it."""
+class _Known:
+    """What is known of a file before Pillow opens it."""
 
     notes: Notes | None = None
-    parts: tuple[Part, ...] = ()
+    patches: tuple[FramePatch, ...] = ()
     pages: int = 0
 
 
-def _look_before(file: BinaryIO, source: Format, limits: PictureLimits) -> _Seen:
-    """Judge what Pillow, as it opens a file, would take its time for. Rewinds the file. Raises PictureRefused."""
-    seen = _Seen()
+def _check_before(file: BinaryIO, source: Format, limits: PictureLimits) -> _Known:
+    """Check what would take Pillow long when it opens the file. Rewinds the file. Raises PictureRefused."""
+    known = _Known()
     match source:
         case Format.JPEG:
             check_markers(file)
         case Format.PNG:
-            seen = _Seen(notes=look_through(file))
+            known = _Known(notes=look_through(file))
         case Format.GIF:
-            seen = _Seen(parts=read_gif(file.read(), limits.frames))
+            known = _Known(patches=read_gif(file.read(), limits.frames))
         case Format.TIFF:
-            seen = _Seen(pages=count_pages(file, limits.frames))
+            known = _Known(pages=count_pages(file, limits.frames))
         case Format.WEBP:
             check_pixels(_webp_canvas(file), limits, "the picture")  # libwebp allocates it when it is opened
         case Format.BMP:
@@ -134,36 +96,19 @@ def _look_before(file: BinaryIO, source: Format, limits: PictureLimits) -> _Seen
             for size in picture_sizes(file):
                 check_pixels(size, limits, "a picture")
     file.seek(0)
-    return seen
+    return known
 
 
+@cache
 def configure_decoders() -> None:
-    """Set up Pillow once in a child: HEIC, and one core for each decoder. Size limits are `open_picture`'s."""
-    Image.MAX_IMAGE_PIXELS = None  # Pillow's own check would say neither the limit nor by how much it was passed
+    """Set up Pillow once in a process: HEIC, and one core for each decoder. Size limits are `open_picture`'s."""
+    Image.MAX_IMAGE_PIXELS = None  # Pillow's own check names neither the limit nor the size
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1
     pillow_heif.register_heif_opener(thumbnails=False, decode_threads=1)
 
 
-def check_pixels(
-    size: tuple[int, int],
-    limits: PictureLimits,
-    what: str,
-    code: FailureCode = FailureCode.TOO_MANY_PIXELS,
-) -> None:
-    """Refuse what has more pixels than allowed. Raises PictureRefused with that code."""
-    pixels = size[0] * size[1]
-    if pixels > limits.pixels:
-        raise PictureRefused(
-            code,
-            f"expected at most {limits.pixels / _MEGA:g} megapixels, found {what} of {size[0]} × {size[1]}, "
-            f"{pixels / _MEGA:.1f} megapixels",
-            limit=limits.pixels,
-            actual=pixels,
-        )
-
-
 def _webp_canvas(file: BinaryIO) -> tuple[int, int]:
-    """The canvas of an extended WebP by its VP8X chunk; 0 × 0 for the simple kinds, which are 16,383 a side at most.
+    """Return the canvas of an extended WebP (VP8X); 0 × 0 for the simple kinds, of at most 16,383 pixels a side.
 
     https://developers.google.com/speed/webp/docs/riff_container#extended_file_format
     """
@@ -174,16 +119,16 @@ def _webp_canvas(file: BinaryIO) -> tuple[int, int]:
     return 1 + int.from_bytes(head[24:27], "little"), 1 + int.from_bytes(head[27:30], "little")
 
 
-def _png_parts(image: Image.Image, file: BinaryIO, source: Format, limits: PictureLimits) -> tuple[Part, ...]:
-    """What the frames of an animated PNG are made of; nothing for all else."""
+def _png_patches(image: Image.Image, file: BinaryIO, source: Format, limits: PictureLimits) -> tuple[FramePatch, ...]:
+    """Return the frames of an animated PNG; none for everything else."""
     if source is not Format.PNG or not (getattr(image, "is_animated", False) or "default_image" in image.info):
         return ()
     file.seek(0)
     return read_apng(file.read(), limits.frames)
 
 
-def _count_frames(image: Image.Image, source: Format, known: tuple[Part, ...] | int, most: int) -> int:
-    """How many frames or pages there are. Raises PictureRefused past `most`."""
+def _count_frames(image: Image.Image, source: Format, known: tuple[FramePatch, ...] | int, most: int) -> int:
+    """Count frames or pages. Raises PictureRefused past `most`."""
     if known:
         frames = known if isinstance(known, int) else len(known)
     elif source in (Format.GIF, Format.PNG):
@@ -201,7 +146,7 @@ def _count_frames(image: Image.Image, source: Format, known: tuple[Part, ...] | 
 
 
 def _orientation(image: Image.Image, source: Format) -> int:
-    """By EXIF alone: Pillow would look in XMP, too, which nobody else does."""
+    """Read it from EXIF alone: Pillow also looks in XMP, as no other program does."""
     block = image.info.get("exif") or b""
     if len(block) > _MOST_EXIF:
         return UPRIGHT

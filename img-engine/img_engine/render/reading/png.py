@@ -1,7 +1,7 @@
-"""A faster way to the pixels of the usual PNGs: inflated by libdeflate, unfiltered by libspng's vector code.
+"""A faster decoder for the usual PNGs: inflated by libdeflate, unfiltered by libspng's vector code.
 
-Twice as fast as Pillow's own decoder, which also cuts 16 bits a channel to 8 where this scales them. What is not usual,
-or is damaged in any way, is left to Pillow, and so is the word on what is wrong with it.
+It is twice as fast as Pillow's own, which also cuts 16 bits a channel to 8 where this scales them. An unusual or
+damaged file is left to Pillow, which also says what is wrong with it.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from PIL import Image
 from img_engine.render.reading.png_chunks import SIGNATURE, Header, chunks
 
 _MOST_BYTES: Final = 96 * 1024 * 1024
-"""Of unfiltered pixels: three copies of them are held at a time."""
+"""Of unfiltered pixels, of which three copies are held at a time."""
 
 _CHANNELS: Final = {0: "L", 2: "RGB", 4: "LA", 6: "RGBA"}
-"""Pillow's mode by PNG's colour type; a palette (3) is quick to read anyway."""
+"""Pillow's mode by PNG's colour type; a palette (3) is decoded quickly anyway."""
 
 _SIXTEEN: Final = 16
 _GREY_WITH_ALPHA: Final = 4
@@ -30,7 +30,7 @@ _STORED: Final = 65_535
 
 
 def read_png(data: bytes) -> Image.Image | None:
-    """The picture as L, LA, RGB or RGBA of 8 bits; None for what is not usual or not sound."""
+    """Decode as L, LA, RGB or RGBA of 8 bits; None for an unusual or damaged file."""
     try:
         found = list(chunks(data))
         header = Header.parse(found[0][1])
@@ -44,20 +44,20 @@ def read_png(data: bytes) -> Image.Image | None:
             return None
         mode = _CHANNELS[header.colour]
         if mode == "LA":
-            # pyspng has no such pixels. In the file they look like RGBA of 8 bits, which is all that filters heed.
+            # pyspng knows no such pixels. To the filters they look like RGBA of 8 bits.
             as_rgba = struct.pack(">IIBB3x", header.width, header.height, 8, 6)
             pixels = pyspng.load(_stored_png(as_rgba, raw)).view(">u2")
         else:
             pixels = pyspng.load(_stored_png(found[0][1], raw))
         if header.depth == _SIXTEEN:
             pixels, mode = _to_eight_bits(pixels, mode, clear)
-    except Exception:  # noqa: BLE001  whatever it is, Pillow will find it, and say it better
+    except Exception:  # noqa: BLE001  whatever it is, Pillow finds it, and words it better
         return None
     return Image.frombuffer(mode, (header.width, header.height), np.ascontiguousarray(pixels), "raw", mode, 0, 1)
 
 
 def _usual(header: Header, kinds: set[bytes]) -> bool:
-    """One still picture of 8 or 16 bits a channel; of 8 bits, its transparency is in a channel or nowhere."""
+    """Return whether it is a still picture of 8 or 16 bits a channel, with tRNS only if of 16."""
     return (
         header.colour in _CHANNELS
         and header.depth in (8, _SIXTEEN)
@@ -69,12 +69,12 @@ def _usual(header: Header, kinds: set[bytes]) -> bool:
 
 
 def _row_bytes(header: Header) -> int:
-    """A row with the number of its filter in front."""
+    """Return the length of a row, with its filter's number in front."""
     return 1 + header.width * len(_CHANNELS[header.colour]) * header.depth // 8
 
 
 def _to_eight_bits(pixels: Any, mode: str, clear: memoryview | None) -> tuple[Any, str]:
-    """V × 255 ÷ 65,535, rounded. pyspng gives an alpha channel in any case; tRNS, one value that is clear, is ours."""
+    """Scale by 255 ÷ 65,535, rounded; apply tRNS, one transparent value. pyspng always adds an alpha channel."""
     seen = pixels[..., : len(mode)]
     eight = ((seen.astype(np.uint32) * 255 + 32_895) >> 16).astype(np.uint8)
     if clear is None or mode.endswith("A"):
@@ -86,7 +86,7 @@ def _to_eight_bits(pixels: Any, mode: str, clear: memoryview | None) -> tuple[An
 
 
 def _stored_png(header: memoryview | bytes, raw: bytes | bytearray) -> bytes:
-    """A PNG of the same pixels whose Deflate stream is not compressed. libspng does not look at checksums of chunks."""
+    """Make a PNG whose Deflate stream is not compressed. libspng does not check the checksums of chunks."""
     view = memoryview(raw)
     parts: list[bytes | memoryview] = [b"\x78\x01"]
     for at in range(0, len(view), _STORED):

@@ -1,4 +1,4 @@
-"""The chunks of a PNG, and what Pillow makes too little of.
+"""The chunks of a PNG, and the information in them that Pillow misses.
 
 PNG, third edition, https://www.w3.org/TR/png-3/.
 """
@@ -17,10 +17,10 @@ from img_engine.render.reading.bounds import at_most
 SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 
 MOST_CHUNKS: Final = 100_000
-"""A file with more of them is not looked through."""
+"""A file with more of them is refused."""
 
 _MOST_PACKED: Final = 200
-"""Chunks of text or of a profile that Pillow inflates, up to 1 MiB each, which takes it one or two milliseconds."""
+"""Chunks of text or of a profile that Pillow inflates, up to 1 MiB each, in one or two milliseconds."""
 
 _PACKED: Final = frozenset({b"iCCP", b"zTXt", b"iTXt"})
 
@@ -28,10 +28,10 @@ _XMP: Final = b"XML:com.adobe.xmp\0\0\0\0\0"
 """Keyword, not compressed, no language, no translation."""
 
 _DEPTH_AT: Final = len(SIGNATURE) + 16
-"""Where IHDR, the first chunk, has the bits of a sample."""
+"""The position of the bits per sample, in IHDR, the first chunk."""
 
 _WIDENED: Final = {2: 85, 4: 17}
-"""By what Pillow multiplies grey samples of so many bits, to have eight."""
+"""The factor by which Pillow widens grey samples of so many bits to eight."""
 
 
 @dataclass(frozen=True)
@@ -46,12 +46,12 @@ class Header:
 
     @classmethod
     def parse(cls, content: bytes | memoryview) -> Header:
-        """Raises struct.error unless it has the 13 bytes that it should."""
+        """Parse the chunk's content. Raises struct.error unless it has 13 bytes."""
         return cls(*struct.unpack(">IIBB2x?", content))
 
 
 def chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
-    """Kind and content of each chunk up to IEND. Raises ValueError, struct.error if they are not whole."""
+    """Yield kind and content of each chunk up to IEND. Raises ValueError, struct.error if one is cut off."""
     view = memoryview(data)
     at, kind, seen = len(SIGNATURE), b"", 0
     while kind != b"IEND":
@@ -68,19 +68,19 @@ def chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
 
 @dataclass(frozen=True)
 class Notes:
-    """What Pillow does not tell of a PNG, or only when it has decoded it."""
+    """What Pillow does not report of a PNG, or only after decoding it."""
 
     depth: int
     """Bits of a sample."""
     exif: bytes = b""
-    """That which stands behind the pixels."""
+    """EXIF that comes after the pixels."""
     xmp: bytes = b""
 
 
 def look_through(file: BinaryIO, begin: int = 0) -> Notes:
-    """Go from chunk to chunk by their lengths, and end where they lead nowhere. Rewinds the file.
+    """Walk from chunk to chunk by their lengths, up to the first that leads nowhere. Rewinds the file.
 
-    `begin` is where the PNG begins in it. Raises PictureRefused for very many chunks, which Pillow would gather in
+    `begin`: where the PNG begins in the file. Raises PictureRefused for very many chunks, which Pillow would collect in
     memory, and for many that it would inflate.
     """
     file.seek(begin + _DEPTH_AT)
@@ -108,9 +108,9 @@ def look_through(file: BinaryIO, begin: int = 0) -> Notes:
 
 
 def complete(image: Image.Image, notes: Notes) -> None:
-    """Give an opened PNG what stands behind its pixels, and a transparent grey in the samples that Pillow makes.
+    """Add to an opened PNG the metadata after its pixels, and its transparent grey as Pillow widens samples.
 
-    Without EXIF, Pillow would decode the whole picture to look behind it, and at a time when nobody asks for errors.
+    If `info` had no EXIF, Pillow would decode the whole picture to look for it, and hide errors while it does.
     """
     image.info.setdefault("exif", notes.exif)
     if notes.xmp:

@@ -1,7 +1,7 @@
-"""The directories of a TIFF, walked before Pillow reads them: how many pages there are, and how much the first says.
+"""The directories of a TIFF, walked before Pillow reads them: how many pages there are, and how much the first holds.
 
-TIFF 6.0, section 2; BigTIFF, https://www.awaresystems.be/imaging/tiff/bigtiff.html. Pillow makes a Python number of
-each value that it looks at, a fraction even, and reads as many tags as a directory says it has.
+TIFF 6.0, section 2; BigTIFF, https://www.awaresystems.be/imaging/tiff/bigtiff.html. Pillow makes a Python number or
+fraction of each value, and reads as many tags as a directory claims to have.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ MOST_TAGS: Final = 4096
 """In the first directory. TIFF, EXIF and DNG together define fewer than a thousand."""
 
 _MOST_TAGS_ELSEWHERE: Final = 65_535
-"""What two bytes can say. A pointer to EXIF may lead anywhere in a picture that is whole."""
+"""The most that two bytes can say. In a sound picture, too, a pointer to EXIF may lead anywhere."""
 
 MOST_VALUES: Final = 300_000
-"""Numbers in the first page's directories. 65,535 rows, each a strip, have 131,070. Pillow reads 300,000 in a tenth of
-a second or two."""
+"""Numbers in the first page's directories. 65,535 rows, each a strip, have 131,070. Pillow reads 300,000 in 0.1 to
+0.2 seconds."""
 
 _OF_NUMBERS: Final = frozenset({3, 4, 5, 6, 8, 9, 10, 11, 12, 13, 16})
-"""Types that Pillow knows and makes numbers of. Of BYTE, ASCII and UNDEFINED it keeps the bytes."""
+"""Types that Pillow converts to numbers. It keeps the bytes of BYTE, ASCII and UNDEFINED."""
 
 _DIRECTORIES: Final = frozenset({0x8769, 0x8825, 0xA005})
 """Tags that lead to another directory: EXIF, GPS, interoperability (EXIF 2.32, 4.6.3)."""
@@ -32,7 +32,7 @@ _LEVELS: Final = 3
 
 
 class _Layout:
-    """How numbers are stored in one file."""
+    """How one file stores numbers."""
 
     def __init__(self, head: bytes) -> None:
         order = "<" if head[:2] == b"II" else ">"
@@ -43,9 +43,9 @@ class _Layout:
 
 
 def count_pages(file: BinaryIO, most: int) -> int:
-    """How many directories follow one another: `most` + 1 at most, and a chain that bites its tail ends there.
+    """Count the directories in the chain, `most` + 1 at most; a chain that leads back to itself ends there.
 
-    Raises PictureRefused if the first says more than a picture needs. Rewinds the file.
+    Raises PictureRefused if the first holds more than a picture needs. Rewinds the file.
     """
     try:
         layout = _Layout(file.read(4))
@@ -67,7 +67,7 @@ def count_pages(file: BinaryIO, most: int) -> int:
 
 
 def _numbers(file: BinaryIO, layout: _Layout, at: int, levels: int) -> int:
-    """How many numbers the tags of a directory have, with those of the directories that it leads to.
+    """Count the numbers in the tags of a directory and of those that it leads to.
 
     Pillow follows EXIF and GPS from the first directory, and what EXIF says of interoperability: three levels. It
     leaves out what does not fit into the file.
@@ -85,8 +85,8 @@ def _numbers(file: BinaryIO, layout: _Layout, at: int, levels: int) -> int:
 
 
 def _begin(file: BinaryIO, layout: _Layout, at: int) -> int:
-    """Go to a directory; how many tags it says it has, 0 if there is nothing."""
-    if at >= 1 << 63:  # beyond what a file can be asked for
+    """Go to a directory, and return how many tags it claims to have; 0 if there is nothing."""
+    if at >= 1 << 63:  # larger than any offset that seek takes
         return 0
     file.seek(at)
     return _number(file, layout.count)

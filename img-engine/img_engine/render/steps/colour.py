@@ -20,17 +20,17 @@ _MODE_OF_SPACE: Final = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}
 """The Pillow mode of pixels that an ICC profile of this colour space describes."""
 
 _UNSEEN: Final = 1
-"""A profile that changes no colour by more than this is sRGB in other words."""
+"""A profile that changes no channel of any colour by more than this counts as sRGB."""
 
 
-def to_srgb(picture: Picture, ask: Resize) -> Picture:
-    """Convert by the embedded ICC profile (perceptual, black point compensation). CMYK may come in, never goes out."""
+def to_srgb(picture: Picture, options: Resize) -> Picture:
+    """Convert by the embedded ICC profile (perceptual, black point compensation). CMYK becomes RGB."""
     image, icc = picture.image, picture.profile
     if icc is None:
         return picture.having(image.convert("RGB")) if image.mode == "CMYK" else picture
     try:
-        if ask.profile is Profile.KEEP:
-            if _can_keep(picture, ask):
+        if options.profile is Profile.KEEP:
+            if _can_keep(picture, options):
                 return picture
             picture = picture.warned(
                 WarningCode.PROFILE_DROPPED,
@@ -44,25 +44,25 @@ def to_srgb(picture: Picture, ask: Resize) -> Picture:
     return replace(picture, image=image.convert("RGB") if image.mode == "CMYK" else image, profile=None)
 
 
-def _can_keep(picture: Picture, ask: Resize) -> bool:
-    """Whether the result's pixels will be of the kind that the profile is for, in a format that can hold it."""
+def _can_keep(picture: Picture, options: Resize) -> bool:
+    """Return whether the result's pixels will be of the profile's kind, in a format that can hold it."""
     if picture.profile is None or not picture.encoder.profile:
         return False
     mode = picture.image.mode.removesuffix("A")
-    padded = picture.plan.scaled != picture.plan.canvas
+    padded = picture.sizes.scaled != picture.sizes.canvas
     shows_through = picture.image.mode == "RGBA" or padded
-    gets_colours = picture.stamp is not None or (shows_through and ask.background is not None)
+    gets_colours = picture.watermark is not None or (shows_through and options.background is not None)
     return (
         _space(picture.profile) == mode
         and mode in picture.encoder.modes
         and not gets_colours  # they are meant in sRGB
         and not (mode == "L" and padded)
-        and not (mode == "RGB" and ask.grayscale)
+        and not (mode == "RGB" and options.grayscale)
     )
 
 
 def _converted(image: Image.Image, icc: bytes) -> Image.Image:
-    """L, RGB, RGBA or CMYK to the same in sRGB, CMYK to RGB."""
+    """Convert L, RGB, RGBA or CMYK to sRGB in the same mode; CMYK to RGB."""
     mode = _space(icc)
     coloured = image
     if mode == "RGB" and image.mode == "L":
@@ -81,7 +81,7 @@ def _converted(image: Image.Image, icc: bytes) -> Image.Image:
 
 
 def is_srgb(icc: bytes) -> bool:
-    """Whether an RGB picture with that profile has the same colours without it."""
+    """Return whether an RGB picture with that profile has the same colours without it."""
     try:
         return _space(icc) == "RGB" and _transform(icc, "RGB") is None
     except (ImageCms.PyCMSError, OSError, ValueError):
@@ -90,7 +90,7 @@ def is_srgb(icc: bytes) -> bool:
 
 @lru_cache(maxsize=8)
 def _space(icc: bytes) -> str:
-    """The Pillow mode that a profile is for."""
+    """Return the Pillow mode of the pixels that a profile describes."""
     space = str(ImageCms.ImageCmsProfile(io.BytesIO(icc)).profile.xcolor_space).strip()
     if space not in _MODE_OF_SPACE:
         raise ValueError(f"it is for {space or 'an unknown colour space'}")
@@ -99,7 +99,7 @@ def _space(icc: bytes) -> str:
 
 @lru_cache(maxsize=8)
 def _transform(icc: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
-    """The way from a profile to sRGB for pixels of that mode; None if there is no difference to be seen."""
+    """Return the transform from a profile to sRGB for pixels of that mode; None if it changes nothing visibly."""
     transform = ImageCms.buildTransform(
         ImageCms.ImageCmsProfile(io.BytesIO(icc)),
         _SRGB,
@@ -118,7 +118,7 @@ def _transform(icc: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
 
 @lru_cache(maxsize=1)
 def _swatches() -> Image.Image:
-    """16 × 16 × 16 colours from all over the cube."""
+    """Return 16 × 16 × 16 colours, evenly spread over the RGB cube."""
     levels = [17 * level for level in range(16)]
     colours = bytes(channel for red in levels for green in levels for blue in levels for channel in (red, green, blue))
     return Image.frombytes("RGB", (64, 64), colours)

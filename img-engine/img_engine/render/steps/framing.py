@@ -1,4 +1,4 @@
-"""Cutting to the canvas, filling it, and what lies behind transparent parts."""
+"""Cutting to the canvas, padding to it, and the background behind transparent parts."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from img_engine.render.picture import OPAQUE, Picture, rgba
 from img_engine.render.steps.smart_crop import most_interesting
 
 
-def crop(picture: Picture, ask: Resize) -> Picture:
+def crop(picture: Picture, options: Resize) -> Picture:
     """Cut what hangs over the canvas (fit=cover), keeping the part that gravity names."""
     width, height = picture.image.size
-    canvas = min(width, picture.plan.canvas[0]), min(height, picture.plan.canvas[1])
+    canvas = min(width, picture.sizes.canvas[0]), min(height, picture.sizes.canvas[1])
     if canvas == (width, height):
         return picture
-    left, top = picture.cut or _place(picture.image, canvas, ask.gravity)
+    left, top = picture.cut or _place(picture.image, canvas, options.gravity)
     cut = picture.image.crop((left, top, left + canvas[0], top + canvas[1]))
     return replace(picture, image=cut, cut=(left, top))
 
@@ -31,17 +31,17 @@ def _place(image: Image.Image, canvas: tuple[int, int], gravity: Gravity) -> tup
     return offset(canvas, image.size, gravity)
 
 
-def pad(picture: Picture, ask: Resize) -> Picture:
-    """Put a picture that is smaller than its canvas (fit=contain) on it. What shows behind is for `flatten`."""
-    image, canvas = picture.image, picture.plan.canvas
+def pad(picture: Picture, options: Resize) -> Picture:
+    """Put a picture that is smaller than its canvas (fit=contain) on it. `flatten` adds the background."""
+    image, canvas = picture.image, picture.sizes.canvas
     if image.size == canvas:
         return picture
     framed = Image.new("RGBA", canvas, (255, 255, 255, 0))
-    framed.paste(image, offset(image.size, canvas, ask.gravity))
+    framed.paste(image, offset(image.size, canvas, options.gravity))
     return replace(picture, image=framed, padded=True)
 
 
-def flatten(picture: Picture, ask: Resize) -> Picture:
+def flatten(picture: Picture, options: Resize) -> Picture:
     """Put transparent parts on the background, if one was given or the format holds no alpha. RGBA in, RGB(A) out."""
     image = picture.image
     if image.mode != "RGBA":
@@ -49,14 +49,14 @@ def flatten(picture: Picture, ask: Resize) -> Picture:
     lowest, _ = image.getchannel("A").getextrema()
     if lowest == OPAQUE:
         return picture.having(image.convert("RGB"))
-    if picture.encoder.alpha and ask.background is None:
+    if picture.encoder.alpha and options.background is None:
         return picture
-    behind = Image.new("RGBA", image.size, rgba(ask.background or "#ffffffff"))
+    behind = Image.new("RGBA", image.size, rgba(options.background or "#ffffffff"))
     if not picture.encoder.alpha:
-        # A background may be translucent, too; behind all is white.
+        # The background may be translucent itself; white is behind it.
         behind = Image.alpha_composite(Image.new("RGBA", image.size, "white"), behind)
     flat = Image.alpha_composite(behind, image)
-    if ask.background is None and not picture.padded:
+    if options.background is None and not picture.padded:
         picture = picture.warned(
             WarningCode.ALPHA_FLATTENED,
             f"{picture.encoder.format} holds no transparency; transparent parts were put on white",

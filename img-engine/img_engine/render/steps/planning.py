@@ -1,4 +1,4 @@
-"""What is to be made of the upload, and whether that can be done; no pixel is decoded here."""
+"""Plan the results of an upload, and check that they can be made."""
 
 from __future__ import annotations
 
@@ -10,36 +10,36 @@ from img_contract.job.resize import Resize
 from img_contract.job.values import MAX_SIDE
 from img_contract.job.variants import Variant
 
-from img_engine.errors import PictureRefused
 from img_engine.render.formats import ENCODERS, Encoder, best_format, nearest_format, unused
-from img_engine.render.geometry import Plan, plan
+from img_engine.render.geometry import Sizes, plan_sizes
 from img_engine.render.memory import check_room
 from img_engine.render.orientation import as_seen
-from img_engine.render.picture import OPAQUE, Result, Upload
+from img_engine.render.picture import OPAQUE, ResultPlan, Upload
+from img_engine.render.picture_faults import PictureRefused
+from img_engine.render.reading.bounds import check_pixels
 from img_engine.render.reading.decoding import first_frame
-from img_engine.render.reading.opening import check_pixels
 
 
-def plan_results(upload: Upload, ask: Resize) -> Upload:
-    """Decide format and size of every result. Raises PictureRefused for one that would be too large."""
+def plan_results(upload: Upload, options: Resize) -> Upload:
+    """Choose format and size of every result. Raises PictureRefused for one that would be too large."""
     left, top, right, bottom = upload.region
     seen = as_seen((right - left, bottom - top), upload.orientation)
     results = []
-    for name, one in renditions(ask):
+    for name, one in renditions(options):
         encoder = ENCODERS[_format(upload, one)]
-        sizes = plan(seen, one)
+        sizes = plan_sizes(seen, one)
         _check_size(sizes, encoder, upload)
-        result = Result(name, one, sizes, encoder, keeps_frames=upload.animated and encoder.animated)
+        result = ResultPlan(name, one, sizes, encoder, keeps_frames=upload.animated and encoder.animated)
         results.append(result)
         upload = _warned(upload, result, seen)
     return replace(upload, results=tuple(results))
 
 
 def shrink_on_load(upload: Upload, _: Resize) -> Upload:
-    """Let libjpeg decode at 1/2, 1/4 or 1/8 where the filter still has enough to do. No effect on other formats.
+    """Let libjpeg decode at 1/2, 1/4 or 1/8 where that leaves the filter enough to do. No effect on other formats.
 
-    sharp's rule: the largest factor, halved if it is the whole part of what is to be shrunk by: else next to nothing
-    would be left to the filter.
+    sharp's rule: the largest factor, halved if it is the whole part of the scale, as next to nothing would be left to
+    the filter.
     """
     width, height = upload.stored
     by = shrink_factor(upload)
@@ -48,42 +48,44 @@ def shrink_on_load(upload: Upload, _: Resize) -> Upload:
 
 
 def shrink_factor(upload: Upload) -> int:
-    """By how much libjpeg is to shrink the picture while it decodes it: 1, 2, 4 or 8."""
+    """Return by how much libjpeg shrinks the picture while decoding: 1, 2, 4 or 8."""
     left, top, right, bottom = upload.region
-    sizes = [as_seen(result.plan.scaled, upload.orientation) for result in upload.results]
+    sizes = [result.stored_size(upload.orientation) for result in upload.results]
     shrink = min(min((right - left) / width, (bottom - top) / height) for width, height in sizes)
     factor = next((by for by in (8, 4, 2) if by <= shrink), 1)
     return max(1, factor // 2) if factor == int(shrink) else factor
 
 
 def check_memory(upload: Upload, _: Resize) -> Upload:
-    """Refuse what would not fit: some libraries end the process when memory runs out, and could not say why."""
+    """Refuse what would not fit: some libraries end the process without a reason when memory runs out."""
     check_room(upload, upload.image.size)
     return upload
 
 
-def renditions(ask: Resize) -> list[tuple[str | None, Resize]]:
-    """Each result that is asked for: its variant's name, and what is asked for it."""
+def renditions(options: Resize) -> list[tuple[str | None, Resize]]:
+    """Return each requested result: its variant's name, and its options."""
     found: list[tuple[str | None, Resize]] = []
-    if ask.width is not None or ask.height is not None:
-        found.append((None, ask))
-    found += [(variant.name, _as_said(variant, ask)) for variant in ask.variants or ()]
+    if options.width is not None or options.height is not None:
+        found.append((None, options))
+    found += [(variant.name, _options_of(variant, options)) for variant in options.variants or ()]
     return found
 
 
-def _as_said(variant: Variant, ask: Resize) -> Resize:
-    said = variant.model_dump(exclude={"name"}, exclude_none=True)
-    return ask.model_copy(update={"width": None, "height": None} | said)
+def _options_of(variant: Variant, options: Resize) -> Resize:
+    own = variant.model_dump(exclude={"name"}, exclude_none=True)
+    return options.model_copy(update={"width": None, "height": None} | own)
 
 
-def _format(upload: Upload, ask: Resize) -> Format:
-    if ask.format == AUTO:
-        return best_format(upload.accept, alpha=_transparent(upload), animated=upload.animated, lossless=ask.lossless)
-    return ask.format or nearest_format(upload.format)
+def _format(upload: Upload, options: Resize) -> Format:
+    if options.format == AUTO:
+        return best_format(
+            upload.accept, alpha=_transparent(upload), animated=upload.animated, lossless=options.lossless
+        )
+    return options.format or nearest_format(upload.format)
 
 
 def _transparent(upload: Upload) -> bool:
-    """Whether anything shows through. A picture that may be transparent is decoded to see; an animation is taken to."""
+    """Return whether anything is transparent. A picture that may be is decoded to see; an animation is taken to."""
     if upload.animated or not upload.image.has_transparency_data:
         return upload.animated
     check_room(upload, upload.image.size)
@@ -91,7 +93,7 @@ def _transparent(upload: Upload) -> bool:
     return image.mode == "RGBA" and image.getchannel("A").getextrema()[0] != OPAQUE
 
 
-def _check_size(sizes: Plan, encoder: Encoder, upload: Upload) -> None:
+def _check_size(sizes: Sizes, encoder: Encoder, upload: Upload) -> None:
     largest = min(MAX_SIDE, encoder.largest_side)
     if max(sizes.canvas) > largest:
         raise PictureRefused(
@@ -104,18 +106,18 @@ def _check_size(sizes: Plan, encoder: Encoder, upload: Upload) -> None:
     check_pixels(sizes.canvas, upload.limits, "the result", FailureCode.RESULT_TOO_LARGE)
 
 
-def _warned(upload: Upload, result: Result, seen: tuple[int, int]) -> Upload:
+def _warned(upload: Upload, result: ResultPlan, seen: tuple[int, int]) -> Upload:
     facts, encoder, what = upload.facts, result.encoder, f"{result.name}: " if result.name else ""
     if facts.frames > 1 and not result.keeps_frames:
         upload = upload.warned(
             WarningCode.FRAMES_DROPPED, f"{what}the upload has {facts.frames} frames; the result has the first one"
         )
-    if plan(seen, result.ask.model_copy(update={"enlarge": True})) != result.plan:
+    if plan_sizes(seen, result.options.model_copy(update={"enlarge": True})) != result.sizes:
         upload = upload.warned(
             WarningCode.NOT_ENLARGED,
             f"{what}the picture is {seen[0]} × {seen[1]}, smaller than asked; enlarge=true enlarges it",
         )
-    if names := unused(encoder, result.ask, moving=result.keeps_frames):
+    if names := unused(encoder, result.options, moving=result.keeps_frames):
         upload = upload.warned(
             WarningCode.PARAMETER_UNUSED, f"{what}{', '.join(names)} has no effect on {encoder.format}"
         )

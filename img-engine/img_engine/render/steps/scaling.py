@@ -14,20 +14,20 @@ from img_engine.render.picture import Picture, Region
 
 _LANCZOS: Final = ResizeAlg.convolution(FilterType.lanczos3)
 _RESIZER: Final = Resizer()
-"""One for all usual pictures of a child: it keeps its buffers, as large as they ever were."""
+"""One for all usual pictures of a process: it keeps its buffers at the largest size they ever had."""
 
 _USUAL: Final = 4_000_000
-"""Pixels; the buffers of a larger picture are not kept: they would count against every later one."""
+"""Pixels. The buffers of a larger picture are not kept: they would take memory from every later one."""
 
 
 def scale(picture: Picture, _: Resize) -> Picture:
-    """Resample the region with Lanczos, alpha premultiplied, to the planned size. L, RGB, RGBA or CMYK, as it came."""
+    """Resample the region with Lanczos, alpha premultiplied, to the planned size, in its mode: L, RGB, RGBA or CMYK."""
     size = picture.stored_size
     return replace(picture, image=resample(picture.image, size, picture.region), region=(0, 0, *size))
 
 
 def resample(image: Image.Image, size: tuple[int, int], region: Region) -> Image.Image:
-    """A region of a picture at another size; the picture itself if nothing is to be done."""
+    """Resample a region of a picture to a size; the picture itself if it is that already."""
     left, top, right, bottom = region
     if int(right - left) == size[0] and int(bottom - top) == size[1] and not any(side % 1 for side in region):
         return image if size == image.size else image.crop((int(left), int(top), int(right), int(bottom)))
@@ -39,7 +39,7 @@ def resample(image: Image.Image, size: tuple[int, int], region: Region) -> Image
 
 
 def turn_upright(picture: Picture, _: Resize) -> Picture:
-    """Apply the EXIF orientation and the turns that were asked for; no tag is written to the result."""
+    """Apply the EXIF orientation and the turns of the options; no tag is written to the result."""
     operation = TRANSPOSES.get(picture.orientation)
     if operation is None:
         return picture

@@ -1,1 +1,1 @@
-"""From finished frames to the bytes of a file."""
+"""Writing results: from rendered frames to the bytes of a file."""

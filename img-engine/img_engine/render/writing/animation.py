@@ -1,4 +1,4 @@
-"""How long each frame is shown and how often an animation is played, from each format to each."""
+"""Frame times and loop counts, from every format to every format."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from img_contract.job.formats import Format
 from PIL import Image
 
 from img_engine.render.picture import Upload
-from img_engine.render.writing.avif_loops import read_plays
+from img_engine.render.writing.avif_loops import read_loop_count
 
 _BROWSERS_DEFAULT: Final = 100
-"""Milliseconds that browsers show a frame for which a GIF says nothing."""
+"""Milliseconds for which browsers show a frame without a time."""
 
 
 _SHORT: Final = 2**16 - 1
@@ -19,20 +19,20 @@ _LONG: Final = 2**31 - 1
 _WEBP_TIME: Final = 2**24 - 1
 
 
-def plays(upload: Upload) -> int:
-    """How often the upload's animation is played; 0: without end."""
+def loop_count(upload: Upload) -> int:
+    """Return how often the upload's animation is played; 0: forever."""
     if upload.format is Format.AVIF:
         upload.file.seek(0)
-        return read_plays(upload.file.read())
-    said = upload.image.info.get("loop")
+        return read_loop_count(upload.file.read())
+    stored = upload.image.info.get("loop")
     if upload.format is Format.GIF:
-        # What a GIF says is how often it is played again; one that says nothing is played once.
-        return 1 if said is None else 0 if said == 0 else int(said) + 1
-    return int(said or 0)
+        # A GIF stores how often it is repeated; one without that is played once.
+        return 1 if stored is None else 0 if stored == 0 else int(stored) + 1
+    return int(stored or 0)
 
 
 def merged(frames: list[Image.Image], milliseconds: list[float]) -> tuple[list[Image.Image], list[float]]:
-    """Neighbours that look the same as one that is shown as long as both; encoders do that, and would not say so."""
+    """Merge equal neighbours into one frame with the time of both: encoders do so anyway, without reporting it."""
     kept: list[Image.Image] = []
     times: list[float] = []
     for frame, time in zip(frames, milliseconds, strict=True):
@@ -45,7 +45,7 @@ def merged(frames: list[Image.Image], milliseconds: list[float]) -> tuple[list[I
 
 
 def animation_options(frames: list[Image.Image], milliseconds: list[float], times: int, to: Format) -> dict[str, Any]:
-    """Save options for all frames in that format, played so many times."""
+    """Return the save options for all frames in that format, played so many times."""
     options: dict[str, Any] = {"save_all": True, "append_images": frames[1:]}
     match to:
         case Format.GIF:
@@ -64,12 +64,12 @@ def animation_options(frames: list[Image.Image], milliseconds: list[float], time
 
 
 def in_hundredths(milliseconds: list[float]) -> list[int]:
-    """Times as GIF has them."""
+    """Return times in GIF's unit."""
     return _rounded([time / 10 for time in milliseconds], _SHORT)
 
 
 def repeats(times: int) -> int:
-    """How often it is played again, as GIF has it; 0: without end."""
+    """Return how often a GIF is repeated that is played so many times; 0: forever."""
     return min(max(0, times - 1), _SHORT)
 
 
@@ -78,16 +78,16 @@ def _shown(milliseconds: list[float]) -> list[float]:
 
 
 def _as_fraction(milliseconds: float) -> float:
-    """A time that a PNG can tell: seconds as a fraction of two numbers of 16 bits."""
+    """Round to a time that a PNG can store: seconds as a fraction of two numbers of 16 bits."""
     unit = next((unit for unit in (1, 10, 100) if milliseconds / unit <= _SHORT), 1000)
     return milliseconds if unit == 1 else float(min(round(milliseconds / unit), _SHORT) * unit)
 
 
 def _rounded(times: list[float], most: int) -> list[int]:
-    """Whole numbers, so that the end of every frame is off by half a unit at most, however many there are."""
-    rounded, end, said = [], 0.0, 0
+    """Round times to whole numbers such that the end of every frame is off by half a unit at most."""
+    rounded, end, rounded_end = [], 0.0, 0
     for time in times:
         end += time
-        rounded.append(min(max(0, round(end) - said), most))
-        said = round(end)
+        rounded.append(min(max(0, round(end) - rounded_end), most))
+        rounded_end = round(end)
     return rounded

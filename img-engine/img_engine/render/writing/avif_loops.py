@@ -1,7 +1,7 @@
-"""How often an animated AVIF is played, which Pillow neither reads nor writes: it is in the edit list of its track.
+"""The loop count of an animated AVIF, in the edit list of its track; Pillow neither reads nor writes it.
 
-ISO/IEC 14496-12 (8.2.2 mvhd, 8.3.2 tkhd, 8.6.6 elst). Bit 0 of the edit list's flags says that the edit is repeated;
-the track's duration, divided by the edit's, how often. A duration of all ones: without end.
+ISO/IEC 14496-12 (8.2.2 mvhd, 8.3.2 tkhd, 8.6.6 elst). Bit 0 of the edit list's flags: the edit is repeated, as often
+as its duration fits into the track's. A duration of all ones: forever.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Final
 _FOREVER: Final = 0
 _FOLDERS: Final = (b"moov", b"trak", b"edts")
 
-# Where the duration stands behind version and flags, by version: 32 bits wide in version 0, 64 in 1.
+# The position of the duration after version and flags: 32 bits wide in version 0, 64 in 1.
 _DURATION_AT: Final = {
     (b"mvhd", 0): 16,
     (b"mvhd", 1): 24,
@@ -46,8 +46,8 @@ class _Box:
         return int(found)
 
 
-def read_plays(data: bytes) -> int:
-    """How often it is to be played; 0: without end, as also where the file does not tell."""
+def read_loop_count(data: bytes) -> int:
+    """Return how often an AVIF is played; 0: forever, also if the file does not say."""
     boxes = {box.kind: box for box in _boxes(data, 0, len(data))}
     try:
         edits, track = boxes[b"elst"], boxes[b"tkhd"]
@@ -60,9 +60,9 @@ def read_plays(data: bytes) -> int:
         return _FOREVER
 
 
-def with_plays(data: bytes, plays: int) -> bytes:
-    """The same file, to be played so many times. Only for files that were written here, which have every box."""
-    if plays == _FOREVER:
+def with_loop_count(data: bytes, count: int) -> bytes:
+    """Set how often an AVIF is played. Only for files that were written here, which have every box."""
+    if count == _FOREVER:
         return data
     written = bytearray(data)
     boxes = list(_boxes(data, 0, len(data)))
@@ -70,16 +70,16 @@ def with_plays(data: bytes, plays: int) -> bytes:
     if edits is None:  # a single frame has no track
         return data
     once = edits.duration(data)
-    written[edits.at + 3] = 1 if plays > 1 else 0
+    written[edits.at + 3] = 1 if count > 1 else 0
     for box in boxes:
         if box.kind != b"elst":
             most = (1 << 8 * struct.calcsize(box.format)) - 2
-            struct.pack_into(box.format, written, box.duration_at, min(once * plays, most))
+            struct.pack_into(box.format, written, box.duration_at, min(once * count, most))
     return bytes(written)
 
 
 def _boxes(data: bytes, at: int, end: int) -> Iterator[_Box]:
-    """The boxes that tell durations, of the movie and of its first track."""
+    """Yield the boxes with durations, of the whole and of its first track."""
     while at + 8 <= end:
         length, kind = struct.unpack_from(">I4s", data, at)
         content = at + 8

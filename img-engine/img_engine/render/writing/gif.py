@@ -1,7 +1,7 @@
-"""Animated GIFs in which something is transparent, put together from single ones.
+"""Writing animated GIFs with transparency, joined from single frames.
 
-GIF89a, https://www.w3.org/Graphics/GIF/spec-gif89a.txt. Pillow writes animations, too, and smaller ones: it leaves out
-what stays. But where frames are cleared it takes what is invisible for black, and loses black.
+GIF89a, https://www.w3.org/Graphics/GIF/spec-gif89a.txt. Pillow's own animations are smaller, as they leave
+out what does not change. But where frames are cleared, Pillow takes invisible pixels for black, and loses black.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ _EXTENSION: Final = 0x21
 
 
 def join(frames: list[Image.Image], hundredths: list[int], repeats: int | None) -> bytes:
-    """Frames of mode P or L, each cleared after its time; info["transparency"] is the index that is invisible.
+    """Join frames of mode P or L, each cleared after its time; info["transparency"] is the invisible index.
 
-    `repeats`: how often it is played again, 0: without end, None: not at all.
+    `repeats`: how often it is played again, 0: forever, None: not at all.
     """
     file = [b"GIF89a", struct.pack("<HHBBB", *frames[0].size, 0, 0, 0)]
     if repeats is not None:
@@ -42,7 +42,7 @@ def join(frames: list[Image.Image], hundredths: list[int], repeats: int | None) 
 
 
 def _visible(frame: Image.Image) -> tuple[int, int, int, int]:
-    """The box of what is not invisible; a single pixel if all is."""
+    """Return the box of the visible pixels; a single pixel if there are none."""
     clear = frame.info.get("transparency")
     if clear is None:
         return (0, 0, *frame.size)
@@ -51,7 +51,7 @@ def _visible(frame: Image.Image) -> tuple[int, int, int, int]:
 
 
 def _single(frame: Image.Image) -> tuple[bytes, bytes]:
-    """The colours and the compressed pixels of a picture, as Pillow writes them in a GIF of its own."""
+    """Let Pillow write a picture as a GIF; return its colours and its compressed pixels."""
     buffer = io.BytesIO()
     frame.info = {}
     frame.save(buffer, "GIF", optimize=False, interlace=False)

@@ -1,4 +1,4 @@
-"""What is kept of the upload's EXIF and XMP, and how each format is told to write it."""
+"""The upload's EXIF and XMP: what is kept, and how each format stores it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from PIL.PngImagePlugin import PngInfo
 from img_engine.render.formats import Encoder
 
 _SEGMENT_BYTES: Final = 65_533 - len(b"http://ns.adobe.com/xap/1.0/\0")
-"""What a JPEG's segment holds beside its longest name; longer EXIF or XMP cannot be written."""
+"""Bytes that a JPEG's segment holds beside its longest name; longer EXIF or XMP cannot be written."""
 
 _MOST_BYTES: Final = 1024 * 1024
 """Longer EXIF or XMP is not kept in any format: decoders refuse files that have it."""
@@ -44,22 +44,22 @@ _XMP_ORIENTATION: Final = re.compile(rb'(tiff:Orientation(?:="|>))[0-9]')
 
 @dataclass(frozen=True)
 class KeptMetadata:
-    """What was read from the upload, to be written to the results."""
+    """The metadata of the upload that the results will have."""
 
     exif: bytes = b""
     xmp: bytes = b""
 
 
-def read_metadata(image: Image.Image, ask: Resize) -> KeptMetadata:
-    """The upload's EXIF and XMP, upright now; nothing unless it is to be kept, or if it cannot be read."""
-    if ask.metadata is Metadata.STRIP:
+def read_metadata(image: Image.Image, options: Resize) -> KeptMetadata:
+    """Read the EXIF and XMP to keep, with the orientation upright; nothing if it cannot be read."""
+    if options.metadata is Metadata.STRIP:
         return KeptMetadata()
     block = image.info.get("exif") or b""
-    if len(block) > _MOST_BYTES:  # not taken apart, which would take seconds; it is told as lost
+    if len(block) > _MOST_BYTES:  # not parsed, which would take seconds; it is reported as lost
         return KeptMetadata(block)
     try:
         exif = image.getexif()
-        if ask.metadata is Metadata.COPYRIGHT:
+        if options.metadata is Metadata.COPYRIGHT:
             return KeptMetadata(_only(exif, _OF_THE_AUTHOR))
         for tag in _OF_THE_FILE:
             exif.pop(tag, None)
@@ -70,7 +70,7 @@ def read_metadata(image: Image.Image, ask: Resize) -> KeptMetadata:
         written = exif.tobytes() if len(exif) else b""
     except Exception:  # noqa: BLE001  EXIF that cannot be read cannot be kept; the picture itself may be whole
         written = b""
-    if ask.metadata is Metadata.COPYRIGHT:
+    if options.metadata is Metadata.COPYRIGHT:
         return KeptMetadata()
     xmp = image.info.get("xmp", b"")
     xmp = xmp.encode() if isinstance(xmp, str) else bytes(xmp)
@@ -78,7 +78,7 @@ def read_metadata(image: Image.Image, ask: Resize) -> KeptMetadata:
 
 
 def metadata_options(encoder: Encoder, kept: KeptMetadata) -> tuple[dict[str, Any], list[str]]:
-    """Save options that write the metadata, and the names of what the format cannot hold."""
+    """Return the save options that write the metadata, and the names of what the format cannot hold."""
     options: dict[str, Any] = {}
     lost: list[str] = []
     if encoder.format is Format.TIFF:  # see tiff_tags
@@ -99,7 +99,7 @@ def metadata_options(encoder: Encoder, kept: KeptMetadata) -> tuple[dict[str, An
 
 
 def tiff_tags(kept: KeptMetadata) -> dict[str, Any]:
-    """Save options for TIFF, where metadata are tags beside those of the pixels."""
+    """Return the save options for TIFF, where metadata are tags beside those of the pixels."""
     exif = Image.Exif()
     if len(kept.exif) <= _MOST_BYTES:
         exif.load(kept.exif)
@@ -107,7 +107,7 @@ def tiff_tags(kept: KeptMetadata) -> dict[str, Any]:
     if 0 < len(kept.xmp) <= _MOST_BYTES:
         exif[_XMP] = kept.xmp
     nested = any(tag in exif for tag in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo))
-    # Directories within directories cannot be handed to libtiff; Pillow's own writer takes them, but does not compress.
+    # libtiff cannot be given nested directories; Pillow's own writer takes them, but does not compress.
     return {"exif": exif, "compression": "raw"} if nested else {"exif": exif}
 
 

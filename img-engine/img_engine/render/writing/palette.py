@@ -13,12 +13,12 @@ _HALF: Final = 128
 
 
 def translucent(image: Image.Image) -> bool:
-    """Whether it has pixels that are neither opaque nor invisible."""
+    """Return whether it has pixels that are neither opaque nor invisible."""
     return image.mode == "RGBA" and any(image.getchannel("A").histogram()[1:OPAQUE])
 
 
 def visible(image: Image.Image) -> Image.Image | None:
-    """A mask of what is at least half opaque; None if everything is."""
+    """Return a mask of the pixels that are at least half opaque; None if all are."""
     if image.mode != "RGBA":
         return None
     mask = image.getchannel("A").point(lambda alpha: OPAQUE if alpha >= _HALF else 0)
@@ -26,15 +26,15 @@ def visible(image: Image.Image) -> Image.Image | None:
 
 
 def to_palette(image: Image.Image, *, clear_entry: bool = False) -> Image.Image:
-    """An RGB, RGBA or L picture with a palette; a pixel is opaque or invisible afterwards.
+    """Reduce RGB, RGBA or L to a palette; every pixel becomes opaque or invisible.
 
-    `clear_entry` adds an invisible entry also where nothing is invisible: other frames may need it.
+    `clear_entry` adds an invisible entry even if nothing is invisible: other frames may need it.
     """
     shown = visible(image)
     if shown is None and not clear_entry:
         return image if image.mode == "L" else image.convert("RGB").quantize(_COLOURS, Image.Quantize.MEDIANCUT)
     painted = image.convert("RGB")
-    if shown is not None:  # the colours of what is invisible must not take entries
+    if shown is not None:  # the colours of invisible pixels must not take entries
         painted = Image.composite(painted, Image.new("RGB", image.size), shown)
     indexed = painted.quantize(_COLOURS - 1, Image.Quantize.MEDIANCUT)
     colours = (indexed.getpalette() or [])[: 3 * (_COLOURS - 1)]
@@ -47,7 +47,7 @@ def to_palette(image: Image.Image, *, clear_entry: bool = False) -> Image.Image:
 
 
 def to_translucent_palette(image: Image.Image) -> Image.Image:
-    """An RGB, RGBA or L picture with a palette whose entries have an alpha of their own (PNG)."""
+    """Reduce RGB, RGBA or L to a palette whose entries have an alpha of their own (PNG)."""
     if not translucent(image):
         return to_palette(image)
     return image.quantize(_COLOURS, Image.Quantize.FASTOCTREE)

@@ -1,4 +1,4 @@
-"""How a PNG is compressed: with Deflate's full search for graphics, by filters and runs alone for photographs."""
+"""Choosing a PNG's compression: Deflate's full search for graphics, filters and runs alone for photographs."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from PIL import Image
 _LEVEL: Final = 6
 _SAMPLE_ROWS: Final = 32
 _WORTH: Final = 0.9
-"""The search is worth its time if it leaves less than this share of what runs alone leave."""
+"""The search is worth its time if its result is smaller than this share of that of runs alone."""
 
 
-def compression(image: Image.Image, ask: Resize) -> dict[str, Any]:
-    """Save options for a picture.
+def compression(image: Image.Image, options: Resize) -> dict[str, Any]:
+    """Return the save options for a picture.
 
-    In a photograph hardly anything repeats: searching for it takes five times as long, for 2 % of the bytes. A strip
-    from its middle tells whether it does.
+    In a photograph hardly anything repeats: the search takes five times as long, for 2 % of the bytes. Both are tried
+    on a strip from its middle.
     """
-    if ask.effort is not None:
-        return {"compress_level": min(9, ask.effort)}
+    if options.effort is not None:
+        return {"compress_level": min(9, options.effort)}
     middle = image.height // 2
     rows = (max(0, middle - _SAMPLE_ROWS // 2), min(image.height, middle + _SAMPLE_ROWS // 2))
     strip = image.crop((0, rows[0], image.width, rows[1]))

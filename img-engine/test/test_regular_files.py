@@ -12,9 +12,9 @@ import pytest
 import trial
 from img_contract.job.formats import Format
 from img_contract.job.resize import Resize
-from img_contract.regular_file import open_upload
-from img_engine.process.child import Render, Stamp, Task, render
-from img_engine.render.picture import PictureLimits
+from img_contract.regular_file import open_regular
+from img_engine.render.render import render
+from img_engine.render.task import PictureLimits, RenderOutcome, Task, Watermark
 from samples import encoded, four_corners
 
 LIMITS = PictureLimits(pixels=4_000_000, frames=20, memory=2**30, animation_pixels=8_000_000)
@@ -48,8 +48,8 @@ NO_FILES = [a_link, a_link_to_nothing, a_pipe, a_socket, Path.mkdir, nothing]
 
 
 def task(folder: Path, watermark: Path | None = None) -> Task:
-    stamp = Stamp(watermark, Format.PNG) if watermark else None
-    return Task(folder / "source", Format.PNG, Resize(width=8), folder / "result", LIMITS, 3600, watermark=stamp)
+    mark = Watermark(watermark, Format.PNG) if watermark else None
+    return Task(folder / "source", Format.PNG, Resize(width=8), folder / "result", LIMITS, mark)
 
 
 @pytest.mark.parametrize("make", NO_FILES)
@@ -72,8 +72,8 @@ def test_a_file_is_read_also_if_a_folder_above_it_is_a_link(tmp_path: Path) -> N
     (tmp_path / "volume").mkdir()
     (tmp_path / "volume" / "source").write_bytes(PNG)
     (tmp_path / "linked").symlink_to(tmp_path / "volume")
-    assert isinstance(render(task(tmp_path / "linked")), Render)
-    with open_upload(tmp_path / "linked" / "source") as file:
+    assert isinstance(render(task(tmp_path / "linked")), RenderOutcome)
+    with open_regular(tmp_path / "linked" / "source") as file:
         assert file.read() == PNG
         assert stat.S_ISREG(os.fstat(file.fileno()).st_mode)
 
@@ -83,7 +83,7 @@ def test_no_descriptor_is_left_open(tmp_path: Path) -> None:
     before = len(os.listdir("/proc/self/fd"))
     for _ in range(10):
         with pytest.raises(FileNotFoundError):
-            open_upload(tmp_path / "source")
+            open_regular(tmp_path / "source")
     assert len(os.listdir("/proc/self/fd")) == before
 
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import io
 import struct
-import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+import trial
 from img_contract.job.outcome import FailureCode
-from img_engine.process.child import Refusal, Render
-from img_engine.render.animation import play
+from img_engine.render.animation import compose
 from img_engine.render.reading.gif import read_gif
+from img_engine.render.task import Refusal, RenderOutcome
 from PIL import Image
 
 NOTHING, BLACK, RED = (0, 0, 0, 0), (0, 0, 0, 255), (255, 0, 0, 255)
@@ -45,11 +45,10 @@ def moving(*frames: Image.Image) -> bytes:
 )
 def test_every_frame_has_the_colours_it_had(frames: list[Image.Image], attempt: Attempt) -> None:
     result = attempt(moving(*frames), width=16, format="gif")
-    data = result.rendered[0].path.read_bytes()
+    data = result.files[0].path.read_bytes()
     assert data.count(b"GIF8") == 1
-    played = [
-        frame.image.convert("RGBA") for frame in play(read_gif(data, 99), (16, 16), lambda image: image.convert("RGBA"))
-    ]
+    composed = compose(read_gif(data, 99), (16, 16), lambda image: image.convert("RGBA"))
+    played = [frame.image.convert("RGBA") for frame in composed]
     assert [frame.tobytes() for frame in played] == [frame.tobytes() for frame in frames]
     with Image.open(io.BytesIO(data)) as image:
         assert image.n_frames == len(frames)
@@ -72,11 +71,10 @@ def test_a_frame_that_hangs_far_over_the_canvas_is_refused_by_its_header(attempt
 
 def test_a_hundred_thousand_frames_are_refused_at_once(attempt: Attempt) -> None:
     data = gif(count=100_000)
-    began = time.process_time()
-    result = attempt(data, width=4, format="webp")
+    result, cost = trial.costing(lambda: attempt(data, width=4, format="webp"))
     assert isinstance(result, Refusal)
     assert result.failure.code is FailureCode.TOO_MANY_FRAMES
-    assert time.process_time() - began < 1
+    assert cost < 20
 
 
 def test_junk_between_blocks_is_skipped() -> None:
@@ -88,8 +86,8 @@ def test_a_time_that_says_nothing_is_told_as_browsers_show_it(attempt: Attempt) 
     red, blue = Image.new("RGB", (8, 8), "red"), Image.new("RGB", (8, 8), "blue")
     red.save(moving_gif, "GIF", save_all=True, append_images=[blue], duration=[0, 50])
     result = attempt(moving_gif.getvalue(), width=8, format="webp")
-    assert isinstance(result, Render)
-    with Image.open(result.rendered[0].path) as image:
+    assert isinstance(result, RenderOutcome)
+    with Image.open(result.files[0].path) as image:
         times = []
         for number in range(image.n_frames):
             image.seek(number)

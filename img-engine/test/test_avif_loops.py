@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from img_engine.render.writing.avif_loops import read_plays, with_plays
+from img_engine.render.writing.avif_loops import read_loop_count, with_loop_count
 from PIL import Image
 
 
@@ -25,8 +25,8 @@ AVIF = moving("AVIF")
 
 @pytest.mark.parametrize("plays", [0, 1, 2, 7, 65_535])
 def test_what_is_written_is_read_again_and_nothing_else_is_changed(plays: int) -> None:
-    written = with_plays(AVIF, plays)
-    assert read_plays(written) == plays
+    written = with_loop_count(AVIF, plays)
+    assert read_loop_count(written) == plays
     assert len(written) == len(AVIF)
     with Image.open(io.BytesIO(written)) as image:
         assert image.n_frames == 3
@@ -40,14 +40,14 @@ def test_what_is_written_is_read_again_and_nothing_else_is_changed(plays: int) -
 
 @pytest.mark.parametrize("plays", [0, 1, 3])
 def test_plays_go_into_avif_and_out_of_it(plays: int, attempt: Callable[..., Any]) -> None:
-    result = attempt(moving("WEBP", loop=plays), width=8, format="avif").rendered[0]
-    assert read_plays(result.path.read_bytes()) == plays
-    result = attempt(with_plays(AVIF, plays), width=8, format="webp").rendered[0]
+    result = attempt(moving("WEBP", loop=plays), width=8, format="avif").files[0]
+    assert read_loop_count(result.path.read_bytes()) == plays
+    result = attempt(with_loop_count(AVIF, plays), width=8, format="webp").files[0]
     with Image.open(result.path) as image:
         assert image.info["loop"] == plays
 
 
 @given(st.binary(max_size=200), st.integers(0, len(AVIF)))
 def test_a_damaged_file_tells_some_number_and_does_no_harm(junk: bytes, at: int) -> None:
-    assert read_plays(AVIF[:at] + junk + AVIF[at + len(junk) :]) >= 0
-    assert read_plays(AVIF[:at]) >= 0
+    assert read_loop_count(AVIF[:at] + junk + AVIF[at + len(junk) :]) >= 0
+    assert read_loop_count(AVIF[:at]) >= 0

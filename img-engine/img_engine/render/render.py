@@ -1,0 +1,103 @@
+"""The one call of this library: an upload's file in, flushed result files out."""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from img_contract.failpoints import failpoint
+from img_contract.job.outcome import Facts, ResultFile
+from img_contract.regular_file import open_regular
+from PIL import Image
+
+from img_engine.render.facts import with_appearance
+from img_engine.render.jpeg_planes.planes import render_planes
+from img_engine.render.picture import Upload
+from img_engine.render.picture_faults import PictureRefused, picture_faults
+from img_engine.render.pipeline import load, process
+from img_engine.render.reading.opening import configure_decoders, open_picture
+from img_engine.render.task import Refusal, RenderOutcome, Task
+from img_engine.render.watermark import read_watermark
+from img_engine.render.writing.encoding import EncodedFile, encode
+from img_engine.render.writing.metadata import KeptMetadata, read_metadata
+
+
+def render(task: Task) -> RenderOutcome | Refusal:
+    """Render one upload. A picture that is at fault gives a Refusal.
+
+    Raises FileNotFoundError if the upload or the watermark is not there as a regular file; other OSError is the disk's.
+    """
+    configure_decoders()
+    try:
+        with open_regular(task.source) as file:
+            upload = replace(open_picture(file, task.format, task.limits), accept=task.accept)
+            failpoint("child.decoding", f"{upload.facts.width}x{upload.facts.height}")
+            with _facts_in_refusal(upload.facts):
+                return _rendered(upload, task)
+    except PictureRefused as refused:
+        refusal = Refusal(refused.failure, refused.facts)
+    gc.collect()  # the error's frames still hold what was refused for its size, and the answer needs memory, too
+    return refusal
+
+
+def _rendered(upload: Upload, task: Task) -> RenderOutcome:
+    metadata = read_metadata(upload.image, task.options)
+    with picture_faults("decoded"):
+        upload = load(upload, task.options)
+    appearance, encoded = _from_planes(upload, task) or _from_pixels(upload, task, metadata)
+    files = [_write(one, task.target.with_name(f"{task.target.name}{number}")) for number, one in enumerate(encoded)]
+    warnings = [*upload.warnings, *(warning for one in encoded for warning in one.warnings)]
+    return RenderOutcome(
+        tuple(files), with_appearance(upload.facts, appearance, task.options), tuple(dict.fromkeys(warnings))
+    )
+
+
+def _from_planes(upload: Upload, task: Task) -> tuple[Image.Image, list[EncodedFile]] | None:
+    """Render without a detour through RGB; None if the upload or the options do not qualify."""
+    if task.watermark or task.planes_from is None:
+        return None
+    with picture_faults("encoded"):
+        return render_planes(upload, task.planes_from)
+
+
+def _from_pixels(upload: Upload, task: Task, metadata: KeptMetadata) -> tuple[Image.Image, list[EncodedFile]]:
+    """Render by the pipeline; the watermark first, which is a picture of its own."""
+    watermark = read_watermark(task.watermark, upload) if task.watermark else None
+    with picture_faults("decoded"):
+        made = process(upload, watermark)
+    with picture_faults("encoded"):
+        return made[0].frames[0], [encode(one, upload, metadata) for one in made]
+
+
+def _write(encoded: EncodedFile, path: Path) -> ResultFile:
+    failpoint("child.encoded")
+    failpoint("storage.write")
+    with open(path, "wb") as file:
+        file.write(encoded.data)
+        file.flush()
+        os.fsync(file.fileno())
+    return ResultFile(
+        path=path,
+        name=encoded.name,
+        media_type=encoded.media_type,
+        width=encoded.size[0],
+        height=encoded.size[1],
+        frames=encoded.frames,
+        bytes=len(encoded.data),
+        sha256=hashlib.sha256(encoded.data).hexdigest(),
+    )
+
+
+@contextmanager
+def _facts_in_refusal(facts: Facts) -> Iterator[None]:
+    """Add what the header said to a refusal."""
+    try:
+        yield
+    except PictureRefused as refused:
+        refused.facts = facts
+        raise

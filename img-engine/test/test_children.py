@@ -1,0 +1,87 @@
+"""The children and their limits: what they raise comes out, and what limits the engine has inherited stay."""
+
+from __future__ import annotations
+
+import errno
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+import trial
+from hypothesis import given
+from hypothesis import strategies as st
+from img_contract.job.formats import Format
+from img_contract.job.resize import Resize
+from img_engine.process.pool import Children, cpu_budget
+from img_engine.render.task import RenderOutcome, Task
+from samples import encoded, four_corners
+
+PEBBLES_OWN = """
+from pebble import CONSTS
+before = dict(vars(CONSTS))
+import img_engine.process.pool
+assert dict(vars(CONSTS)) == before
+"""
+
+
+@pytest.fixture(scope="module")
+def children() -> Iterator[Children]:
+    made = Children(1, trial.CHILD_BYTES, 30)
+    made.wait_ready()
+    yield made
+    made.stop()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        NotImplementedError("not yet"),
+        RecursionError("too deep"),
+        RuntimeError("a defect"),
+        MemoryError(),
+        ValueError("a defect"),
+        OSError(errno.ENOSPC, "full"),
+        TimeoutError(errno.ETIMEDOUT, "the network's disk"),
+    ],
+    ids=repr,
+)
+def test_whatever_the_code_in_a_child_raises_comes_out_as_itself(
+    error: Exception, children: Children, tmp_path: Path
+) -> None:
+    """Not as children that are being restarted: that would be tried again for ever."""
+    source: Any = trial.Trap(error)
+    task = Task(cast("Path", source), Format.PNG, Resize(width=8), tmp_path / "result", trial.LIMITS)
+    with pytest.raises(type(error)) as raised:
+        children.render(task, lambda _: None)
+    assert raised.type is type(error)
+    assert raised.value.args == error.args
+
+
+@pytest.mark.parametrize(("hard", "seconds"), [(600, 30.0), (8, 5.0)])
+def test_an_inherited_limit_of_cpu_time_is_kept_and_pictures_are_rendered_within_it(
+    hard: int, seconds: float, tmp_path: Path
+) -> None:
+    (tmp_path / "source").write_bytes(encoded(four_corners(), "PNG"))
+    script = Path(__file__).with_name("limited.py")
+    command = [sys.executable, str(script), str(tmp_path), str(hard), str(seconds)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.split() == [RenderOutcome.__name__] * 3 + [str(hard)]
+
+
+@given(st.floats(0.1, 3600), st.integers(4, 100_000))
+def test_all_pictures_of_a_child_stay_within_its_limit(task_seconds: float, hard: int) -> None:
+    seconds, tasks = cpu_budget(task_seconds, hard)
+    assert seconds >= 1
+    assert tasks >= 1
+    assert tasks * (seconds + 1) < hard
+    unlimited, any_number = cpu_budget(task_seconds, None)
+    assert seconds <= unlimited
+    assert any_number == 0
+
+
+def test_importing_the_pool_sets_nothing_in_pebble() -> None:
+    subprocess.run([sys.executable, "-c", PEBBLES_OWN], check=True)

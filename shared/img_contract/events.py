@@ -1,0 +1,30 @@
+"""The names of all log events, and what each means. Logs, metrics and docs read this table."""
+
+from __future__ import annotations
+
+from typing import Final
+
+EVENTS: Final = {
+    "job_accepted": "an upload is on the volume, and its client is answered",
+    "job_repeated": "a request came again with its Idempotency-Key, and got the job that it made before",
+    "job_cancelled": "a client cancelled or deleted a job",
+    "job_claimed": "an engine starts an attempt; `waited` has the seconds since the upload",
+    "job_done": "the results are published; `stands` is false if another outcome was first",
+    "job_failed": "the picture is at fault; `code` and `reason` are those of the status",
+    "attempt_spent": "a child died or was stopped; the job is tried again until its attempts are spent",
+    "attempt_cancelled": "the engine or its children stop; the attempt is not counted",
+    "claim_void": "the job was cancelled, or another engine took over, while an attempt was under way",
+    "engine_started": "an engine takes jobs",
+    "engine_stopped": "an engine has stopped in order",
+    "children_restarted": "the pool of children was made anew, since one of them died idle",
+    "upload_missing": "a job's upload is not on the volume any more; the job fails",
+    "store_fault": "the volume cannot be read or written; what was to be done is tried again, and costs no attempt",
+    "engines_not_notified": "no engine is connected, or its keys differ; the job is found by polling",
+    "notifier_not_bound": "the notifier's address is taken; binding is tried again, and jobs are found by polling",
+    "invalid_messages_dropped": "somebody else sends to an engine; `messages` counts since the last such line",
+    "status_unknown": "a job was taken, but its status cannot be read now",
+    "request_refused": "a request got an error; `code` is that of the problem",
+    "request_crashed": "a defect of img-rest: please report it",
+    "attempt_crashed": "a defect of img-engine, which cost an attempt: please report it",
+    "dispatch_crashed": "a defect of img-engine, which goes on: please report it",
+}

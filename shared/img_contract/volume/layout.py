@@ -1,0 +1,161 @@
+"""The files of a volume: any POSIX file system with atomic rename, exclusive create and hard links.
+
+    incoming/<guid>/         a submission being written, or a job on its way out; removed when it is an hour old
+    jobs/<xx>/<guid>/        xx: the guid's first two characters
+        job.json             the message; immutable
+        source               the upload; immutable
+        watermark            a second upload, if there was one; immutable
+        claim.1, claim.2 …   one per attempt, created exclusively; its mtime is the heartbeat
+        claim.1.ended        that attempt was abandoned by its holder, with the reason
+        result/<n>-<name>    outputs of attempt n, published by rename
+        outcome.json         written once, exclusively: done, failed or cancelled, with its facts
+        deleted              its owner deleted it after it had ended
+    pending/<guid>           empty; there from submission until the outcome
+    idempotency/<digest>     which job was made under an Idempotency-Key
+    engines/<name>           empty; its mtime says when that engine was last alive
+
+This module knows the files and their records, and no policy: when a lease ends, what is tried again and what is
+removed is decided by the modules above it. They turn the OSErrors that are raised here into StoreErrors.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
+
+from img_contract.errors import DamagedRecord, UnknownJob
+from img_contract.failpoints import failpoint
+from img_contract.job.job import JOB_ID, Job
+from img_contract.job.outcome import Failure, FailureCode, Outcome, State
+from img_contract.volume.files import (
+    as_json,
+    create_exclusively,
+    fsync_directory,
+    make_empty,
+    read_record,
+    remove,
+    storage_faults,
+)
+
+_CLAIM: Final = re.compile(r"claim\.([1-9][0-9]*)")
+
+
+class ClaimRecord(BaseModel):
+    """The content of a claim: its holder, and when it started."""
+
+    model_config = ConfigDict(frozen=True)
+    engine: str
+    started_at: AwareDatetime
+
+
+class Layout:
+    """The folders of one volume."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.absolute()
+        self.jobs = self.root / "jobs"
+        self.incoming = self.root / "incoming"
+        self.pending = self.root / "pending"
+        self.engines = self.root / "engines"
+        self.idempotency = self.root / "idempotency"
+        self._jobs = str(self.jobs)
+
+    def prepare(self) -> None:
+        """Create the folders. Both services do it at start; either may be first. Raises StoreError."""
+        with storage_faults():
+            for folder in (self.incoming, self.jobs, self.pending, self.engines, self.idempotency):
+                folder.mkdir(parents=True, exist_ok=True)
+            fsync_directory(self.root)
+
+    def folder(self, job_id: str) -> Path:
+        """Return the job's folder, whether it exists or not. Raises UnknownJob for anything but a guid."""
+        return Path(self._folder_name(job_id))
+
+    def exists(self, job_id: str) -> bool:
+        """Return whether the job is on the volume; False for anything but a guid."""
+        return bool(JOB_ID.fullmatch(job_id)) and self.folder(job_id).exists()
+
+    def ended(self, job_id: str) -> bool:
+        """Return whether the job has ended or is gone; cheap enough to be called every few milliseconds."""
+        folder = self._folder_name(job_id)
+        return os.path.lexists(f"{folder}/outcome.json") or not os.path.exists(folder)
+
+    def markers(self) -> list[os.DirEntry[str]]:
+        """List the markers of the jobs that have not ended."""
+        return [entry for entry in os.scandir(self.pending) if JOB_ID.fullmatch(entry.name)]
+
+    def mark(self, job_id: str) -> None:
+        """Give a job its marker, unless it has ended."""
+        if not self.ended(job_id):
+            make_empty(self.pending / job_id)
+
+    def unmark(self, job_id: str) -> None:
+        """Remove a job's marker, if it has one."""
+        remove(self.pending / job_id)
+
+    def end(self, job_id: str, outcome: Outcome) -> bool:
+        """Write the outcome, exclusively: the first one counts. Either way nothing is pending afterwards."""
+        first = create_exclusively(self.folder(job_id) / "outcome.json", as_json(outcome), durable=True)
+        failpoint("outcome.written")
+        self.unmark(job_id)
+        return first
+
+    def _folder_name(self, job_id: str) -> str:
+        """The same as text, which is faster: `ended` asks for it hundreds of times a second."""
+        if not JOB_ID.fullmatch(job_id):
+            raise UnknownJob(job_id)
+        return f"{self._jobs}/{job_id[:2]}/{job_id}"
+
+
+def attempts_in(names: Iterable[str]) -> int:
+    """Return how many attempts were started, from the names in a job's folder."""
+    return max((int(match[1]) for name in names if (match := _CLAIM.fullmatch(name))), default=0)
+
+
+def started_at(folder: Path, attempt: int) -> datetime | None:
+    """Return when an attempt started; None if there was none or its record cannot be read."""
+    try:
+        return ClaimRecord.model_validate_json(read_record(folder / f"claim.{attempt}")).started_at
+    except (OSError, DamagedRecord, ValidationError):
+        return None
+
+
+def read_job(folder: Path) -> Job:
+    """Read job.json. Raises DamagedRecord; FileNotFoundError if the whole folder is gone."""
+    try:
+        job = Job.model_validate_json(read_record(folder / "job.json"))
+    except FileNotFoundError:
+        if folder.exists():
+            raise DamagedRecord("job.json is missing") from None
+        raise
+    except ValidationError as error:
+        fault = error.errors(include_url=False)[0]
+        raise DamagedRecord(": ".join(["job.json", *map(str, fault["loc"]), fault["msg"]])) from None
+    if job.id != folder.name:
+        raise DamagedRecord(f"job.json is of job {job.id}")
+    return job
+
+
+def read_job_if_sound(folder: Path) -> Job | None:
+    """Read job.json; None if it is damaged, which an engine will report in the outcome, or gone."""
+    try:
+        return read_job(folder)
+    except (DamagedRecord, FileNotFoundError):
+        return None
+
+
+def read_outcome(folder: Path) -> Outcome:
+    """Read how the job ended. A damaged outcome is one, too: the job is not to be done again."""
+    path = folder / "outcome.json"
+    try:
+        return Outcome.model_validate_json(read_record(path))
+    except (DamagedRecord, ValidationError):
+        failure = Failure(code=FailureCode.JOB_DAMAGED, detail="outcome.json is damaged, so the result is not known")
+        ended = datetime.fromtimestamp(path.lstat().st_mtime, UTC)
+        return Outcome(state=State.FAILED, finished_at=ended, error=failure)

@@ -1,0 +1,35 @@
+"""Every log event is in the table, and every one of the table is logged and explained."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+from img_contract.events import EVENTS
+
+TOP = Path(__file__).parents[1]
+PACKAGES = [TOP / name for name in ("shared/img_contract", "img-rest/img_rest", "img-engine/img_engine")]
+LEVELS = {"debug", "info", "warning", "error", "exception"}
+
+
+def logged() -> set[str]:
+    """The names that the product logs, read from its code."""
+    calls = [
+        node
+        for package in PACKAGES
+        for path in package.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in LEVELS
+        if isinstance(node.func.value, ast.Name) and node.func.value.id == "log"
+    ]
+    assert all(isinstance(call.args[0], ast.Constant) for call in calls), "an event's name is made at run time"
+    return {str(call.args[0].value) for call in calls if isinstance(call.args[0], ast.Constant)}
+
+
+def test_the_table_has_the_events_that_are_logged_and_no_others() -> None:
+    assert logged() == set(EVENTS)
+
+
+def test_every_event_is_explained_to_operators() -> None:
+    page = (TOP / "docs" / "operating.md").read_text()
+    assert [event for event in EVENTS if f"`{event}`" not in page] == []
