@@ -136,7 +136,7 @@ class Client(_Base):
                     time.sleep(request.pause)
                     try:
                         answer = self._send(request)
-                    except httpx2.TransportError as fault:
+                    except httpx2.RequestError as fault:
                         request = exchange.throw(fault)
                     else:
                         request = exchange.send(answer)
@@ -229,7 +229,7 @@ class AsyncClient(_Base):
                     await asyncio.sleep(request.pause)
                     try:
                         answer = await self._send(request)
-                    except httpx2.TransportError as fault:
+                    except httpx2.RequestError as fault:
                         request = exchange.throw(fault)
                     else:
                         request = exchange.send(answer)

@@ -1,7 +1,7 @@
 """Each call as an exchange: a generator that yields requests, is sent the answers, and returns what was asked for.
 
-It knows nothing of sockets, so that the sync and the async client run the same ones. An error of the transport is
-thrown into it at the `yield`.
+It knows nothing of sockets, so that the sync and the async client run the same ones. An httpx2.RequestError is thrown
+into it at the `yield`.
 """
 
 from __future__ import annotations
@@ -122,15 +122,15 @@ class Exchanges:
 
     def wait(self, job_id: str, timeout: float | None) -> Exchange[Status]:
         """Poll until the job has ended."""
-        deadline = math.inf if timeout is None else time.monotonic() + timeout
         now = due = time.monotonic()
+        deadline = now + (math.inf if timeout is None else max(0.0, timeout))
         while True:
             status = yield from self.status(job_id, max(0.0, min(POLL_SECONDS, deadline - due)), due - now)
             now = time.monotonic()
             if status.status.final:
                 return status
             if now >= deadline:
-                raise WaitTimedOut(f"the job is {status.status} after {timeout:g} seconds", job_id=job_id)
+                raise WaitTimedOut(f"the job is still {status.status}; it goes on", job_id=job_id)
             due = min(max(due + _POLL_PAUSE, now), deadline)
 
     def fetch(self, job_id: str, name: str | None, into: IO[bytes] | None = None) -> Exchange[bytes]:
@@ -166,16 +166,17 @@ class Exchanges:
         self, picture: Picture, *, timeout: float | None, watermark: Picture | None, parameters: dict[str, Any]
     ) -> Exchange[bytes]:
         """Submit, wait, fetch."""
+        deadline = math.inf if timeout is None else time.monotonic() + timeout
         job = yield from self.submit(
             picture,
             idempotency_key=None,
-            wait=POLL_SECONDS if timeout is None else min(POLL_SECONDS, timeout),
+            wait=min(POLL_SECONDS, deadline - time.monotonic()),
             watermark=watermark,
             filename=None,
             parameters=parameters,
         )
         if not job.done:
-            yield from self.wait(job.id, timeout)
+            yield from self.wait(job.id, deadline - time.monotonic())
         return (yield from self.fetch(job.id, None))
 
     def _answer(self, request: Request) -> Exchange[httpx2.Response]:
@@ -186,7 +187,7 @@ class Exchanges:
                 request.into.truncate()
             try:
                 answer = yield request
-            except httpx2.TransportError as fault:
+            except httpx2.RequestError as fault:
                 error: ImgError = Unreachable(f"no answer from {request.method} {request.path}: {fault!r}")
                 error.__cause__ = fault
             else:

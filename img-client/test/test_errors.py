@@ -144,6 +144,8 @@ def test_a_wait_ends_after_its_time_and_asks_once_a_second_at_most(caller: Calle
         with pytest.raises(WaitTimedOut) as caught:
             caller(proxy.url)("wait", job_id, timeout=2.5)
         assert caught.value.job_id == job_id
+        with pytest.raises(WaitTimedOut):
+            caller(idle.url)("resize", png, timeout=1, width=5)
         assert 2 <= len(proxy.requests) <= 4
 
 
