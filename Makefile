@@ -13,7 +13,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PACKAGES := shared img-rest img-engine
+PACKAGES := shared img-rest img-engine img-client
 SOURCES := $(addsuffix /pyproject.toml,$(PACKAGES)) constraints.txt
 
 .PHONY: run test lint e2e faults soak load bench audit schema clean
@@ -21,12 +21,15 @@ SOURCES := $(addsuffix /pyproject.toml,$(PACKAGES)) constraints.txt
 ROUNDS ?= 9
 FAULTS ?= short
 MINUTES ?= 30
+# More workers than cores, since many tests wait for processes. A module stays with one worker, which starts its service once.
+WORKERS ?= 4
+TESTS ?= not containers and not browser and not faults
 
 run: $(VENV)/product
 	@./run $(BIN)
 
 test: $(VENV)/tools
-	$(BIN)/pytest -m "not containers and not browser and not faults"
+	$(BIN)/pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder -m "$(TESTS)"
 
 lint: $(VENV)/tools
 	$(BIN)/ruff check .
@@ -72,6 +75,6 @@ $(VENV)/product: $(SOURCES)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt $(addprefix -e ./,$(PACKAGES))
 	touch $@
 
-$(VENV)/tools: $(VENV)/product requirements-dev.txt
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -r requirements-dev.txt
+$(VENV)/tools: $(VENV)/product requirements-dev.txt test/support/pyproject.toml
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -r requirements-dev.txt -e ./test/support
 	touch $@

@@ -15,10 +15,7 @@ from typing import Any, Final
 
 import psutil
 from contenders import HERE
-from pictures import TOP
-
-sys.path.append(str(TOP / "test"))
-from harness import Service  # where the tests have it
+from img_testing.service import Service
 
 CORES: Final = len(os.sched_getaffinity(0))
 CLIENTS: Final = 3 * CORES

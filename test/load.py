@@ -8,14 +8,12 @@ from __future__ import annotations
 import hashlib
 import sys
 import tempfile
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
-import requests
-from harness import TOP, Service
+from img_testing.service import TOP, Service
 
 UPLOADS = 1000
 CLIENTS = 16
@@ -29,21 +27,15 @@ def resident(pid: int) -> float:
 
 def main() -> int:
     photo = (TOP / "photo.jpg").read_bytes()
-    sessions = threading.local()
 
     def one(service: Service) -> tuple[float, bool]:
         """Post, wait, fetch; how long it took, and whether the file is the one that the status describes."""
-        session = sessions.__dict__.setdefault("session", requests.Session())
         began = time.monotonic()
-        posted = session.post(f"{service.url}/resize", files={"file": photo}, data={"width": 720}, timeout=120)
-        job_id = posted.json()["id"]
-        status: dict[str, object] = {}
-        while status.get("status") not in ("done", "failed"):
-            status = session.get(f"{service.url}/resize/status/{job_id}?wait=30", timeout=120).json()
+        job_id = service.post(photo, width=720)
+        status = service.client.wait(job_id)
         took = time.monotonic() - began
-        content = session.get(f"{service.url}/resize/{job_id}", timeout=120).content
-        whole = status["outputs"] and status["outputs"][0]["sha256"] == hashlib.sha256(content).hexdigest()  # type: ignore[index]
-        return took, bool(whole)
+        digests = [output.sha256 for output in status.outputs]
+        return took, bool(digests) and digests[0] == hashlib.sha256(service.fetch(job_id)).hexdigest()
 
     with tempfile.TemporaryDirectory() as folder:
         service = Service(Path(folder))

@@ -25,12 +25,16 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import psutil
-import requests
-from harness import TOP, Service, until
+from img_client import Client, ImgError, Refused, Unavailable, Unreachable
+from img_contract.http_models import Status
+from img_contract.testing import until
+from img_testing.service import TOP, Service
 from PIL import Image
+
+_T = TypeVar("_T")
 
 CLIENTS = 6
 RETENTION_SECONDS = 60
@@ -78,6 +82,7 @@ class Soak:
         self.service = service
         self.pictures = pictures
         self.over = threading.Event()
+        self.api = Client(service.url, retries=0)
         self.counts: collections.Counter[str] = collections.Counter()
         self.wrong: list[str] = []
         self.slowest = 0.0
@@ -107,43 +112,42 @@ class Soak:
     def sound_picture(self, chance: random.Random) -> None:
         job = self.post(chance.choice(self.pictures.sound), **chance.choice(self.pictures.asks))
         status = self.ended(job)
-        if status["status"] != "done":
-            self.wrong.append(f"{job}: {status['status']} {status['error']}")
+        if status.status != "done":
+            self.wrong.append(f"{job}: {status.status} {status.error}")
             return
-        for output in status["outputs"]:
-            content = self.retried(partial(requests.get, self.service.url + output["href"], timeout=30))
-            if hashlib.sha256(content.content).hexdigest() != output["sha256"]:
-                self.wrong.append(f"{job}: {output['name']} is not the file that its status tells of")
+        for output in status.outputs:
+            content = self.retried(partial(self.api.fetch, job, output.name))
+            if hashlib.sha256(content).hexdigest() != output.sha256:
+                self.wrong.append(f"{job}: {output.name} is not the file that its status tells of")
         self.counts["done"] += 1
 
     def refused_picture(self, picture: bytes, code: str) -> None:
         status = self.ended(self.post(picture, width=50))
-        if status["status"] != "failed" or status["error"]["code"] != code:
-            self.wrong.append(f"expected {code}, found {status['status']} {status['error']}")
+        if status.error is None or status.error.code != code:
+            self.wrong.append(f"expected {code}, found {status.status} {status.error}")
         self.counts[f"failed: {code}"] += 1
 
     def cancelled_job(self, chance: random.Random) -> None:
         job = self.post(chance.choice(self.pictures.sound), width=50)
-        answer = self.retried(lambda: requests.delete(f"{self.service.url}/resize/{job}", timeout=30))
-        if answer.status_code != 204:
-            self.wrong.append(f"{job}: a DELETE was answered with {answer.status_code}")
+        self.retried(lambda: self.api.cancel(job))
         self.counts["cancelled"] += 1
 
     def repeated_request(self, chance: random.Random) -> None:
-        picture, key = chance.choice(self.pictures.sound), {"Idempotency-Key": str(chance.getrandbits(64))}
-        jobs = {self.post(picture, headers=key, width=60) for _ in range(3)}
+        picture, key = chance.choice(self.pictures.sound), str(chance.getrandbits(64))
+        jobs = {self.post(picture, idempotency_key=key, width=60) for _ in range(3)}
         if len(jobs) != 1:
             self.wrong.append(f"one Idempotency-Key made {len(jobs)} jobs")
         self.ended(jobs.pop())
         self.counts["repeated"] += 1
 
     def junk(self, chance: random.Random) -> None:
-        answer = self.retried(
-            lambda: requests.post(f"{self.service.url}/resize?width=5", data=chance.randbytes(5000), timeout=30)
-        )
-        if answer.status_code not in (415, 503, 507):
-            self.wrong.append(f"junk was answered with {answer.status_code}")
-        self.counts["junk refused"] += 1
+        try:
+            self.post(chance.randbytes(5000), width=5)
+            self.wrong.append("junk was taken")
+        except Refused as error:
+            if error.code != "not_a_picture":
+                raise
+            self.counts["junk refused"] += 1
 
     def hang_up(self, chance: random.Random) -> None:
         head = b"POST /resize?width=5 HTTP/1.1\r\nHost: x\r\nContent-Type: image/jpeg\r\nContent-Length: 500000\r\n\r\n"
@@ -153,40 +157,33 @@ class Soak:
 
     # A client that comes again, as it is told to
 
-    def retried(self, ask: Callable[[], requests.Response]) -> requests.Response:
+    def retried(self, ask: Callable[[], _T]) -> _T:
+        """Ask until there is an answer: more often than the client's own retries, whose number is bounded."""
         while True:
             try:
-                answer = ask()
-                if answer.status_code not in (503, 507):
-                    return answer
-                self.counts[f"answered {answer.status_code}"] += 1
-            except requests.RequestException:
-                self.counts["connection refused or broken"] += 1
+                return ask()
+            except (Unreachable, Unavailable) as error:
+                self.counts[f"answered {error.status}" if error.status else "connection refused or broken"] += 1
             if self.over.wait(0.2):
                 time.sleep(0.2)  # the last jobs are still looked after
 
-    def post(self, picture: bytes, headers: dict[str, str] | None = None, **parameters: Any) -> str:
-        answer = self.retried(
-            lambda: requests.post(
-                f"{self.service.url}/resize", files={"file": picture}, data=parameters, headers=headers, timeout=60
-            )
-        )
-        if answer.status_code != 202:
-            raise AssertionError(f"an upload was answered with {answer.status_code}: {answer.text}")
+    def post(self, picture: bytes, **parameters: Any) -> str:
+        job = self.retried(lambda: self.api.submit(picture, **{"idempotency_key": "", **parameters}))
         self.counts["accepted"] += 1
-        job: str = answer.json()["id"]
-        return job
+        return job.id
 
-    def ended(self, job: str) -> dict[str, Any]:
+    def ended(self, job: str) -> Status:
         began = time.monotonic()
         while True:
-            answer = self.retried(lambda: requests.get(f"{self.service.url}/resize/status/{job}?wait=5", timeout=30))
-            status: dict[str, Any] = answer.json()
-            if status.get("status") in ("done", "failed", "cancelled"):
+            try:
+                status = self.retried(lambda: self.api.status(job, wait=5))
+            except ImgError as error:
+                raise AssertionError(f"lost: {job}: {error!r}") from error
+            if status.status.final:
                 self.slowest = max(self.slowest, time.monotonic() - began)
                 return status
-            if answer.status_code != 200 or time.monotonic() - began > DEADLINE_SECONDS:
-                raise AssertionError(f"lost: {job}: {answer.status_code} {answer.text[:200]}")
+            if time.monotonic() - began > DEADLINE_SECONDS:
+                raise AssertionError(f"lost: {job}: {status.status}")
 
 
 class Faults:

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from img_contract.testing import HANG_SECONDS
 from PIL import Image
 from playwright.sync_api import Page, expect, sync_playwright
 
 pytestmark = pytest.mark.browser
+expect.set_options(timeout=HANG_SECONDS * 1000)
 
 TOP = Path(__file__).parents[1]
 FLAGS = [
@@ -38,6 +40,7 @@ def opened(address: str) -> Iterator[Page]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
         page = browser.new_page(viewport={"width": 1280, "height": 1600})
+        page.set_default_timeout(HANG_SECONDS * 1000)
         page.on("console", lambda said: refused.append(said.text) if "Content Security Policy" in said.text else None)
         page.goto(address)
         yield page
@@ -63,7 +66,7 @@ def execute(page: Page, operation: str, fill: Callable[[Any], None]) -> Any:
 
 def live_answer(block: Any, status: str) -> Any:
     response = block.locator(".live-responses-table")
-    expect(response.locator("tbody .response-col_status").first).to_contain_text(status, timeout=30_000)
+    expect(response.locator("tbody .response-col_status").first).to_contain_text(status)
     return response
 
 
@@ -78,7 +81,7 @@ def test_a_person_resizes_a_picture_in_swagger_ui(page: Page, service: Any) -> N
     posted = live_answer(execute(page, "submit", choose), "202")
     body = posted.locator(".highlight-code, .microlight").first.inner_text()
     job_id = body.split('"id": "')[1].split('"')[0]
-    assert service.ended(job_id)["status"] == "done"
+    assert service.ended(job_id).status == "done"
 
     def name_it(block: Any) -> None:
         block.locator("tr[data-param-name=guid] input").fill(job_id)
@@ -90,7 +93,7 @@ def test_a_person_resizes_a_picture_in_swagger_ui(page: Page, service: Any) -> N
     shown = fetched.locator("img")
     expect(shown).to_be_visible()
     assert shown.evaluate("image => [image.naturalWidth, image.naturalHeight]") == [320, 213]
-    with Image.open(io.BytesIO(service.fetch(job_id).content)) as image:
+    with Image.open(io.BytesIO(service.fetch(job_id))) as image:
         assert (image.format, image.size) == ("PNG", (320, 213))
 
 

@@ -9,14 +9,15 @@ import os
 import random
 import subprocess
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-import requests
+from img_client import Client, ImgError
+from img_contract.testing import HANG_SECONDS, until
 from PIL import Image
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(900)]
@@ -33,6 +34,9 @@ def run(*command: str) -> str:
 
 ENVIRONMENT = {"IMG_PORT": "18080"}
 URL = f"http://127.0.0.1:{ENVIRONMENT['IMG_PORT']}"
+ONCE = Client(URL, retries=0)
+PATIENT = Client(URL, retries=60, longest_pause=HANG_SECONDS)
+"""Comes again for as long as a container is down."""
 
 
 def compose() -> list[str]:
@@ -51,20 +55,11 @@ def inspect(container: str) -> Any:
     return json.loads(run("docker", "inspect", container))[0]
 
 
-def until(what: Any, seconds: float, why: str) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (found := what()):
-        assert time.monotonic() < deadline, f"{why}\n{run(*compose(), 'logs', '--tail=50')}"
-        time.sleep(0.2)
-    return found
-
-
 def ready(engines: int) -> bool:
     try:
-        answer = requests.get(f"{URL}/health/ready", timeout=5)
-    except requests.ConnectionError:
+        return (ONCE.health(ready=True).engines or 0) >= engines
+    except ImgError:
         return False
-    return answer.ok and answer.json()["engines"] >= engines
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -72,45 +67,34 @@ def up() -> Iterator[None]:
     """Build and start once for all tests here."""
     run(*compose(), "up", "-d", "--build")
     try:
-        until(lambda: ready(1), 60, "the service did not get ready")
+        until(lambda: ready(1), why="the service did not get ready")
         yield
     finally:
         run(*compose(), "down", "-v")
 
 
 def post(picture: bytes, **parameters: Any) -> str:
-    answer = requests.post(f"{URL}/resize", files={"file": picture}, data=parameters, timeout=60)
-    assert answer.status_code == 202, answer.text
-    job_id: str = answer.json()["id"]
-    return job_id
+    return ONCE.submit(picture, **parameters).id
 
 
-def ended(job_id: str, seconds: float = 90) -> dict[str, Any]:
-    def final() -> dict[str, Any] | None:
-        try:
-            body: dict[str, Any] = requests.get(f"{URL}/resize/status/{job_id}?wait=5", timeout=60).json()
-        except requests.ConnectionError:
-            return None  # the API is being restarted
-        return body if body["status"] in ("done", "failed", "cancelled") else None
-
-    found: dict[str, Any] = until(final, seconds, f"job {job_id} did not end")
-    return found
+def ended(job_id: str) -> Any:
+    """The Status once it is final, however often the API is restarted."""
+    return PATIENT.wait(job_id, 300)
 
 
 def test_a_picture_goes_in_and_comes_out(photo: bytes) -> None:
-    answer = requests.post(f"{URL}/resize?wait=30", files={"file": photo}, data={"width": 800}, timeout=60)
-    with Image.open(io.BytesIO(answer.content)) as image:
+    with Image.open(io.BytesIO(PATIENT.resize(photo, width=800))) as image:
         assert (image.format, image.size) == ("JPEG", (800, 533))
+
+
+def healthy(container: str) -> bool:
+    return bool(inspect(container)["State"]["Health"]["Status"] == "healthy")
 
 
 def test_both_become_healthy() -> None:
     for service in ("img-rest", "img-engine"):
         (container,) = containers(service)
-        until(
-            lambda container=container: inspect(container)["State"]["Health"]["Status"] == "healthy",
-            60,
-            f"{service} is not healthy",
-        )
+        until(partial(healthy, container), why=f"{service} is not healthy")
 
 
 @pytest.mark.parametrize("service", ["img-rest", "img-engine"])
@@ -168,10 +152,10 @@ def test_three_engines_share_the_load_and_one_killed_in_mid_job_loses_nothing(
     photo: bytes, slow_photo: bytes, slow: dict[str, Any]
 ) -> None:
     run(*compose(), "up", "-d", "--scale", "img-engine=3")
-    until(lambda: ready(3), 60, "three engines did not start")
+    until(lambda: ready(3), why="three engines did not start")
     with ThreadPoolExecutor(8) as clients:
         jobs = list(clients.map(lambda _: post(photo, width=600), range(90)))
-    assert {(end["status"], end["attempt"]) for end in map(ended, jobs)} == {("done", 1)}
+    assert {(end.status, end.attempt) for end in map(ended, jobs)} == {("done", 1)}
     engines = containers("img-engine")
     shares = {name: docker_logs(name).count("job_done") for name in engines}
     assert len(shares) == 3
@@ -179,16 +163,12 @@ def test_three_engines_share_the_load_and_one_killed_in_mid_job_loses_nothing(
     assert min(shares.values()) >= 10, f"the load was not shared: {shares}"
 
     running = [post(slow_photo, **slow) for _ in range(3)]
-    until(
-        lambda: requests.get(f"{URL}/resize/status/{running[0]}", timeout=30).json()["status"] == "processing",
-        30,
-        "the job did not start",
-    )
+    until(lambda: PATIENT.status(running[0]).status == "processing", why="the job did not start")
     victim = next(name for name in engines if f'"{running[0]}"' in docker_logs(name))
     run("docker", "kill", "--signal=KILL", victim)
     ends = [ended(job) for job in running]
-    assert {end["status"] for end in ends} == {"done"}
-    assert ends[0]["attempt"] == 2
+    assert {end.status for end in ends} == {"done"}
+    assert ends[0].attempt == 2
 
 
 def docker_logs(container: str) -> str:
@@ -201,16 +181,8 @@ def test_a_restart_of_everything_under_load_loses_nothing(photo: bytes) -> None:
     jobs: list[str] = []
 
     def client(_: int) -> None:
-        for _ in range(15):
-            for _ in range(200):
-                try:
-                    answer = requests.post(f"{URL}/resize", files={"file": photo}, data={"width": 300}, timeout=60)
-                except requests.ConnectionError:
-                    time.sleep(0.1)  # refused or cut off in mid-upload: nothing was acknowledged, so post it again
-                    continue
-                assert answer.status_code == 202, answer.text
-                jobs.append(answer.json()["id"])
-                break
+        # Refused or cut off in mid-upload, it is sent again.
+        jobs.extend(PATIENT.submit(photo, width=300).id for _ in range(15))
 
     with ThreadPoolExecutor(8) as clients:
         work = [clients.submit(client, number) for number in range(8)]
@@ -219,25 +191,23 @@ def test_a_restart_of_everything_under_load_loses_nothing(photo: bytes) -> None:
         for part in work:
             part.result()
     assert len(jobs) == 8 * 15
-    assert {end["status"] for end in map(ended, jobs)} == {"done"}
+    assert {end.status for end in map(ended, jobs)} == {"done"}
 
 
 def test_containers_killed_at_random_under_load_lose_nothing(photo: bytes) -> None:
     """Ten kills, one after the other, while eight clients post, wait, and check every file."""
     run(*compose(), "up", "-d", "--scale", "img-engine=2")
-    until(lambda: ready(2), 60, "two engines did not start")
+    until(lambda: ready(2), why="two engines did not start")
     chance, over = random.Random(7), threading.Event()
     found: list[tuple[str, bool]] = []
 
     def one(number: int) -> tuple[str, bool]:
-        key = {"Idempotency-Key": f"{number}-{time.monotonic_ns()}"}
-        form = {"width": 200 + number}
-        job_id = retried(
-            lambda: requests.post(f"{URL}/resize", files={"file": photo}, data=form, headers=key, timeout=60), 202
-        ).json()["id"]
-        status = ended(job_id, 120)
-        content = retried(lambda: requests.get(f"{URL}/resize/{job_id}", timeout=60), 200).content
-        return status["status"], hashlib.sha256(content).hexdigest() == status["outputs"][0]["sha256"]
+        job_id = PATIENT.submit(photo, width=200 + number).id
+        status = ended(job_id)
+        return status.status, hashlib.sha256(PATIENT.fetch(job_id)).hexdigest() == status.outputs[0].sha256
+
+    def got_on(enough: int) -> bool:
+        return len(found) >= enough
 
     def client(number: int) -> None:
         while not over.is_set():
@@ -247,12 +217,12 @@ def test_containers_killed_at_random_under_load_lose_nothing(photo: bytes) -> No
         work = [clients.submit(client, number) for number in range(8)]
         try:
             for _ in range(10):
-                before = len(found)
+                enough = len(found) + 5
                 victim = chance.choice([*containers("img-rest"), *containers("img-engine")])
                 run("docker", "kill", "--signal=KILL", victim)
                 run("docker", "start", victim)
-                until(lambda: ready(1), 60, "the service did not come back")
-                until(lambda before=before: len(found) >= before + 5, 90, "no further job was done")
+                until(lambda: ready(1), why="the service did not come back")
+                until(partial(got_on, enough), why="no further job was done")
         finally:
             over.set()
         for part in work:
@@ -261,38 +231,25 @@ def test_containers_killed_at_random_under_load_lose_nothing(photo: bytes) -> No
     assert set(found) == {("done", True)}
 
 
-def retried(ask: Callable[[], requests.Response], expected: int) -> requests.Response:
-    """Ask again for as long as a container is down."""
-    for _ in range(600):
-        try:
-            answer = ask()
-        except (requests.ConnectionError, requests.Timeout):
-            time.sleep(0.1)  # refused or cut off: come again
-            continue
-        assert answer.status_code == expected, answer.text
-        return answer
-    raise AssertionError("the API did not come back")
-
-
 def test_when_memory_runs_out_the_kernel_takes_a_child_and_never_the_parent(photo: bytes) -> None:
     """The container gets less memory than its children may take, as if somebody had sized it wrongly."""
     run(*compose(), "up", "-d", "--scale", "img-engine=1")
     (engine,) = until(
-        lambda: containers("img-engine") if len(containers("img-engine")) == 1 else None, 60, "one engine"
+        lambda: containers("img-engine") if len(containers("img-engine")) == 1 else None, why="there is not one engine"
     )
-    until(lambda: ready(1), 60, "the engine is not ready")
+    until(lambda: ready(1), why="the engine is not ready")
     ended(post(photo, width=20))
     started = inspect(engine)["State"]["StartedAt"]
     large = io.BytesIO()
     Image.effect_noise((5600, 5600), 90).convert("RGB").save(large, "PNG", compress_level=0)
     run("docker", "update", "--memory=300m", "--memory-swap=300m", engine)
     try:
-        status = ended(post(large.getvalue(), width=5000, format="png"), 300)
-        assert (status["status"], status["error"]["code"]) == ("failed", "attempts_exhausted"), status
-        assert "signal 9" in status["error"]["detail"]
-        assert ended(post(photo, width=30))["status"] == "done"  # the next job is served
+        status = ended(post(large.getvalue(), width=5000, format="png"))
+        assert (status.status, status.error.code) == ("failed", "attempts_exhausted"), status
+        assert "signal 9" in status.error.detail
+        assert ended(post(photo, width=30)).status == "done"  # the next job is served
     finally:
         run("docker", "update", "--memory=4g", "--memory-swap=4g", engine)
     after = inspect(engine)
     assert (after["State"]["StartedAt"], after["RestartCount"]) == (started, 0), "the parent did not live"
-    assert ended(post(large.getvalue(), width=5000, format="png"), 120)["status"] == "done"
+    assert ended(post(large.getvalue(), width=5000, format="png")).status == "done"

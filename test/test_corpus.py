@@ -12,9 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
-import requests
-from harness import TOP
+from img_contract.testing import HANG_SECONDS
+from img_testing.service import TOP
 from PIL import Image
 
 CORPUS = TOP.parent / "shared" / "corpus"
@@ -41,14 +42,11 @@ def test_every_file_ends_as_the_index_says(service: Any) -> None:
     with (CORPUS / "INDEX.tsv").open(newline="") as index:
         rows = list(csv.DictReader(index, delimiter="\t"))
     assert len(rows) > 1000
-    session = requests.Session()
-    session.mount("http://", requests.adapters.HTTPAdapter(pool_maxsize=8))
+    session = httpx2.Client(base_url=service.url, timeout=HANG_SECONDS, follow_redirects=True)
 
     def lead(row: dict[str, str]) -> tuple[int, str]:
         data = Path(CORPUS, row["path"]).read_bytes()
-        answer = session.post(
-            f"{service.url}/resize?wait=60", files={"file": data}, data={"width": 64, "format": "png"}, timeout=90
-        )
+        answer = session.post("/resize?wait=60", files={"file": data}, data={"width": 64, "format": "png"})
         if answer.status_code != 200:
             assert answer.headers["Content-Type"] == "application/problem+json", row["path"]
             return answer.status_code, answer.json()["detail"]

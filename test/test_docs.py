@@ -12,8 +12,9 @@ from img_contract.job.choices import Fit, Gravity, Metadata, Placeholder, Profil
 from img_contract.job.formats import RESULT_FORMATS
 from img_contract.job.outcome import State, WarningCode
 from img_contract.job.resize import Resize
-from img_contract.notify.zmq_pair import MemoryNotifier
-from img_contract.volume.store import VolumeStore
+from img_contract.notify.memory import MemoryNotifier
+from img_contract.volume.layout import Layout
+from img_contract.volume.store import VolumeJobs
 from img_engine.render.pipeline import LOADING, STEPS
 from img_rest.api.problems import all_codes
 from img_rest.app import create_app
@@ -43,7 +44,7 @@ def keys(model: type[BaseModel], prefix: str = "") -> list[str]:
 def routes(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, str]]:
     """Every method and route that the application has."""
     config = Config(volume=tmp_path_factory.mktemp("volume"))
-    app = create_app(config, VolumeStore(config.volume), MemoryNotifier())
+    app = create_app(config, VolumeJobs(Layout(config.volume), MemoryNotifier()))
     return [
         (method, re.sub(r"<(?:\w+:)?(\w+)>", r"<\1>", rule.rule))
         for rule in app.url_map.iter_rules()

@@ -23,7 +23,7 @@ def logged() -> set[str]:
         if isinstance(node.func.value, ast.Name) and node.func.value.id == "log"
     ]
     assert all(isinstance(call.args[0], ast.Constant) for call in calls), "an event's name is made at run time"
-    return {call.args[0].value for call in calls if isinstance(call.args[0], ast.Constant)}
+    return {str(call.args[0].value) for call in calls if isinstance(call.args[0], ast.Constant)}
 
 
 def test_the_table_has_the_events_that_are_logged_and_no_others() -> None:

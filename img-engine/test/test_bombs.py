@@ -47,6 +47,8 @@ from img_contract.job.resize import Resize
 from img_engine.render.task import PictureLimits, Refusal, RenderOutcome, Task
 from samples import codes, encoded, four_corners
 
+pytestmark = pytest.mark.python_independent
+
 LIMITS = PictureLimits(pixels=64_000_000, frames=1000, memory=trial.CHILD_BYTES, animation_pixels=500_000_000)
 
 MOST_COST = 250

@@ -21,6 +21,8 @@ from img_engine.render.task import PictureLimits, Refusal, Task
 from PIL import Image
 from seeds import seeds
 
+pytestmark = pytest.mark.python_independent
+
 EACH = int(os.environ.get("MUTATIONS", "250"))
 CHILDREN = 2
 CHILD_BYTES = 2**30

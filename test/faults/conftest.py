@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
-from harness import Service
-
-pytest.register_assert_rewrite("faults.witness")
-
-from faults.witness import FULL, Row, end  # noqa: E402  after its asserts were registered
+from img_testing.service import Service
+from img_testing.witness import FULL, Row, end
 
 _TABLE = pytest.StashKey[dict[str, Row]]()
 
@@ -26,25 +23,25 @@ def row(request: pytest.FixtureRequest) -> Callable[[str], Row]:
 
 
 @pytest.fixture
-def make_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Service]]:
-    """Make a service that is not started yet; what was started of it is killed at the end."""
-    yield from _maker(tmp_path_factory)
+def make_service(make_service: Callable[..., Service]) -> Iterator[Callable[..., Service]]:
+    """The same, killed at the end rather than stopped: here are processes that would not stop."""
+    yield from _killed(make_service)
 
 
 @pytest.fixture(scope="module")
-def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Service]]:
-    """The same, for all tests of a module."""
-    yield from _maker(tmp_path_factory)
+def standing(standing: Callable[..., Service]) -> Iterator[Callable[..., Service]]:
+    """The same, killed at the end."""
+    yield from _killed(standing)
 
 
-def _maker(folders: pytest.TempPathFactory) -> Iterator[Callable[..., Service]]:
+def _killed(make: Callable[..., Service]) -> Iterator[Callable[..., Service]]:
     made: list[Service] = []
 
-    def make(**settings: str) -> Service:
-        made.append(Service(folders.mktemp("service"), **settings))
+    def make_and_note(**settings: str) -> Service:
+        made.append(make(**settings))
         return made[-1]
 
-    yield make
+    yield make_and_note
     for service in made:
         end(service)
 

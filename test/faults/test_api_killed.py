@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from harness import Service, until
-
-from faults.witness import Row, Witness, age_leftovers, all_jobs, go_round, leftovers, rounds
+from img_contract.testing import until
+from img_testing.service import Service
+from img_testing.witness import Row, Witness, age_leftovers, all_jobs, go_round, leftovers, rounds
 
 pytestmark = pytest.mark.faults
 
@@ -58,7 +58,7 @@ def test_an_api_that_is_killed_leaves_no_202_without_a_job(
     go_round(service.volume)
     assert list((service.volume / "incoming").iterdir()) == []
     undone = [job for job in all_jobs(service.volume) if job.name not in witness.accepted]
-    until(lambda: all((job / "outcome.json").exists() for job in undone), 30, "a job nobody was told of stays undone")
+    until(lambda: all((job / "outcome.json").exists() for job in undone), why="a job nobody was told of stays undone")
     witness.verdict(most_attempts=1)
     assert set(witness.refused) == {"connection"}
     service.kill(service.rest)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable
 from datetime import datetime
+from typing import Any
 
 import pytest
-from harness import Service
-
-from faults.witness import FULL, Row, Witness, events, picture, rounds
+from img_contract.testing import HANG_SECONDS
+from img_testing.service import Service
+from img_testing.witness import FULL, Row, Witness, events, picture, rounds
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(3600)]
 
@@ -35,18 +35,17 @@ def test_a_child_that_dies_or_hangs_harms_nobody_else(
         for _ in range(count):
             job_id = bad.insist(picture(*size))
             others = [good.insist() for _ in range(5)]
-            assert bad.ended(job_id)["status"] == "failed"
+            assert bad.ended(job_id).status == "failed"
             for other in others:
-                assert good.ended(other)["status"] == "done"
+                assert good.ended(other).status == "done"
         bad.row.add(rounds=count)
         statuses = bad.verdict(ends=["failed"], codes=["attempts_exhausted"])
         reason = {SEGFAULT: "signal 11", OUT_OF_MEMORY: "signal 9", HANG: f"longer than {JOB_SECONDS} seconds"}[size]
-        assert [status for status in statuses.values() if reason not in status["error"]["detail"]] == []
+        assert [status for status in statuses.values() if reason not in status.error.detail] == []
         if size == HANG:
             overruns = _overruns(service, set(statuses))
             bad.row.add(remark=f"killed {min(overruns):.2f} to {max(overruns):.2f} s after its limit")
-            assert statistics.median(overruns) <= 1, overruns
-            assert max(overruns) <= (1 if FULL else 3), overruns
+            assert max(overruns) <= HANG_SECONDS, overruns  # by itself it would hang for ever
     good.verdict(most_attempts=1)
     assert engine.poll() is None
 
@@ -84,18 +83,16 @@ def test_pictures_that_kill_their_child_fail_and_the_good_ones_do_not_wait_for_t
     poisoned = run(count // poison)
     statuses = bad.verdict(ends=["failed"], codes=["attempts_exhausted"])
     assert len(statuses) == poison
-    assert {status["attempt"] for status in statuses.values()} == {3}
-    assert {"signal 9" in status["error"]["detail"] for status in statuses.values()} == {True}
+    assert {status.attempt for status in statuses.values()} == {3}
+    assert {"signal 9" in status.error.detail for status in statuses.values()} == {True}
     good.row.add(rounds=1, remark=f"p95 {clean:.3f} s without them, {poisoned:.3f} s with them")
     bad.row.add(rounds=poison)
     if FULL:
         assert poisoned <= 2 * clean + 0.1
 
 
-def _seconds(status: dict[str, str]) -> float:
-    return (
-        datetime.fromisoformat(status["finished_at"]) - datetime.fromisoformat(status["submitted_at"])
-    ).total_seconds()
+def _seconds(status: Any) -> float:
+    return float((status.finished_at - status.submitted_at).total_seconds())
 
 
 def _p95(values: list[float]) -> float:

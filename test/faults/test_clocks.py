@@ -12,13 +12,28 @@ from typing import Any, Final
 
 import psutil
 import pytest
-import requests
-from harness import Service, until
 from img_contract.errors import StoreError
 from img_contract.job.resize import Resize
-from img_contract.volume.store import VolumeStore
-
-from faults.witness import TINY, Row, Witness, age, all_jobs, events, go_round, job_folder, leftovers, picture, rounds
+from img_contract.notify.memory import MemoryNotifier
+from img_contract.testing import until
+from img_contract.volume.cleanup import Cleanup
+from img_contract.volume.layout import Layout
+from img_contract.volume.queue import VolumeWork
+from img_contract.volume.store import VolumeJobs
+from img_testing.service import Service
+from img_testing.witness import (
+    TINY,
+    Row,
+    Witness,
+    age,
+    all_jobs,
+    events,
+    go_round,
+    job_folder,
+    leftovers,
+    picture,
+    rounds,
+)
 
 pytestmark = pytest.mark.faults
 
@@ -49,7 +64,8 @@ def test_times_of_another_clock_on_the_volume_change_nothing(
 ) -> None:
     """What another host has touched has its time: claims, markers, folders; while a job waits, and while it runs."""
     witness = Witness(service, row("files of a clock that is an hour off"))
-    ghost = VolumeStore(service.volume, lease_seconds=2)
+    layout = Layout(service.volume)
+    ghost, cleanup = VolumeWork(layout, MemoryNotifier(), "ghost", lease_seconds=2), Cleanup(layout, 24 * 3600.0)
     count = rounds(8, 20)
     for number in range(count):
         job_id = witness.insist(picture(400, 300), **SLOW)
@@ -60,7 +76,7 @@ def test_times_of_another_clock_on_the_volume_change_nothing(
             with suppress(FileNotFoundError):
                 age(path, seconds)
         ghost.pending()
-        ghost.upkeep()
+        cleanup.run_batch()
         witness.row.add(rounds=1)
     witness.verdict(most_attempts=2)
 
@@ -87,22 +103,22 @@ def test_processes_whose_clocks_are_an_hour_apart_work_together(
     for _ in range(rounds(5, 20)):
         witness.insist()
     witness.verdict(most_attempts=1)
-    assert requests.get(f"{service.url}/health/ready", timeout=30).json()["engines"] == 2
+    assert service.client.health(ready=True).engines == 2
     witness.row.add(rounds=1)
 
 
 def test_an_upload_that_looks_an_hour_old_is_refused_not_lost(tmp_path: Path) -> None:
     """An engine whose clock is ahead takes it for a leftover: the client is told to come again."""
-    store = VolumeStore(tmp_path)
-    store.prepare()
-    with store.begin() as submission:
+    layout = Layout(tmp_path)
+    layout.prepare()
+    with VolumeJobs(layout, MemoryNotifier()).begin() as submission:
         submission.picture.write(TINY)
         for path in (*tmp_path.glob("incoming/*/source"), *tmp_path.glob("incoming/*")):
             age(path, HOUR + 60)
         go_round(tmp_path)
         with pytest.raises(StoreError):
             submission.commit(filename=None, resize=Resize(width=10))
-    assert (store.pending(), all_jobs(tmp_path)) == ([], [])
+    assert (layout.markers(), all_jobs(tmp_path)) == ([], [])
 
 
 @contextmanager
@@ -126,14 +142,14 @@ def test_an_engine_that_was_frozen_past_its_lease_costs_one_more_run_at_most(
     service.start_rest()
     sleeper = service.launch_engine()
     jobs = [witness.insist(picture(1200, 900), **SLOW) for _ in range(20)]
-    until(lambda: witness.status(jobs[0])["status"] != "queued", why="no job was claimed")
+    until(lambda: witness.status(jobs[0]).status != "queued", why="no job was claimed")
     with frozen(sleeper.pid):
         froze = time.time()
         service.launch_engine()
         for job_id in jobs:
             witness.recovered(job_id, froze)
     statuses = witness.verdict(most_attempts=2)
-    assert sum(status["attempt"] == 2 for status in statuses.values()) >= 1, "nothing was in its hands"
+    assert sum(status.attempt == 2 for status in statuses.values()) >= 1, "nothing was in its hands"
     assert sleeper.poll() is None
     log = service.logs / "img-engine-1.log"
     before = len(events(log.read_text(), "job_done"))

@@ -8,13 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
-import requests
-from harness import Service, until
 from img_contract.job.job import new_job_id
-from img_contract.volume.store import VolumeStore
-
-from faults.witness import Row, Witness, age, age_leftovers, go_round, job_folder, picture
+from img_contract.notify.memory import MemoryNotifier
+from img_contract.volume.layout import Layout
+from img_contract.volume.queue import VolumeWork
+from img_testing.service import Service
+from img_testing.witness import Row, Witness, age, age_leftovers, go_round, job_folder, picture
 
 pytestmark = pytest.mark.faults
 
@@ -58,26 +59,26 @@ def damage(path: Path, how: str, another: Path, outside: Path) -> None:
 
 def ask(service: Service, job_id: str) -> tuple[int, int]:
     """Ask everything there is to ask of a job; the answers' status codes for its status and its file."""
-    state = requests.get(f"{service.url}/resize/status/{job_id}", timeout=30)
-    part = requests.get(f"{service.url}/resize/{job_id}", headers={"Range": "bytes=0-99"}, timeout=30)
-    found = requests.get(f"{service.url}/resize/{job_id}", timeout=30)
+    state = httpx2.get(f"{service.url}/resize/status/{job_id}", timeout=30)
+    part = httpx2.get(f"{service.url}/resize/{job_id}", headers={"Range": "bytes=0-99"}, timeout=30)
+    found = httpx2.get(f"{service.url}/resize/{job_id}", timeout=30)
     for answer in (state, part, found):
         assert answer.status_code < 500, answer.text
         assert SECRET not in answer.content
     return state.status_code, found.status_code
 
 
-def told_well(case: tuple[str, str, str], status: dict[str, Any], fetched: int) -> bool:
+def told_well(case: tuple[str, str, str], status: Any, fetched: int) -> bool:
     """Whether a damaged job ended as it should: done, or failed with a reason; and never by way of a link."""
     state, name, how = case
-    failed = status["status"] == "failed" and bool(status["error"]["detail"])
+    failed = status.status == "failed" and bool(status.error.detail)
     if name == "outcome.json" and how not in ("missing", "another's"):
-        return failed and status["error"]["code"] == "job_damaged"
+        return failed and status.error.code == "job_damaged"
     if name == "source" and how == "link" and state != "done":
         return failed
     if name.startswith("result") and how == "link" and state == "done":
         return fetched != 200
-    return failed or status["status"] == "done"
+    return failed or status.status == "done"
 
 
 def test_damage_in_any_state_is_told_and_harms_nobody_else(
@@ -96,14 +97,14 @@ def test_damage_in_any_state_is_told_and_harms_nobody_else(
     jobs = dict(zip([witness.insist() for _ in done], done, strict=True))
     another = witness.insist(picture(60, 60))
     for job_id in [*jobs, another]:
-        assert witness.ended(job_id)["status"] == "done"
+        assert witness.ended(job_id).status == "done"
     service.kill(engine)
-    ghost = VolumeStore(volume)
+    ghost = VolumeWork(Layout(volume), MemoryNotifier(), "ghost")
     for case in [case for case in cases if case[0] != "done"]:
         job_id = witness.insist()
         jobs[job_id] = case
         if case[0] == "processing":
-            assert ghost.claim(job_id, "ghost")
+            assert ghost.claim(job_id)
     witness.accepted = []
 
     marks: dict[Path, int] = {}
@@ -130,7 +131,8 @@ def test_damage_in_any_state_is_told_and_harms_nobody_else(
     assert [path for path, beat in marks.items() if path.stat().st_mtime_ns != beat] == [], "a link was followed"
     witness.settled(redone={job_id for job_id, case in jobs.items() if case == ("done", "outcome.json", "missing")})
     assert '"dispatch_crashed"' not in log.read_text()
-    assert {requests.delete(f"{service.url}/resize/{job_id}", timeout=30).status_code for job_id in jobs} == {204}
+    for job_id in jobs:
+        service.client.cancel(job_id)
     assert sorted(path.name for path in outside.iterdir()) == sorted(path.name for path in marks)
     witness.row.add(jobs=len(jobs))
 
@@ -162,8 +164,8 @@ def strays(volume: Path, outside: Path) -> list[Path]:
     return made
 
 
-def test_strays_on_the_volume_harm_nobody(service: Any, row: Callable[[str], Row], tmp_path: Path) -> None:
-    outside = tmp_path / "outside"
+def test_strays_on_the_volume_harm_nobody(own_service: Service, row: Callable[[str], Row], tmp_path: Path) -> None:
+    service, outside = own_service, tmp_path / "outside"
     outside.mkdir()
     (outside / "kept").write_bytes(SECRET)
     age(outside / "kept", 1_000_000)
@@ -175,11 +177,11 @@ def test_strays_on_the_volume_harm_nobody(service: Any, row: Callable[[str], Row
 
     def all_is_well() -> None:
         for _ in range(3):
-            assert witness.ended(witness.insist())["status"] == "done"
+            assert witness.ended(witness.insist()).status == "done"
         for path in made:
             ask(service, path.name) if path.parent.name in ("ab", "pending") and path.name.count("-") == 4 else None
         assert ask(service, before) == (200, 200)
-        assert requests.get(f"{service.url}/health/ready", timeout=30).status_code == 200
+        assert service.client.health(ready=True).engines
         for shard in ("cd", "ce"):
             assert ask(service, shard + new_job_id()[2:]) == (404, 404)
 
@@ -194,7 +196,7 @@ def test_strays_on_the_volume_harm_nobody(service: Any, row: Callable[[str], Row
     all_is_well()
     assert (outside / "kept").read_bytes() == SECRET
     assert list((service.volume / "incoming").iterdir()) == []
-    until(lambda: "dispatch_crashed" not in service.log(), 1)
+    assert "dispatch_crashed" not in service.log()
     jobs = witness.accepted
-    assert {witness.ended(job_id)["status"] for job_id in jobs} == {"done"}
+    assert {witness.ended(job_id).status for job_id in jobs} == {"done"}
     witness.row.add(jobs=len(jobs))

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import socket
+import statistics
 import time
 from collections import Counter
 from collections.abc import Callable
 
 import pytest
 import zmq
-from harness import Service, free_port, until
-
-from faults.witness import Row, Witness, events, job_folder, rounds
+from img_contract.testing import free_port, until
+from img_testing.service import Service
+from img_testing.witness import Row, Witness, events, job_folder, rounds
 
 pytestmark = pytest.mark.faults
 
-IN_TIME = 5
-"""Seconds that a post may take; far more than it does, for a busy machine."""
+NOT_NOTIFIED = "engines_not_notified"
+SLOWER = 10
+"""A post that meets the fault may take so many times as long as one that does not, on the same machine at that time."""
 
 
 def test_a_notifier_that_is_down_costs_no_job_and_heals(
@@ -35,23 +37,31 @@ def test_a_notifier_that_is_down_costs_no_job_and_heals(
         service.start_rest()
         service.launch_engine()
         ends = time.monotonic() + rounds(5, 60)
-        slowest = 0.0
-        while time.monotonic() < ends or len(witness.accepted) < 5:
+        down: list[float] = []
+        while time.monotonic() < ends or len(down) < 5:
             began = time.monotonic()
             job_id = witness.insist()
-            slowest = max(slowest, time.monotonic() - began)
+            down.append(time.monotonic() - began)
             witness.recovered(job_id, time.time())
-        assert slowest < IN_TIME
-        assert {event["notified"] for event in events(service.log(), "job_accepted")} == {False}
+        told = [{event["id"] for event in events(service.log(), name)} for name in ("job_accepted", NOT_NOTIFIED)]
+        assert told[0] == told[1]
     witness.verdict(most_attempts=1)
 
     def notified() -> bool:
-        witness.ended(witness.insist())
-        return any(event["notified"] for event in events(service.log(), "job_accepted"))
+        job_id = witness.insist()
+        witness.ended(job_id)
+        return job_id not in {event["id"] for event in events(service.log(), NOT_NOTIFIED)}
 
-    until(notified, 60, "the notifier does not come back")
+    until(notified, why="the notifier does not come back")
+    healed = []
+    for _ in down:
+        began = time.monotonic()
+        job_id = witness.insist()
+        healed.append(time.monotonic() - began)
+        witness.ended(job_id)
+    assert statistics.median(down) <= SLOWER * statistics.median(healed)
     witness.verdict(most_attempts=1)
-    witness.row.add(rounds=1, remark=f"slowest post {slowest:.2f} s")
+    witness.row.add(rounds=1, remark=f"slowest post {max(down):.2f} s")
 
 
 def test_jobs_wait_for_an_engine_however_it_went(
@@ -62,13 +72,13 @@ def test_jobs_wait_for_an_engine_however_it_went(
     service = make_service()
     service.start_rest()
     witness = Witness(service, row(f"no engine, then one killed with {count} queued"))
-    slowest = 0.0
+    times = []
     for _ in range(count):
         began = time.monotonic()
         witness.insist()
-        slowest = max(slowest, time.monotonic() - began)
-    assert slowest < IN_TIME
-    assert {witness.status(job_id)["status"] for job_id in witness.accepted[::10]} == {"queued"}
+        times.append(time.monotonic() - began)
+    assert statistics.median(times[-count // 4 :]) <= SLOWER * statistics.median(times[: count // 4])
+    assert {witness.status(job_id).status for job_id in witness.accepted[::10]} == {"queued"}
     engine = service.launch_engine()
     until(lambda: events(service.log(), "job_claimed"), why="no job was claimed")
     assert service.kill(engine) == -9
@@ -77,7 +87,7 @@ def test_jobs_wait_for_an_engine_however_it_went(
     for job_id in list(witness.accepted):
         witness.recovered(job_id, killed)
     witness.verdict(most_attempts=2)
-    witness.row.add(rounds=1, remark=f"slowest post {slowest:.2f} s")
+    witness.row.add(rounds=1, remark=f"slowest post {max(times):.2f} s")
 
 
 def test_a_job_that_is_told_of_five_times_to_three_engines_is_rendered_once(

@@ -12,15 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import requests
-from harness import Service, until
+from img_client import Unavailable
 from img_contract.config import Config
 from img_contract.failpoints import VARIABLE, arm
-from img_contract.notify.zmq_pair import MemoryNotifier
-from img_contract.volume.store import VolumeStore
+from img_contract.notify.memory import MemoryNotifier
+from img_contract.testing import until
+from img_contract.volume.layout import Layout
+from img_contract.volume.store import VolumeJobs
 from img_rest.app import create_app
-
-from faults.witness import TINY, Row, Witness, end, in_parallel, picture
+from img_testing.service import Service
+from img_testing.witness import TINY, Row, Witness, end, in_parallel, picture
 
 pytestmark = pytest.mark.faults
 
@@ -43,9 +44,9 @@ def test_an_upload_that_cannot_be_stored_is_refused_at_whichever_call(
 ) -> None:
     """In this process: the application on a real volume."""
     config = Config.model_validate({"volume": tmp_path, "limits": {"free_bytes": 0}})
-    store = VolumeStore(config.volume)
-    store.prepare()
-    client = create_app(config, store, MemoryNotifier()).test_client()
+    layout = Layout(config.volume)
+    layout.prepare()
+    client = create_app(config, VolumeJobs(layout, MemoryNotifier())).test_client()
     figures = row(f"img-rest: {error} at the n-th {point.partition('.')[2]}, every n")
 
     def post() -> Any:
@@ -60,11 +61,11 @@ def test_an_upload_that_cannot_be_stored_is_refused_at_whichever_call(
             break
         assert (answer.status_code, answer.content_type) == (refusal, "application/problem+json"), (n, answer.text)
         assert answer.headers["Retry-After"]
-        assert store.pending() == []
+        assert layout.markers() == []
         assert [*tmp_path.glob("incoming/*"), *tmp_path.glob("jobs/??/*")] == [], n
         figures.add(rounds=1)
     assert n > 2, "the fault was never met"
-    assert store.pending() == [answer.get_json()["id"]]
+    assert [marker.name for marker in layout.markers()] == [answer.get_json()["id"]]
     figures.add(jobs=1)
 
 
@@ -80,7 +81,7 @@ def engine_at_every_call(point: str, error: str, service: Service, row: Row) -> 
             assert (engine.returncode, error in log.read_text()) == (2, True)
             continue
         status = witness.ended(witness.insist())
-        assert (status["status"], status["attempt"]) == ("done", 1), (n, status)
+        assert (status.status, status.attempt) == ("done", 1), (n, status)
         if '"store_fault"' not in log.read_text():
             break
         service.kill(engine)
@@ -159,7 +160,7 @@ def test_a_full_volume_refuses_what_it_cannot_keep_and_heals_by_itself(
         assert witness.post() is None
     assert set(witness.refused) == {"volume_full"}
     for job_id in witness.accepted:
-        assert witness.status(job_id)["status"] in ("queued", "processing")
+        assert witness.status(job_id).status in ("queued", "processing")
     (small.volume / "filler").unlink()
     witness.verdict(most_attempts=1)
     witness.row.add(rounds=1)
@@ -175,9 +176,11 @@ def test_a_volume_that_is_read_only_refuses_and_heals_by_itself(small: Service, 
     for _ in range(3):
         assert witness.post() is None
     assert set(witness.refused) == {"volume_unavailable"}
-    assert requests.delete(f"{small.url}/resize/{jobs[0]}", timeout=30).status_code == 503
-    assert requests.get(f"{small.url}/health/ready", timeout=30).status_code == 503
-    assert {witness.status(job_id)["status"] for job_id in jobs} == {"queued"}
+    for refused in (partial(small.client.cancel, jobs[0]), partial(small.client.health, ready=True)):
+        with pytest.raises(Unavailable) as caught:
+            refused()
+        assert caught.value.status == 503
+    assert {witness.status(job_id).status for job_id in jobs} == {"queued"}
     remount(small.volume, "rw")
     witness.verdict(most_attempts=1)
     witness.row.add(rounds=1)

@@ -9,12 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 import pytest
-import requests
-from harness import Service, until
+from img_contract.testing import until
+from img_testing.raw_http import FORM, connect, crashes, form, request, talk
+from img_testing.service import Service
+from img_testing.witness import TINY, Row
 from werkzeug.http import parse_options_header
-
-from faults.raw_http import FORM, connect, crashes, form, request, talk
-from faults.witness import TINY, Row
 
 pytestmark = pytest.mark.faults
 
@@ -108,7 +107,7 @@ def nothing_strange_is_stored(service: Service) -> None:
 
 def done(service: Service) -> str:
     job_id = service.post(TINY, width=5)
-    assert service.ended(job_id)["status"] == "done"
+    assert service.ended(job_id).status == "done"
     return job_id
 
 
@@ -131,7 +130,7 @@ def test_no_path_leads_anywhere_else(service: Service) -> None:
             assert secret not in found.received
             assert b"root:" not in found.received
             assert "X-Evil" not in answer.headers
-    assert service.status(guid)["status"] == "done", "it was deleted under another name"
+    assert service.status(guid).status == "done", "it was deleted under another name"
     nothing_strange_is_stored(service)
 
 
@@ -152,8 +151,8 @@ def test_no_file_name_reaches_a_header_a_log_or_a_path(service: Service, row: Ca
         if status != 202:
             continue
         stored = service.ended(job_id)
-        assert stored["status"] == "done", name
-        filename = stored["source"]["filename"]
+        assert stored.status == "done", name
+        filename = stored.source.filename
         assert filename is None or (
             len(filename) <= 255 and not re.search(r"[\x00-\x1f\x7f/\\\u202e\ud800-\udfff]", filename)
         )
@@ -219,5 +218,5 @@ def test_the_log_is_written_while_a_client_is_there(service: Service) -> None:
     with connect(service.port) as connection:
         connection.sendall(request("GET", "/resize/%0a%1b%00marked", "Connection: close"))
         connection.recv(65536)
-    until(lambda: "marked" in service.log(), 5, "a refusal is not in the log")
-    assert requests.get(f"{service.url}/health", timeout=5).ok
+    until(lambda: "marked" in service.log(), why="a refusal is not in the log")
+    assert service.alive()

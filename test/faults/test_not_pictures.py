@@ -10,13 +10,12 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import Final
 
+import httpx2
 import pytest
-import requests
-from harness import Service
+from img_testing.raw_http import crashes
+from img_testing.service import Service
+from img_testing.witness import TINY, all_jobs, picture
 from PIL import Image
-
-from faults.raw_http import crashes
-from faults.witness import TINY, all_jobs, picture
 
 pytestmark = pytest.mark.faults
 
@@ -130,8 +129,8 @@ def test_what_is_no_picture_is_refused_whatever_it_is_called(service: Service, k
     before = len(all_jobs(service.volume))
     for name, content in NOT_PICTURES.items():
         headers = {"Content-Type": kind} if kind else {}
-        raw = requests.post(f"{service.url}/resize?width=5", data=content, headers=headers, timeout=30)
-        form = requests.post(
+        raw = httpx2.post(f"{service.url}/resize?width=5", content=content, headers=headers, timeout=30)
+        form = httpx2.post(
             f"{service.url}/resize",
             files={"file": ("innocent.png", content, kind)},
             data={"width": 5},
@@ -141,7 +140,7 @@ def test_what_is_no_picture_is_refused_whatever_it_is_called(service: Service, k
             assert (answer.status_code, answer.json()["code"]) == (415, "not_a_picture"), (name, answer.text)
             assert b"/etc/passwd" not in content or "root:" not in answer.text
             assert not re.search(r"<script", answer.text)
-    mark = requests.post(
+    mark = httpx2.post(
         f"{service.url}/resize",
         files={"file": ("a.png", TINY), "watermark": ("a.svg", SVG)},
         data={"width": 5},
@@ -159,29 +158,25 @@ def test_a_picture_is_one_whatever_it_is_called(service: Service) -> None:
         ("a.exe", "application/octet-stream"),
         ("a", "x"),
     ):
-        answer = requests.post(
-            f"{service.url}/resize", files={"file": (name, PNG, kind)}, data={"width": 5}, timeout=30
-        )
+        answer = httpx2.post(f"{service.url}/resize", files={"file": (name, PNG, kind)}, data={"width": 5}, timeout=30)
         assert answer.status_code == 202
         job_id = answer.json()["id"]
-        assert service.ended(job_id)["status"] == "done"
-        fetched = service.fetch(job_id)
+        assert service.ended(job_id).status == "done"
+        fetched = httpx2.get(f"{service.url}/resize/{job_id}", timeout=60)
         assert (fetched.headers["Content-Type"], fetched.headers["X-Content-Type-Options"]) == ("image/png", "nosniff")
         assert fetched.headers["Content-Disposition"].endswith(".png")
 
 
 def test_a_polyglot_comes_out_as_nothing_but_its_picture(service: Service) -> None:
     sent = {
-        (name, metadata): requests.post(
-            f"{service.url}/resize", files={"file": content}, data={"width": 24, "metadata": metadata}, timeout=30
-        ).json()["id"]
+        (name, metadata): service.post(content, width=24, metadata=metadata)
         for name, content in POLYGLOTS.items()
         for metadata in ("strip", "keep")
     }
     for (name, metadata), job_id in sent.items():
         status = service.ended(job_id)
-        assert status["status"] == "done", (name, status["error"])
-        fetched = service.fetch(job_id)
+        assert status.status == "done", (name, status.error)
+        fetched = httpx2.get(f"{service.url}/resize/{job_id}", timeout=60)
         for trace in (MARK, b"<script", b"PK\x03\x04", b"%PDF", b"<?php"):
             assert trace not in fetched.content, (name, metadata, trace)
         with Image.open(io.BytesIO(fetched.content)) as image:

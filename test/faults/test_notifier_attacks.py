@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import socket
+import statistics
 import struct
 import subprocess
 import time
@@ -17,11 +18,16 @@ import psutil
 import pytest
 import structlog
 import zmq
-from harness import Service, until
 from img_contract.job.formats import Format
 from img_contract.job.job import Job, Source, new_job_id, now
 from img_contract.job.resize import Resize
 from img_contract.notify.curve import fresh_keys
+from img_contract.notify.memory import MemoryNotifier
+from img_contract.testing import HANG_SECONDS, until
+from img_contract.volume.layout import Layout
+from img_contract.volume.store import VolumeJobs
+from img_testing.service import Service
+from img_testing.witness import events
 
 pytestmark = pytest.mark.faults
 
@@ -70,11 +76,18 @@ def zmtp(kind: bytes) -> bytes:
     )
 
 
-def works(service: Service, photo: bytes, seconds: float = 20) -> float:
+def works(service: Service, photo: bytes) -> float:
     """Have a picture done, and tell how long that took."""
     began = time.monotonic()
-    assert service.ended(service.post(photo, width=50), seconds)["status"] == "done"
+    assert service.ended(service.post(photo, width=50)).status == "done"
     return time.monotonic() - began
+
+
+def notified(service: Service, photo: bytes) -> bool:
+    """Have a picture done, and tell whether an engine was notified of it."""
+    job_id = service.post(photo, width=9)
+    assert service.ended(job_id).status == "done"
+    return job_id not in {event["id"] for event in events(service.log(), "engines_not_notified")}
 
 
 # At the engine: someone in img-rest's place
@@ -91,9 +104,7 @@ def impostor(service: Service) -> Iterator[zmq.Socket[bytes]]:
 
 
 def submitted(service: Service, photo: bytes) -> Job:
-    from img_contract.volume.store import VolumeStore
-
-    with VolumeStore(service.volume).begin() as submission:
+    with VolumeJobs(Layout(service.volume), MemoryNotifier()).begin() as submission:
         submission.picture.write(photo)
         return submission.commit(filename=None, resize=Resize(width=50))
 
@@ -102,11 +113,9 @@ def submitted(service: Service, photo: bytes) -> Job:
 def test_a_flood_at_the_engine_delays_no_job_and_grows_nothing(
     make_service: Callable[..., Service], photo: bytes, kind: str
 ) -> None:
-    from img_contract.volume.store import VolumeStore
-
     service = make_service()
     engine = service.start_engine()
-    store = VolumeStore(service.volume)
+    layout = Layout(service.volume)
     messages = (
         [unknown() for _ in range(100)]
         if kind == "unknown guids"
@@ -120,18 +129,17 @@ def test_a_flood_at_the_engine_delays_no_job_and_grows_nothing(
         job = submitted(service, photo)  # nobody notifications for it: the sweep has to find it in the flood
         since = time.monotonic()
         sent = 0
-        while sent < MANY or (len(waits) < 3 and time.monotonic() - since < 10):
+        while sent < MANY or (len(waits) < 3 and time.monotonic() - since < HANG_SECONDS):
             push.send(messages[sent % len(messages)])
             sent += 1
-            if sent % 500 == 0 and store.ended(job.id):
+            if sent % 500 == 0 and layout.ended(job.id):
                 waits.append(time.monotonic() - since)
                 job, since = submitted(service, photo), time.monotonic()
-        until(lambda: store.ended(job.id), 20, "the engine no longer works")
+        until(lambda: layout.ended(job.id), why="the engine no longer works")
     assert len(waits) >= 3, "no job ends in the flood"
     grown = memory(engine) - before
     log.info("figures", attack=kind, messages=sent, grown_bytes=grown, slowest_job=max(waits))
     assert grown < GROWTH
-    assert max(waits) < 5
     assert service.log().count("invalid_messages_dropped") < 20
     assert service.log().count('"level": "error"') == 0
 
@@ -153,7 +161,7 @@ def test_messages_of_100_mb_and_of_many_parts_do_not_fill_the_engine(
     assert grown < GROWTH
     service.start_rest()
     works(service, photo)
-    until(lambda: service.post(photo, width=9) and '"notified": true' in service.log(), 20, "the line was not mended")
+    until(lambda: notified(service, photo), why="the line was not mended")
 
 
 # At the API: strangers on its line
@@ -169,27 +177,30 @@ GREETINGS = {
 }
 
 
-def test_a_crowd_on_the_line_blocks_no_notification_and_costs_little(service: Service, photo: bytes) -> None:
+def test_a_crowd_on_the_line_blocks_no_notification_and_costs_little(own_service: Service, photo: bytes) -> None:
+    service = own_service
     assert service.rest is not None
     works(service, photo)
+    calm = statistics.median(works(service, photo) for _ in range(5))
     for name, greeting in GREETINGS.items():
         crowd = []
         before = memory(service.rest)
         for _ in range(CROWD if name in ("says nothing", "never reads") else 100):
             with suppress(OSError):
                 crowd.append(raw(service, greeting))
-        took = max(works(service, photo) for _ in range(3))
+        took = statistics.median(works(service, photo) for _ in range(5))
         grown = memory(service.rest) - before
-        log.info("figures", attack=name, connections=len(crowd), grown_bytes=grown, slowest_job=took)
+        log.info("figures", attack=name, connections=len(crowd), grown_bytes=grown, job_seconds=took)
         for connection in crowd:
             connection.close()
         assert grown < 2 * GROWTH, name
-        assert took < 5, name
-    assert works(service, photo) < 5
+        assert took <= 10 * calm, name
+    works(service, photo)
 
 
 @pytest.mark.parametrize("more", [False, True], ids=["messages", "parts without end"])
-def test_a_listener_that_talks_fills_no_memory_of_the_api(service: Service, photo: bytes, more: bool) -> None:
+def test_a_listener_that_talks_fills_no_memory_of_the_api(own_service: Service, photo: bytes, more: bool) -> None:
+    service = own_service
     assert service.rest is not None
     works(service, photo)
     frame = bytes([2 | more]) + struct.pack(">Q", 60_000) + bytes(60_000)
@@ -222,7 +233,7 @@ def test_with_keys_the_engine_hears_and_works_and_a_stranger_hears_nothing(
     with zmq.Context() as context, context.socket(zmq.PULL) as stranger:
         stranger.linger = 0
         stranger.connect(service._notifier)
-        until(lambda: works(service, photo) and '"notified": true' in service.log(), 20, "the engine was not told")
+        until(lambda: notified(service, photo), why="the engine was not told")
         for _ in range(5):
             works(service, photo)
         assert stranger.poll(200) == 0
@@ -236,5 +247,4 @@ def test_an_engine_with_other_keys_hears_nothing_and_works_by_its_sweep(
     service.start_rest()
     service.start_engine(**with_keys())
     for _ in range(3):
-        works(service, photo)
-    assert '"notified": true' not in service.log()
+        assert not notified(service, photo)

@@ -11,17 +11,18 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+import httpx2
 import pytest
-import requests
 from flask.testing import FlaskClient
-from harness import TOP, Service, until
 from img_contract.config import Config
-from img_contract.notify.zmq_pair import MemoryNotifier
-from img_contract.volume.store import VolumeStore
+from img_contract.notify.memory import MemoryNotifier
+from img_contract.testing import until
+from img_contract.volume.layout import Layout
+from img_contract.volume.store import VolumeJobs
 from img_rest.app import create_app
-
-from faults.raw_http import ALLOWED_5XX, BOUNDARY, FORM, HOST, Exchange, crashes, form, request, take_apart, talk
-from faults.witness import TINY, Row, all_jobs, rounds
+from img_testing.raw_http import ALLOWED_5XX, BOUNDARY, FORM, HOST, Exchange, crashes, form, request, take_apart, talk
+from img_testing.service import TOP, Service
+from img_testing.witness import TINY, Row, all_jobs, rounds
 
 pytestmark = pytest.mark.faults
 
@@ -244,8 +245,8 @@ def all_of(service: Service, cases: dict[str, Case], *, half_close: bool = False
 
 
 def nothing_is_left(service: Service) -> None:
-    until(lambda: list((service.volume / "incoming").iterdir()) == [], 15, "leftovers in incoming/")
-    assert requests.post(f"{service.url}/resize?width=5", data=TINY, timeout=30).status_code == 202
+    until(lambda: list((service.volume / "incoming").iterdir()) == [], why="leftovers in incoming/")
+    assert httpx2.post(f"{service.url}/resize?width=5", content=TINY, timeout=30).status_code == 202
 
 
 def test_lengths_that_are_wrong(service: Service) -> None:
@@ -356,9 +357,9 @@ def forms_of_others() -> list[tuple[bytes, bytes]]:
 @pytest.fixture
 def client(tmp_path: Path) -> FlaskClient:
     config = Config.model_validate({"volume": tmp_path / "volume", "limits": {"free_bytes": 0, "queue": 1_000_000}})
-    store = VolumeStore(config.volume)
-    store.prepare()
-    return create_app(config, store, MemoryNotifier()).test_client()
+    layout = Layout(config.volume)
+    layout.prepare()
+    return create_app(config, VolumeJobs(layout, MemoryNotifier())).test_client()
 
 
 SOUND: Final = form(TINY, b'filename="a.png"', width=5, format="webp", variants="a:5w,b:6w") + b"epilogue"
@@ -369,7 +370,7 @@ def test_broken_forms_are_refused_and_leave_nothing(
 ) -> None:
     seen: Counter[int] = Counter()
     for body in mutations(SOUND, rounds(600, 20_000)):
-        answer = client.post("/resize", data=body, content_type=FORM.decode().partition(": ")[2], buffered=True)
+        answer = client.post("/resize", content=body, content_type=FORM.decode().partition(": ")[2], buffered=True)
         assert answer.status_code < 500, body
         seen[answer.status_code] += 1
     row("broken forms").add(remark=f"{seen.total()} mutations of a form, in the process: {dict(seen)}")
@@ -438,7 +439,7 @@ def test_every_answer_carries_the_headers_that_browsers_need(service: Service) -
 
 def test_head_of_a_result_says_what_get_would_say(service: Service) -> None:
     engine = service.start_engine()
-    sent = requests.post(f"{service.url}/resize?width=5&wait=50", data=TINY, timeout=60, allow_redirects=False)
+    sent = httpx2.post(f"{service.url}/resize?width=5&wait=50", content=TINY, timeout=60)
     service.kill(engine)
     target = sent.headers["Location"]
     got = talk(service.port, request("GET", target, "Connection: close")).answers[0]

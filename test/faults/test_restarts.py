@@ -9,11 +9,12 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
+import img_client
 import pytest
-import requests
-from harness import Service, until
-
-from faults.witness import Row, Witness, all_jobs, leftovers, picture, rounds
+from img_client import Unreachable
+from img_contract.testing import until
+from img_testing.service import Service
+from img_testing.witness import Row, Witness, all_jobs, leftovers, picture, rounds
 
 pytestmark = pytest.mark.faults
 
@@ -25,15 +26,12 @@ class Client(Witness):
 
     def post_or_refused(self) -> bool:
         try:
-            answer = requests.post(
-                f"{self.service.url}/resize", files={"file": PICTURE}, data={"width": 300}, timeout=60
-            )
-        except requests.ConnectionError as error:
-            if "Connection refused" not in str(error):
-                self.broken.append(repr(error))
+            with img_client.Client(self.service.url, retries=0) as client:  # a connection of its own
+                self.accepted.append(client.submit(PICTURE, idempotency_key="", width=300).id)
+        except Unreachable as error:
+            if "Connection refused" not in error.detail:
+                self.broken.append(error.detail)
             return False
-        assert answer.status_code == 202, answer.text
-        self.accepted.append(answer.json()["id"])
         return True
 
     @property
@@ -57,9 +55,9 @@ def under_load(client: Client, jobs: int, act: Callable[[], None]) -> None:
     with ThreadPoolExecutor(CLIENTS) as threads:
         posting = [threads.submit(post) for _ in range(CLIENTS)]
         try:
-            until(lambda: len(client.accepted) >= jobs // 3, 60, "the posts do not get on")
+            until(lambda: len(client.accepted) >= jobs // 3, why="the posts do not get on")
             act()
-            until(lambda: len(client.accepted) >= jobs, 60, "the posts do not get on")
+            until(lambda: len(client.accepted) >= jobs, why="the posts do not get on")
         finally:
             over.set()
         for one in posting:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from functools import partial
 from itertools import cycle
 from typing import Any, Final
 
+import httpx2
 import pytest
-import requests
 import schemathesis
-from harness import Service, until
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from img_contract.job.resize import Resize
+from img_testing.raw_http import crashes
+from img_testing.service import Service
+from img_testing.witness import TINY, Row, rounds
 from schemathesis import Case, CheckContext, Response
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
@@ -25,9 +26,6 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
     unsupported_method,
 )
-
-from faults.raw_http import crashes
-from faults.witness import FINAL, TINY, Row, rounds
 
 pytestmark = pytest.mark.faults
 
@@ -76,7 +74,6 @@ def service(standing: Callable[..., Service]) -> Iterator[Service]:
     running = standing(IMG_HTTP__WAIT_SECONDS="0.1", IMG_LIMITS__QUEUE="1000000", IMG_HTTP__HEADER_SECONDS="60")
     running.start_rest()
     running.start_engine()
-    until(lambda: requests.get(f"{running.url}/health/ready", timeout=5).ok)
     yield running
     assert crashes(running) == []
 
@@ -84,9 +81,6 @@ def service(standing: Callable[..., Service]) -> Iterator[Service]:
 @pytest.fixture(scope="module")
 def guids(service: Service) -> list[str]:
     """Jobs in every state but `queued`, whose answers would change, and one that never was."""
-
-    def ended(job: str) -> bool:
-        return service.status(job)["status"] in FINAL
 
     done, many, failed, gone, cancelled = (
         service.post(TINY, width=5),
@@ -96,9 +90,9 @@ def guids(service: Service) -> list[str]:
         service.post(TINY, width=5),
     )
     for job in (done, many, failed, gone):
-        until(partial(ended, job))
+        service.ended(job)
     for job in (gone, cancelled):
-        assert requests.delete(f"{service.url}/resize/{job}", timeout=30).status_code == 204
+        service.client.cancel(job)
     return [done, many, failed, gone, cancelled, "0" * 8 + done[8:]]
 
 
@@ -108,7 +102,7 @@ def test_it_answers_as_its_document_says(
 ) -> None:
     document = schemathesis.openapi.from_url(f"{service.url}/swagger.json")
     operation = document[path][method]
-    known, seen, session = cycle(guids), Counter[int](), requests.Session()
+    known, seen = cycle(guids), Counter[int]()
     turn = cycle(range(4))
 
     @settings(
@@ -141,7 +135,7 @@ def test_it_answers_as_its_document_says(
         if kind == 3:
             case.query = {}
             case.headers.clear()
-        answer = case.call_and_validate(session=session, checks=CHECKS, headers=headers, timeout=30)
+        answer = case.call_and_validate(checks=CHECKS, headers=headers, timeout=30)
         seen[answer.status_code] += 1
 
     fuzz()
@@ -154,7 +148,7 @@ def test_it_answers_as_its_document_says(
 
 
 def test_the_document_tells_every_route_and_parameter(service: Service) -> None:
-    document = requests.get(f"{service.url}/swagger.json", timeout=30).json()
+    document = httpx2.get(f"{service.url}/swagger.json", timeout=30).json()
     told = {
         (method.upper(), path) for path, ones in document["paths"].items() for method in ones if method != "parameters"
     }
@@ -165,9 +159,9 @@ def test_the_document_tells_every_route_and_parameter(service: Service) -> None:
 
 def test_a_raw_upload_is_answered_as_the_document_says(service: Service) -> None:
     """The document has the form; the picture itself as the body has the same answers."""
-    document = requests.get(f"{service.url}/swagger.json", timeout=30).json()
+    document = httpx2.get(f"{service.url}/swagger.json", timeout=30).json()
     told = set(document["paths"]["/resize"]["post"]["responses"])
     for query in ("width=5", "width=0", "", "x=1", "width=5&wait=0.1", "width=5&wait=9"):
         for body in (TINY, b"", b"text"):
-            answer = requests.post(f"{service.url}/resize?{query}", data=body, timeout=30, allow_redirects=False)
+            answer = httpx2.post(f"{service.url}/resize?{query}", content=body, timeout=30)
             assert str(answer.status_code) in told

@@ -10,7 +10,8 @@ from email.parser import BytesParser
 from typing import Any, Final
 
 import psutil
-from harness import Service
+
+from img_testing.service import Service
 
 HOST: Final = b"Host: x\r\n"
 CRASHES: Final = ("request_crashed", "Traceback (most recent call last)", "panicked", "internal_error")
@@ -53,7 +54,7 @@ def connect(port: int, receive_bytes: int = 0, seconds: float = 30) -> socket.so
     return connection
 
 
-def talk(port: int, sent: bytes, *, seconds: float = 4, half_close: bool = False, method: str = "") -> Exchange:
+def talk(port: int, sent: bytes, *, seconds: float = 20, half_close: bool = False, method: str = "") -> Exchange:
     """Send all of it, read until the connection ends or nothing comes for so many seconds, and take it apart."""
     with connect(port, seconds=seconds) as connection:
         with suppress(OSError):  # an answer before everything was sent, and the connection closed over it

@@ -19,23 +19,26 @@ from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import psutil
-import requests
-from harness import Service, until
+from img_client import Unavailable, Unreachable
+from img_contract.http_models import Status
 from img_contract.job.job import JOB_ID
-from img_contract.volume.cleanup import SHARDS
-from img_contract.volume.store import VolumeStore
+from img_contract.testing import until
+from img_contract.volume.cleanup import SHARDS, Cleanup
+from img_contract.volume.layout import Layout
 from PIL import Image
+
+from img_testing.service import Service
+
+_T = TypeVar("_T")
 
 FULL: Final = os.environ.get("FAULTS", "short") == "full"
 """Whether the figures of docs/reliability.md are wanted, or those that take minutes."""
 
-FINAL: Final = ("done", "failed", "cancelled")
-BROKEN: Final = (requests.ConnectionError, requests.exceptions.ChunkedEncodingError)
 CRASHES: Final = ("request_crashed", "dispatch_crashed", "attempt_crashed", "Traceback (most recent call last)")
 
 
@@ -94,66 +97,54 @@ class Witness:
     def post(self, content: bytes = TINY, **parameters: Any) -> str | None:
         """Post once. None if the connection broke, or if it was refused with a 503 or 507 that can be understood."""
         try:
-            answer = requests.post(
-                f"{self.service.url}/resize", files={"file": content}, data=parameters or {"width": 16}, timeout=60
-            )
-        except BROKEN:
+            job_id = self.service.post(content, **(parameters or {"width": 16}))
+        except Unreachable:
             self.refused["connection"] += 1
             return None
-        if answer.status_code in (503, 507):
-            assert answer.headers["Content-Type"] == "application/problem+json", answer.text
-            assert answer.headers["Retry-After"], answer.text
-            self.refused[answer.json()["code"]] += 1
+        except Unavailable as error:
+            if error.status not in (503, 507) or not error.code or not error.retry_after:
+                raise
+            self.refused[error.code] += 1
             return None
-        assert answer.status_code == 202, answer.text
-        job_id: str = answer.json()["id"]
         self.accepted.append(job_id)
         return job_id
 
     def insist(self, content: bytes = TINY, **parameters: Any) -> str:
         """Post until it is taken."""
-        job_id: str = until(lambda: self.post(content, **parameters), 90, "no post was taken")
-        return job_id
+        return until(lambda: self.post(content, **parameters), why="no post was taken")
 
-    def get(self, path: str, seconds: float = 60, **parameters: Any) -> requests.Response:
-        """Get, and again while the connection breaks or the volume is told to be unusable."""
+    def answered(self, ask: Callable[[], _T]) -> _T:
+        """Ask, and again while the connection breaks or the volume is told to be unusable."""
 
-        def answered() -> requests.Response | None:
+        def once() -> tuple[_T] | None:
             try:
-                answer = requests.get(self.service.url + path, params=parameters, timeout=90)
-            except BROKEN:
+                return (ask(),)
+            except (Unreachable, Unavailable):
                 return None
-            assert answer.status_code < 500 or answer.status_code in (503, 507), answer.text
-            return answer if answer.status_code < 500 else None
 
-        found: requests.Response = until(answered, seconds, f"{path} was not answered")
-        return found
+        return until(once, why="it was not answered")[0]
 
-    def status(self, job_id: str, wait: float = 0) -> dict[str, Any]:
-        answer = self.get(f"/resize/status/{job_id}", wait=wait)
-        assert answer.status_code == 200, answer.text
-        found: dict[str, Any] = answer.json()
-        return found
+    def status(self, job_id: str, wait: float = 0) -> Status:
+        return self.answered(lambda: self.service.client.status(job_id, wait))
 
-    def ended(self, job_id: str, seconds: float = 90) -> dict[str, Any]:
-        """The status once it is final."""
+    def ended(self, job_id: str) -> Any:
+        """The Status once it is final: untyped, since what may be None is what tests are about."""
 
-        def final() -> dict[str, Any] | None:
+        def final() -> Status | None:
             status = self.status(job_id, wait=2)
-            return status if status["status"] in FINAL else None
+            return status if status.status.final else None
 
-        found: dict[str, Any] = until(final, seconds, f"job {job_id} did not end")
-        return found
+        return until(final, why=f"job {job_id} did not end")
 
     def recovered(self, job_id: str, since: float) -> float:
         """Seconds from `since`, a time.time(), until the job had ended."""
-        took = max(0.0, datetime.fromisoformat(self.ended(job_id)["finished_at"]).timestamp() - since)
+        took: float = max(0.0, self.ended(job_id).finished_at.timestamp() - since)
         self.row.add(recovery=took)
         return took
 
     def verdict(
         self, *, ends: Iterable[str] = ("done",), codes: Iterable[str] = (), most_attempts: int = 3
-    ) -> dict[str, dict[str, Any]]:
+    ) -> dict[str, Any]:
         """Hold the service to its promises for every 202 until now; give the statuses.
 
         `codes`: with which a job may have failed, if `failed` is among its `ends`.
@@ -166,11 +157,11 @@ class Witness:
         odd = {
             job_id: status
             for job_id, status in statuses.items()
-            if status["status"] not in ends
-            or (status["status"] == "failed" and status["error"]["code"] not in codes)
-            or status["attempt"] > most_attempts
+            if status.status not in ends
+            or (status.status == "failed" and status.error.code not in codes)
+            or status.attempt > most_attempts
         }
-        extra = sum(max(0, status["attempt"] - 1) for status in statuses.values())
+        extra = sum(max(0, status.attempt - 1) for status in statuses.values())
         self.row.add(jobs=len(jobs), lost=len(odd), extra=extra)
         assert not odd, f"{len(odd)} of {len(jobs)} ended otherwise: {list(odd.values())[:3]}"
         self.settled()
@@ -179,23 +170,21 @@ class Witness:
         self.accepted = []
         return statuses
 
-    def check_results(self, status: dict[str, Any]) -> None:
+    def check_results(self, status: Status) -> None:
         """Whether a job that is done has its results, whole and as the status tells them."""
-        if status["status"] != "done":
-            assert status["outputs"] == []
+        if status.status != "done":
+            assert status.outputs == []
             return
-        assert status["outputs"]
-        folder = job_folder(self.service.volume, status["id"])
-        for output in status["outputs"]:
-            fetched = self.get(output["href"])
-            assert fetched.status_code == 200, fetched.text
-            told = (output["bytes"], output["sha256"])
-            assert (len(fetched.content), hashlib.sha256(fetched.content).hexdigest()) == told
-            with Image.open(io.BytesIO(fetched.content)) as image:
+        assert status.outputs
+        folder = job_folder(self.service.volume, status.id)
+        for output in status.outputs:
+            content = self.answered(partial(self.service.client.fetch, status.id, output.name))
+            assert (len(content), hashlib.sha256(content).hexdigest()) == (output.bytes, output.sha256)
+            with Image.open(io.BytesIO(content)) as image:
                 image.load()
-                assert image.size == (output["width"], output["height"])
-            (stored,) = (folder / "result").glob(f"{status['attempt']}-{output['name']}")
-            assert hashlib.sha256(stored.read_bytes()).hexdigest() == output["sha256"]
+                assert image.size == (output.width, output.height)
+            (stored,) = (folder / "result").glob(f"{status.attempt}-{output.name}")
+            assert hashlib.sha256(stored.read_bytes()).hexdigest() == output.sha256
 
     def settled(self, *, redone: Collection[str] = ()) -> None:
         """The next job is served; nothing is pending; each outcome was told once; no process is left over.
@@ -203,11 +192,11 @@ class Witness:
         `redone`: jobs whose outcome the test itself has taken away.
         """
         status = self.ended(self.insist())
-        assert status["status"] == "done", status
+        assert status.status == "done", status
         self.check_results(status)
         del self.accepted[-1]
-        until(lambda: not pending(self.service.volume), 30, "something stays pending")
-        until(lambda: not leftovers(self.service), 30, "processes are left over")
+        until(lambda: not pending(self.service.volume), why="something stays pending")
+        until(lambda: not leftovers(self.service), why="processes are left over")
         log = self.service.log()
         assert [line for line in log.splitlines() if any(crash in line for crash in CRASHES)] == []
         stood = Counter(event["id"] for event in events(log, "job_done", "job_failed") if event["stands"])
@@ -280,10 +269,10 @@ def age_leftovers(volume: Path) -> None:
 
 
 def go_round(volume: Path) -> None:
-    """What an engine's upkeep does in 256 seconds, at once."""
-    store = VolumeStore(volume)
+    """What an engine's maintenance does in 256 seconds, at once."""
+    cleanup = Cleanup(Layout(volume), retention_seconds=24 * 3600.0)
     for _ in range(SHARDS):
-        store.upkeep()
+        cleanup.run_batch()
 
 
 def in_parallel(*acts: Callable[[], None], width: int = 3) -> None:

@@ -1,4 +1,4 @@
-"""The real service in real processes, on a folder and ports of its own; for the tests and for load.py."""
+"""The real service in real processes, on a folder and ports of its own."""
 
 from __future__ import annotations
 
@@ -7,31 +7,14 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import requests
+from img_client import Client, ImgError
+from img_contract.testing import HANG_SECONDS, free_port, until
 
-TOP = Path(__file__).parents[1]
+TOP = Path(__file__).parents[3]
 BIN = Path(sys.executable).parent
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def until(what: Callable[[], Any], seconds: float = 30, why: str = "it did not happen in time") -> Any:
-    """Ask until the answer is true, and give it; fail after so many seconds."""
-    deadline = time.monotonic() + seconds
-    while not (found := what()):
-        assert time.monotonic() < deadline, why
-        time.sleep(0.02)
-    return found
 
 
 class Service:
@@ -43,6 +26,8 @@ class Service:
         self.logs.mkdir()
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
+        self.client = Client(self.url, retries=0, timeout=HANG_SECONDS)
+        """Each request is sent once: a test that wants more says so."""
         self._notifier = f"tcp://127.0.0.1:{free_port()}"
         self._settings = {
             "IMG_VOLUME": str(self.volume),
@@ -58,14 +43,17 @@ class Service:
         self.rest: subprocess.Popen[bytes] | None = None
 
     def start_rest(self, **settings: str) -> subprocess.Popen[bytes]:
-        self.rest = self._start("img-rest", **settings)
-        until(self.alive, why="img-rest did not answer")
-        return self.rest
+        self.rest = rest = self._start("img-rest", **settings)
+        until(lambda: self.alive() or rest.poll() is not None, why="img-rest did not answer")
+        assert rest.poll() is None, self.log()
+        return rest
 
     def start_engine(self, **settings: str) -> subprocess.Popen[bytes]:
         engine = self._start("img-engine", **settings)
         name = f"{socket.gethostname()}.{engine.pid}"
-        until((self.volume / "engines" / name).exists, why="the engine did not announce itself")
+        announced = self.volume / "engines" / name
+        until(lambda: announced.exists() or engine.poll() is not None, why="the engine did not announce itself")
+        assert engine.poll() is None, self.log()
         return engine
 
     def launch_engine(self, **settings: str) -> subprocess.Popen[bytes]:
@@ -87,14 +75,15 @@ class Service:
 
     def kill(self, process: subprocess.Popen[bytes], number: int = signal.SIGKILL) -> int:
         process.send_signal(number)
-        return process.wait(60)
+        return process.wait(HANG_SECONDS)
 
     def stop(self) -> None:
+        self.client.close()
         for process in self._started:
             if process.poll() is None:
                 process.terminate()
         for process in self._started:
-            process.wait(60)
+            process.wait(HANG_SECONDS)
 
     def log(self) -> str:
         return "".join(path.read_text(errors="replace") for path in sorted(self.logs.iterdir()))
@@ -103,29 +92,22 @@ class Service:
 
     def alive(self) -> bool:
         try:
-            return requests.get(f"{self.url}/health", timeout=5).ok
-        except requests.ConnectionError:
+            self.client.health()
+        except ImgError:
             return False
+        return True
 
     def post(self, picture: bytes, **parameters: Any) -> str:
-        answer = requests.post(f"{self.url}/resize", files={"file": ("p", picture)}, data=parameters, timeout=60)
-        assert answer.status_code == 202, answer.text
-        job_id: str = answer.json()["id"]
-        return job_id
+        """Submit a picture once, without an idempotency key; return the job's guid."""
+        return self.client.submit(picture, **{"idempotency_key": "", "filename": "p", **parameters}).id
 
-    def status(self, job_id: str, wait: float = 0) -> dict[str, Any]:
-        answer = requests.get(f"{self.url}/resize/status/{job_id}", params={"wait": wait}, timeout=wait + 30)
-        assert answer.status_code == 200, answer.text
-        body: dict[str, Any] = answer.json()
-        return body
+    def status(self, job_id: str, wait: float = 0) -> Any:
+        """The Status: untyped, since what may be None is what tests are about."""
+        return self.client.status(job_id, wait)
 
-    def ended(self, job_id: str, seconds: float = 60) -> dict[str, Any]:
-        def final() -> dict[str, Any] | None:
-            status = self.status(job_id, wait=5)
-            return status if status["status"] in ("done", "failed", "cancelled") else None
+    def ended(self, job_id: str) -> Any:
+        """The Status once it is final."""
+        return self.client.wait(job_id, HANG_SECONDS)
 
-        found: dict[str, Any] = until(final, seconds, f"job {job_id} did not end")
-        return found
-
-    def fetch(self, job_id: str) -> requests.Response:
-        return requests.get(f"{self.url}/resize/{job_id}", timeout=60)
+    def fetch(self, job_id: str) -> bytes:
+        return self.client.fetch(job_id)
