@@ -1,4 +1,4 @@
-"""Files that are small and ask for much, or large and say nothing: each made on the spot."""
+"""Small files that ask for much, and large files without content, each made on the spot."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def segment(marker: int, content: bytes) -> bytes:
 
 
 def jpeg(size: tuple[int, int] = (64, 32), *, front: bytes = b"", behind: bytes = b"", **options: object) -> bytes:
-    """`front` stands behind SOI."""
+    """`front` follows SOI."""
     whole = encoded(four_corners(size), "JPEG", **options)
     return whole[:2] + front + whole[2:] + behind
 
@@ -72,7 +72,7 @@ def scans(count: int, size: tuple[int, int] = (6000, 6000)) -> bytes:
 
 
 def gif(size: tuple[int, int], count: int, *, frame: tuple[int, int] = (1, 1), front: bytes = b"") -> bytes:
-    """A GIF of so many frames of one dot; `front` stands before the first."""
+    """A GIF of so many frames of one dot; `front` comes before the first."""
     head = b"GIF89a" + struct.pack("<HHBBB", *size, 0x80, 0, 0) + b"\0\0\0\xff\xff\xff"
     one = b"!\xf9\x04\0\x01\0\0\0" + b"," + struct.pack("<HHHHB", 0, 0, *frame, 0) + b"\x02\x02\x44\x01\0"
     return head + front + one * count + b";"
@@ -108,7 +108,7 @@ def directory(tags: list[Tag], following: int = 0) -> bytes:
 
 
 def grey_tags(width: int, height: int, *, offset: int = 8, length: int | None = None) -> list[Tag]:
-    """What a grey picture of 8 bits in one strip has to say."""
+    """The tags of a grey picture of 8 bits in one strip."""
     return [
         (256, LONG, 1, width),
         (257, LONG, 1, height),
@@ -160,7 +160,7 @@ def box_sizes_changed(data: bytes, kind: bytes, size: int) -> bytes:
 
 
 def ispe_changed(data: bytes, size: tuple[int, int]) -> bytes:
-    """An AVIF or HEIC that says another size of its pictures (ISO/IEC 23008-12, 6.5.3)."""
+    """An AVIF or HEIC that claims another size of its pictures (ISO/IEC 23008-12, 6.5.3)."""
     changed = bytearray(data)
     at = -1
     while (at := changed.find(b"ispe", at + 1)) >= 0:
@@ -177,7 +177,7 @@ Maker = Callable[[], bytes]
 
 
 def in_a_jpeg(behind: bytes, at: int, content: bytes) -> bytes:
-    """A JPEG with that so many bytes behind where a marker begins."""
+    """A JPEG with that inserted so many bytes after the beginning of a marker."""
     whole = jpeg()
     place = whole.index(behind) + at
     return whole[:place] + content + whole[place:]
@@ -202,7 +202,7 @@ def exif_of_fractions(count: int) -> bytes:
 
 
 def webp_with(flag: int, kind: bytes, content: bytes) -> bytes:
-    """A still WebP with one chunk more, of which a flag of the header tells."""
+    """A still WebP with one more chunk, which a flag of the header announces."""
     head = struct.pack("<B3x", flag) + (63).to_bytes(3, "little") + (31).to_bytes(3, "little")
     still = encoded(four_corners(), "WEBP", lossless=True)[12:]
     return riff(riff_chunk(b"VP8X", head), still, riff_chunk(kind, content))

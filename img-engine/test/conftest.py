@@ -21,7 +21,7 @@ Renders = Callable[..., tuple[Image.Image, RenderOutcome]]
 
 @pytest.fixture
 def attempt(tmp_path: Path) -> Callable[..., RenderOutcome | Refusal]:
-    """RenderOutcome some bytes; give what the child gives."""
+    """Render some bytes; give what the child gives."""
 
     def attempted(
         data: bytes,
@@ -54,7 +54,7 @@ def attempt(tmp_path: Path) -> Callable[..., RenderOutcome | Refusal]:
 
 @pytest.fixture
 def rendered(attempt: Callable[..., RenderOutcome | Refusal]) -> Renders:
-    """RenderOutcome some bytes; give the decoded result and what the child says of it."""
+    """Render some bytes; give the decoded result and what the child says of it."""
 
     def successfully(data: bytes, **parameters: Any) -> tuple[Image.Image, RenderOutcome]:
         result = attempt(data, **parameters)

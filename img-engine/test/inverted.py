@@ -27,7 +27,7 @@ def colour_of(source: Path, kind: Format, output: Format, *, invert: bool) -> tu
 
 
 def main(folder: Path) -> None:
-    """Say which results are not as expected; nothing if all are."""
+    """Print the results that are not as expected."""
     for kind in (Format.JPEG, Format.PNG):
         source = folder / f"source.{kind}"
         Image.new("RGB", (1280, 960), COLOUR).save(source, kind)  # large enough for planes

@@ -1,4 +1,4 @@
-"""Animated GIFs with transparency: black stays black, there is one header; and GIFs that are odd, or hostile."""
+"""Animated GIFs with transparency, where black stays black; and GIFs that are odd, or hostile."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_junk_between_blocks_is_skipped() -> None:
     assert len(read_gif(gif(junk=b"\0" * 1_000_000 + b"x", count=2), 99)) == 2
 
 
-def test_a_time_that_says_nothing_is_told_as_browsers_show_it(attempt: Attempt) -> None:
+def test_a_frame_without_a_time_gets_the_one_that_browsers_give_it(attempt: Attempt) -> None:
     moving_gif = io.BytesIO()
     red, blue = Image.new("RGB", (8, 8), "red"), Image.new("RGB", (8, 8), "blue")
     red.save(moving_gif, "GIF", save_all=True, append_images=[blue], duration=[0, 50])

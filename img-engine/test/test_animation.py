@@ -1,4 +1,4 @@
-"""Animations, from each format to each: what every frame shows, for how long, and how often it is played."""
+"""Animations, from every format to every format: each frame's picture and time, and the loop count."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def composited(parts: list[Part]) -> list[Image.Image]:
 
 
 def gif(parts: list[Part], plays: int = 0, *, flagged: bool = True) -> bytes:
-    """A GIF of these very parts, each with a transparent colour if flagged.
+    """A GIF of exactly these patches, each with a transparent colour if flagged.
 
     Codes have eight bits and are cleared often: each pixel is its own byte.
     """
@@ -110,7 +110,7 @@ def chunk(kind: bytes, content: bytes) -> bytes:
 
 
 def png(parts: list[Part], plays: int, in_front: Colour | None = None) -> bytes:
-    """An animated PNG of these very parts; the first must be as large as the canvas, unless a still one is in front."""
+    """An animated PNG of exactly these patches; the first must fill the canvas, unless a still picture is in front."""
     data = [b"\x89PNG\r\n\x1a\n", chunk(b"IHDR", struct.pack(">IIBBBBB", SIDE, SIDE, 8, 6, 0, 0, 0))]
     data.append(chunk(b"acTL", struct.pack(">II", len(parts), plays)))
     number = itertools.count()
@@ -133,7 +133,7 @@ def filtered(image: Image.Image) -> bytes:
 
 
 def webp(parts: list[Part], plays: int) -> bytes:
-    """An animated WebP of these very parts, without loss."""
+    """An animated lossless WebP of exactly these patches."""
     side = (SIDE - 1).to_bytes(3, "little")
     chunks = [(b"VP8X", b"\x12\0\0\0" + side + side), (b"ANIM", struct.pack("<IH", 0, plays))]
     for part in parts:
@@ -167,7 +167,7 @@ def moving(frames: Iterable[Image.Image], kind: str, **options: Any) -> bytes:
 
 
 def shown(data: bytes) -> tuple[list[Image.Image], list[float], Any]:
-    """Frames in RGBA, their milliseconds, and what the file says of repetition."""
+    """Frames in RGBA, their milliseconds, and the loop count as the file stores it."""
     with Image.open(io.BytesIO(data)) as image:
         frames, times = [], []
         for frame in ImageSequence.Iterator(image):
@@ -215,10 +215,8 @@ def test_every_frame_looks_as_in_a_viewer(scene: str, kind: str, output: str, at
 
 
 @pytest.mark.parametrize("scene", SCENES)
-def test_a_gif_is_cleared_to_nothing_also_where_no_colour_is_said_to_be_transparent(
-    scene: str, attempt: Attempt
-) -> None:
-    """As browsers do: none of them heeds the background colour."""
+def test_a_gif_without_a_transparent_colour_is_cleared_to_transparent_too(scene: str, attempt: Attempt) -> None:
+    """As browsers do: none of them uses the background colour."""
     result = attempt(gif(SCENES[scene], flagged=False), width=SIDE // 2, format="png")
     assert pictures(file_of(result), SCENES[scene]) == [True] * len(SCENES[scene])
 
@@ -276,14 +274,14 @@ def test_what_is_cleared_is_transparent_also_where_no_pixel_can_be(attempt: Atte
 @pytest.mark.parametrize("kind", ["gif", "png", "webp"])
 @pytest.mark.parametrize("plays", [0, 1, 2, 7])
 def test_it_is_played_as_often(plays: int, kind: str, output: str, attempt: Attempt) -> None:
-    """A GIF says how often it is played again, and nothing if it is played once; the others how often it is played."""
+    """A GIF stores how often it is repeated, nothing if it is played once; the others how often it is played."""
     _, _, loop = shown(file_of(attempt(animation(kind, SCENES["full frames"], plays), width=32, format=output)))
     assert loop == (plays if output != "gif" or not plays else plays - 1 or None)
 
 
 @pytest.mark.parametrize(("kind", "plays"), [("gif", 65_536), ("png", 2**31), ("webp", 65_535)])
 @pytest.mark.parametrize("output", FORMATS)
-def test_more_plays_than_a_format_can_tell_are_as_many_as_it_can(
+def test_a_loop_count_beyond_the_format_becomes_its_largest(
     kind: str, plays: int, output: str, attempt: Attempt
 ) -> None:
     result = attempt(animation(kind, SCENES["full frames"], plays), width=32, format=output)

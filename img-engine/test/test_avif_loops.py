@@ -1,4 +1,4 @@
-"""How often an animated AVIF is played, from and to the other formats, and what a damaged file does to that."""
+"""The loop count of an animated AVIF: from and to the other formats, and in damaged files."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def moving(kind: str, **options: Any) -> bytes:
 AVIF = moving("AVIF")
 
 
-@pytest.mark.parametrize("plays", [0, 1, 2, 7, 65_535])
-def test_what_is_written_is_read_again_and_nothing_else_is_changed(plays: int) -> None:
-    written = with_loop_count(AVIF, plays)
-    assert read_loop_count(written) == plays
+@pytest.mark.parametrize("count", [0, 1, 2, 7, 65_535])
+def test_what_is_written_is_read_again_and_nothing_else_is_changed(count: int) -> None:
+    written = with_loop_count(AVIF, count)
+    assert read_loop_count(written) == count
     assert len(written) == len(AVIF)
     with Image.open(io.BytesIO(written)) as image:
         assert image.n_frames == 3
@@ -38,16 +38,16 @@ def test_what_is_written_is_read_again_and_nothing_else_is_changed(plays: int) -
     assert durations == [100, 200, 300]
 
 
-@pytest.mark.parametrize("plays", [0, 1, 3])
-def test_plays_go_into_avif_and_out_of_it(plays: int, attempt: Callable[..., Any]) -> None:
-    result = attempt(moving("WEBP", loop=plays), width=8, format="avif").files[0]
-    assert read_loop_count(result.path.read_bytes()) == plays
-    result = attempt(with_loop_count(AVIF, plays), width=8, format="webp").files[0]
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_loop_counts_go_into_avif_and_out_of_it(count: int, attempt: Callable[..., Any]) -> None:
+    result = attempt(moving("WEBP", loop=count), width=8, format="avif").files[0]
+    assert read_loop_count(result.path.read_bytes()) == count
+    result = attempt(with_loop_count(AVIF, count), width=8, format="webp").files[0]
     with Image.open(result.path) as image:
-        assert image.info["loop"] == plays
+        assert image.info["loop"] == count
 
 
 @given(st.binary(max_size=200), st.integers(0, len(AVIF)))
-def test_a_damaged_file_tells_some_number_and_does_no_harm(junk: bytes, at: int) -> None:
+def test_a_damaged_file_gives_some_number_and_does_no_harm(junk: bytes, at: int) -> None:
     assert read_loop_count(AVIF[:at] + junk + AVIF[at + len(junk) :]) >= 0
     assert read_loop_count(AVIF[:at]) >= 0

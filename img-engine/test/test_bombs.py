@@ -213,7 +213,7 @@ REFUSED: dict[str, tuple[Maker, FailureCode]] = {
     "heic whose items lie": (lambda: box_sizes_changed(heif(), b"iloc", 2**32 - 1), UNSUPPORTED),
     "heic of a header and zeros": (lambda: heif()[:60] + ZEROS, UNSUPPORTED),
 }
-"""What stands behind each, and what it is refused as."""
+"""Each with its maker, and the code that it is refused with."""
 
 RENDERED: dict[str, Maker] = {
     "png of pixels that inflate to 4 GB": lambda: png(data=ENORMOUS),
@@ -257,7 +257,7 @@ RENDERED: dict[str, Maker] = {
     "heic with junk behind its end": lambda: heif() + JUNK,
     "icon with zeros behind its end": lambda: encoded(four_corners(), "ICO") + ZEROS,
 }
-"""What may be rendered: it must not take long."""
+"""Each may be rendered, but must not take long."""
 
 Tried = Callable[..., trial.Verdict]
 
@@ -270,14 +270,16 @@ def _child() -> Iterator[Callable[[Task], trial.Verdict]]:
 
 @pytest.fixture
 def tried(_child: Callable[[Task], trial.Verdict], tmp_path: Path) -> Iterator[Tried]:
-    """RenderOutcome some bytes in a child that is used for all of them: none may end it."""
+    """Render some bytes in a child that is used for all of them: none may end it."""
     source = tmp_path / "source"
 
-    def in_the_child(data: bytes, **ask: Any) -> trial.Verdict:
+    def in_the_child(data: bytes, **options: Any) -> trial.Verdict:
         source.write_bytes(data)
         kind = sniff(data[:SIGNATURE_BYTES])
         assert kind is not None, "the picture's format is not one that would be accepted"
-        verdict = _child(Task(source, kind, Resize.model_validate({"width": 64} | ask), tmp_path / "result", LIMITS))
+        verdict = _child(
+            Task(source, kind, Resize.model_validate({"width": 64} | options), tmp_path / "result", LIMITS)
+        )
         assert verdict.cost < MOST_COST
         assert verdict.peak_bytes < trial.CHILD_BYTES
         return verdict
@@ -314,7 +316,7 @@ def test_it_is_rendered_at_once(name: str, tried: Tried) -> None:
         lambda: webp_with(0x04, b"XMP ", bytes(8 * MIB)),
     ],
 )
-def test_metadata_that_are_enormous_are_not_kept_and_told_as_lost(make: Maker, output: str, tried: Tried) -> None:
+def test_enormous_metadata_is_dropped_with_a_warning(make: Maker, output: str, tried: Tried) -> None:
     result = tried(make(), metadata="keep", format=output).result
     assert isinstance(result, RenderOutcome), result
     assert result.files[0].bytes < MIB
@@ -328,7 +330,7 @@ def test_a_bound_says_what_was_expected_and_found(tried: Tried) -> None:
     assert (result.failure.limit, result.failure.actual) == (100, 101)
 
 
-def test_a_tiff_whose_exif_is_not_where_it_says_is_read_all_the_same(tried: Tried) -> None:
+def test_a_tiff_whose_pointer_to_exif_is_wrong_is_read_all_the_same(tried: Tried) -> None:
     data = tiff(with_tags(grey_tags(64, 64), (0x8769, LONG, 1, 1000)), behind=JUNK[:1_000_000])
     assert isinstance(tried(data).result, RenderOutcome)
 

@@ -69,8 +69,8 @@ def test_what_is_not_usual_or_not_sound_is_left_to_pillow(data: bytes) -> None:
     assert read_png(data) is None
 
 
-def test_damage_is_found_also_where_metadata_stands_behind_the_pixels(attempt: Rendered) -> None:
-    """Pillow's way to such metadata decodes the picture, and would forget what it found."""
+def test_damage_is_found_even_if_metadata_follows_the_pixels(attempt: Rendered) -> None:
+    """To read such metadata, Pillow decodes the picture, and would hide its errors."""
     data = encoded(photo((200, 200)), "PNG", compress_level=1)
     end = chunk(b"IEND", b"")
     for late in (b"", chunk(b"tEXt", b"Comment\0late"), chunk(b"eXIf", b"MM\0*\0\0\0\x08\0\0\0\0\0\0")):
@@ -100,7 +100,7 @@ def test_the_colour_of_sixteen_bits_that_is_clear_is_clear(rendered: Rendered) -
     assert [pixel[3] for pixel in image.get_flattened_data()] == [0, 255, 255]
 
 
-def test_an_orientation_behind_the_pixels_is_found(rendered: Rendered) -> None:
+def test_an_orientation_after_the_pixels_is_found(rendered: Rendered) -> None:
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = 6
     data = encoded(photo((40, 20)), "PNG")
@@ -112,7 +112,7 @@ def test_an_orientation_behind_the_pixels_is_found(rendered: Rendered) -> None:
 
 
 def test_the_clear_grey_of_an_animated_png_is_clear_at_every_depth(attempt: Rendered) -> None:
-    """Its frames are opened one by one, and what holds for a PNG holds for each."""
+    """Its frames are opened one by one, each like a PNG."""
     rows = [bytes([0, *([value] * 2)]) for value in (0x00, 0xFF)]
     pixels = [zlib.compress(b"".join(rows)), zlib.compress(b"".join(reversed(rows)))]
     control = [struct.pack(">IIIIIHHBB", number, 8, 2, 0, 0, 1, 10, 1, 0) for number in (0, 1)]

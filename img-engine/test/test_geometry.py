@@ -1,4 +1,4 @@
-"""The sizes that follow from the rules, for every picture and every ask."""
+"""The sizes that follow from the rules, for every picture and all options."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ fits = st.sampled_from(list(Fit))
 
 
 @pytest.mark.parametrize(
-    ("picture", "ask", "expected"),
+    ("picture", "options", "expected"),
     [
         ((600, 400), {"width": 300}, Sizes((300, 200), (300, 200))),
         ((600, 400), {"height": 100}, Sizes((150, 100), (150, 100))),
@@ -36,12 +36,12 @@ fits = st.sampled_from(list(Fit))
         ((3, 2), {"width": 1}, Sizes((1, 1), (1, 1))),
     ],
 )
-def test_the_rules_by_example(picture: tuple[int, int], ask: dict[str, object], expected: Sizes) -> None:
-    assert plan_sizes(picture, Resize.model_validate(ask)) == expected
+def test_the_rules_by_example(picture: tuple[int, int], options: dict[str, object], expected: Sizes) -> None:
+    assert plan_sizes(picture, Resize.model_validate(options)) == expected
 
 
 @given(sizes, sizes, fits, st.booleans())
-def test_no_side_is_ever_zero_and_nothing_grows_unasked(
+def test_no_side_is_ever_zero_and_nothing_grows_without_enlarge(
     picture: tuple[int, int], box: tuple[int, int], fit: Fit, enlarge: bool
 ) -> None:
     made = plan_sizes(picture, Resize(width=box[0], height=box[1], fit=fit, enlarge=enlarge))

@@ -110,6 +110,15 @@ def test_planes_are_turned_upright(orientation: int, both_ways: BothWays) -> Non
 
 
 @needs_turbojpeg
+def test_a_progressive_jpeg_leaves_no_trace_in_the_next_one(both_ways: BothWays) -> None:
+    """TurboJPEG keeps the Huffman tables that it has made for one in the compressor, and uses them for the other."""
+    both_ways(encoded(Image.new("RGB", (64, 64), "red"), "JPEG"), width=32, progressive=True)
+    both = both_ways(encoded(photo((160, 120)), "JPEG"), width=90)
+    assert both.taken
+    assert looks_the_same(*both.pictures[0])
+
+
+@needs_turbojpeg
 def test_planes_are_used_for_large_pictures_unless_told_otherwise(attempt: Attempt) -> None:
     data = encoded(photo((1280, 960)), "JPEG")
     usual, pipeline = attempt(data, width=900), attempt(data, width=900, planes_from=None)

@@ -1,4 +1,4 @@
-"""What becomes of metadata and of colours: nobody's position gets out, and no colour changes but by its profile."""
+"""Metadata and colours: nobody's position gets out, and a colour changes only by its profile."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ XMP = (
 )
 DEGREES = (IFDRational(52), IFDRational(31), IFDRational(1234567, 100000))
 TRACES = (b"GPSLatitude", b"somebody", struct.pack("<I", 1234567), struct.pack(">I", 1234567))
-"""What would tell of the position or the person in a file."""
+"""Bytes that would reveal the position or the person."""
 
 
 # Metadata
@@ -62,7 +62,7 @@ def told_all(kind: str) -> bytes:
 @pytest.mark.parametrize("output", OUTPUTS)
 @pytest.mark.parametrize("kind", INPUTS)
 def test_no_trace_of_place_or_person_gets_out(kind: str, output: str, width: int, attempt: Rendered) -> None:
-    """Also at the upload's own size, where no pixel has to change."""
+    """Even at the upload's own size, where no pixel has to change."""
     data = told_all(kind)
     assert b"GPSLatitude" in data
     assert kind == "GIF" or TRACES[2] in data or TRACES[3] in data

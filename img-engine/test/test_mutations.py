@@ -1,4 +1,4 @@
-"""Pictures with something wrong in them, thousands of them, in the engine's own children: none ends a child.
+"""Thousands of damaged pictures in the engine's own children: none of them ends a child.
 
 MUTATIONS=n in the environment: so many for each format. Each picture is made from its number alone.
 """
@@ -30,7 +30,7 @@ LIMITS = PictureLimits(pixels=64_000_000, frames=1000, memory=CHILD_BYTES, anima
 
 SEEDS = seeds()
 NUMBERS = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
-"""Those that lengths and sides are compared with."""
+"""Limits that lengths and sides are compared with."""
 
 
 def flipped(data: bytearray, chance: random.Random, _: bytes) -> None:
@@ -81,7 +81,7 @@ MUTATIONS: list[Callable[[bytearray, random.Random, bytes], None]] = [
 
 
 def mutated(kind: Format, number: int) -> bytes:
-    """The picture of that number: a seed with one to three things wrong, whose first bytes say the same format."""
+    """The picture of that number: a seed with one to three things wrong, whose first bytes are still of the format."""
     chance = random.Random(f"{kind} {number}")
     while True:
         data = bytearray(chance.choice(SEEDS[kind]))
@@ -94,7 +94,7 @@ def mutated(kind: Format, number: int) -> bytes:
 
 
 def asked(number: int) -> Resize:
-    """PNG is quick to write; now and then what decoders give goes another way."""
+    """Mostly PNG, which is quick to write; sometimes another format."""
     match number % 8:
         case 0:
             return Resize(width=16, format=Format.WEBP)  # frames stay
@@ -119,7 +119,7 @@ def children() -> Iterator[Children]:
 @pytest.mark.parametrize("kind", Format)
 def test_a_mutated_picture_is_rendered_or_refused(kind: Format, children: Children, tmp_path: Path) -> None:
     def fault(number: int) -> str | None:
-        """What went wrong with that picture, which then stays where it is."""
+        """Return what went wrong with that picture, which is then left where it is."""
         source, target = tmp_path / str(number), tmp_path / f"{number}.result"
         source.write_bytes(mutated(kind, number))
         task = Task(source, kind, asked(number), target, LIMITS)

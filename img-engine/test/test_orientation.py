@@ -1,4 +1,4 @@
-"""How orientations combine, where a box lies in a picture that is stored lying, and exact sizes."""
+"""Combining orientations, boxes in pictures that are stored on their side, and exact sizes."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_turning_at_once_is_turning_one_after_the_other(orientation: int, degree
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_each_orientation_is_what_exif_says(orientation: int) -> None:
+def test_each_orientation_is_the_one_of_exif(orientation: int) -> None:
     image = numbered(5, 3)
     exif = Image.Exif()
     exif[0x0112] = orientation
@@ -145,14 +145,14 @@ def half_up(exact: Fraction) -> int:
 
 @given(sizes, hundredths, hundredths, st.integers(1, 100))
 def test_percentages_times_dpr_are_exact(picture: tuple[int, int], across: int, down: int, tenths: int) -> None:
-    ask = Resize(
+    options = Resize(
         width=f"{across / 100:.2f}%", height=f"{down / 100:.2f}%", fit=Fit.FILL, enlarge=True, dpr=max(0.1, tenths / 10)
     )
     factor = Fraction(tenths, 10)
     expected = tuple(
         half_up(side * Fraction(share, 10_000) * factor) for side, share in zip(picture, (across, down), strict=True)
     )
-    assert plan_sizes(picture, ask).canvas == expected
+    assert plan_sizes(picture, options).canvas == expected
 
 
 @given(sizes, hundredths)
@@ -173,13 +173,13 @@ def test_dpr_is_the_decimal_that_was_written(side: int, dpr: Any, picture: tuple
 @pytest.mark.parametrize("fit", list(Fit))
 @pytest.mark.parametrize("enlarge", [True, False])
 def test_no_picture_is_so_long_that_a_side_is_zero(fit: Fit, enlarge: bool) -> None:
-    ask = Resize(width=1, height="0.0001%", dpr=0.1, fit=fit, enlarge=enlarge)
+    options = Resize(width=1, height="0.0001%", dpr=0.1, fit=fit, enlarge=enlarge)
     for side in range(1, 16385):
-        for made in (plan_sizes((side, 1), ask), plan_sizes((1, side), ask)):
+        for made in (plan_sizes((side, 1), options), plan_sizes((1, side), options)):
             assert min(*made.scaled, *made.canvas) >= 1
 
 
-@pytest.mark.parametrize("ask", [{"width": 1}, {"height": 1}, {"width": "0.0001%"}, {"height": "0.0001%"}])
-def test_no_side_that_follows_is_zero(ask: dict[str, Any]) -> None:
-    asked = Resize.model_validate(ask)
+@pytest.mark.parametrize("options", [{"width": 1}, {"height": 1}, {"width": "0.0001%"}, {"height": "0.0001%"}])
+def test_no_side_that_follows_is_zero(options: dict[str, Any]) -> None:
+    asked = Resize.model_validate(options)
     assert all(min(plan_sizes((side, 16385 - side), asked).canvas) >= 1 for side in range(1, 16385))

@@ -1,4 +1,4 @@
-"""How results are written: without loss, coarse first, within a number of bytes, in the format that suits."""
+"""Writing results: lossless, progressive, within a number of bytes, in the best format."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def photograph(size: tuple[int, int] = (160, 120)) -> Image.Image:
 
 
 def graphic(size: tuple[int, int] = (400, 400)) -> Image.Image:
-    """Lettering and boxes in few colours, which repeat."""
+    """Lettering and boxes in few colours, repeated."""
     image = Image.new("RGB", size, "white")
     draw = ImageDraw.Draw(image)
     for x in range(0, size[0], 40):
@@ -48,7 +48,7 @@ def size_of(result: Any) -> int:
 
 @pytest.mark.parametrize("output", ["webp", "png", "tiff"])
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "L"])
-def test_what_is_said_to_lose_nothing_loses_nothing(output: str, mode: str, rendered: Rendered) -> None:
+def test_a_lossless_format_loses_nothing(output: str, mode: str, rendered: Rendered) -> None:
     picture = photograph().convert(mode)
     if mode == "RGBA":
         picture.putalpha(Image.linear_gradient("L").resize(picture.size).point(lambda alpha: max(alpha, 1)))
@@ -179,7 +179,7 @@ def test_a_palette_keeps_what_is_transparent(alpha: int, rendered: Rendered) -> 
 
 
 def test_a_png_is_no_larger_for_the_choice_of_its_compression(rendered: Rendered) -> None:
-    """A photograph is not searched for what repeats, a graphic is: neither is far from the best."""
+    """Only a graphic is searched for repetition; neither result is far from the smallest."""
     for picture in (photograph((500, 400)), graphic()):
         _, result = rendered(encoded(picture), width=picture.width, format="png")
         assert size_of(result) < len(encoded(picture, compress_level=6)) * 1.1
@@ -297,7 +297,7 @@ def test_of_an_icon_the_largest_picture_is_taken(sizes: list[tuple[int, int]], i
     assert codes(result) == [WarningCode.NOT_ENLARGED]
 
 
-def test_an_icon_whose_directory_tells_another_size_is_no_defect_of_ours(attempt: Rendered) -> None:
+def test_an_icon_whose_directory_has_a_wrong_size_is_rendered(attempt: Rendered) -> None:
     data = bytearray(encoded(Image.new("RGBA", (32, 32), "red"), "ICO", sizes=[(32, 32)]))
     data[6:8] = b"\x40\x40"  # the directory says 64 × 64
     with pytest.warns(UserWarning, match="expected size"):

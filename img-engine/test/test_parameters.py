@@ -1,4 +1,4 @@
-"""What each parameter does to the picture: crop, trim, turns, look, watermark, dpr and percentages."""
+"""The effect of each parameter: crop, trim, turns, filters, watermark, dpr and percentages."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 def test_a_crop_of_a_picture_that_is_decoded_smaller_is_the_same_part(
     kind: str, size: tuple[int, int], rendered: Rendered
 ) -> None:
-    """JPEG is decoded at 1/2, 1/4 or 1/8; the edges must lie where they would in full."""
+    """JPEG is decoded at 1/2, 1/4 or 1/8; the edges must lie where they would at full size."""
     across = Image.linear_gradient("L").rotate(90).resize(size)
     picture = Image.merge("RGB", (across, Image.linear_gradient("L").resize(size), Image.new("L", size, 128)))
     options = {"quality": 95, "subsampling": 0} if kind == "JPEG" else {}
@@ -181,7 +181,9 @@ def test_a_watermark_is_as_large_as_fits_within_its_share_of_each_result(attempt
 
 
 @pytest.mark.parametrize(("opacity", "expected"), [(0, WHITE), (0.5, (255, 127, 127)), (1, RED)])
-def test_a_watermark_hides_as_much_as_asked(opacity: float, expected: tuple[int, ...], rendered: Rendered) -> None:
+def test_the_opacity_of_a_watermark_is_the_one_asked_for(
+    opacity: float, expected: tuple[int, ...], rendered: Rendered
+) -> None:
     mark, picture = encoded(Image.new("RGB", (9, 9), "red")), encoded(Image.new("RGB", (40, 40), "white"))
     image, _ = rendered(picture, watermark=mark, width=20, watermark_scale=1, watermark_opacity=opacity)
     assert near(image.getpixel((10, 10)), expected, 2)
@@ -240,7 +242,7 @@ def test_every_frame_of_an_animation_is_framed(fit: str, output: str, attempt: C
 
 
 @pytest.mark.parametrize(
-    ("ask", "expected"),
+    ("options", "expected"),
     [
         ({"width": "50%"}, (32, 16)),
         ({"height": "12.5%"}, (8, 4)),
@@ -255,8 +257,8 @@ def test_every_frame_of_an_animation_is_framed(fit: str, output: str, attempt: C
         ({"width": 10, "height": 10, "fit": "cover", "dpr": 1.25}, (13, 13)),
     ],
 )
-def test_percentages_and_dpr_by_example(ask: dict[str, Any], expected: tuple[int, int], rendered: Rendered) -> None:
-    image, _ = rendered(encoded(four_corners()), **ask)
+def test_percentages_and_dpr_by_example(options: dict[str, Any], expected: tuple[int, int], rendered: Rendered) -> None:
+    image, _ = rendered(encoded(four_corners()), **options)
     assert image.size == expected
 
 

@@ -1,4 +1,4 @@
-"""Nothing of a file but its picture gets into a result: not what is behind its end, nor what its comments say."""
+"""Only the picture of a file gets into a result: neither what follows its end nor its comments."""
 
 from __future__ import annotations
 

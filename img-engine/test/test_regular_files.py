@@ -1,4 +1,4 @@
-"""An upload is read where the volume has it as a regular file, and nowhere else."""
+"""An upload is read only if it is a regular file at its path."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 import trial
 from img_contract.job.formats import Format
 from img_contract.job.resize import Resize
-from img_contract.regular_file import open_regular
+from img_contract.regular_file import NotARegularFile, open_regular
 from img_engine.render.render import render
 from img_engine.render.task import PictureLimits, RenderOutcome, Task, Watermark
 from samples import encoded, four_corners
@@ -53,14 +53,14 @@ def task(folder: Path, watermark: Path | None = None) -> Task:
 
 
 @pytest.mark.parametrize("make", NO_FILES)
-def test_what_is_no_regular_file_is_missing(make: Callable[[Path], None], tmp_path: Path) -> None:
+def test_anything_but_a_regular_file_counts_as_missing(make: Callable[[Path], None], tmp_path: Path) -> None:
     make(tmp_path / "source")
     with pytest.raises(FileNotFoundError):
         render(task(tmp_path))
 
 
 @pytest.mark.parametrize("make", NO_FILES)
-def test_a_watermark_that_is_no_regular_file_is_missing(make: Callable[[Path], None], tmp_path: Path) -> None:
+def test_a_watermark_that_is_no_regular_file_counts_as_missing(make: Callable[[Path], None], tmp_path: Path) -> None:
     (tmp_path / "source").write_bytes(PNG)
     make(tmp_path / "watermark")
     with pytest.raises(FileNotFoundError):
@@ -75,7 +75,16 @@ def test_a_file_is_read_also_if_a_folder_above_it_is_a_link(tmp_path: Path) -> N
     assert isinstance(render(task(tmp_path / "linked")), RenderOutcome)
     with open_regular(tmp_path / "linked" / "source") as file:
         assert file.read() == PNG
+        assert file.name == str(tmp_path / "linked" / "source")
         assert stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+
+
+@pytest.mark.parametrize("make", NO_FILES)
+def test_a_missing_file_is_distinguished_from_what_is_no_file(make: Callable[[Path], None], tmp_path: Path) -> None:
+    make(tmp_path / "source")
+    with pytest.raises(FileNotFoundError) as raised:
+        open_regular(tmp_path / "source")
+    assert (raised.type is NotARegularFile) == (make is not nothing)
 
 
 def test_no_descriptor_is_left_open(tmp_path: Path) -> None:

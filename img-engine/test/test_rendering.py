@@ -1,4 +1,4 @@
-"""What comes out: orientation, colour, transparency, metadata, limits, and what is said of it."""
+"""Results: orientation, colour, transparency, metadata, limits and warnings."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_every_orientation_comes_out_upright(kind: str, orientation: int, render
 
 
 def test_an_orientation_in_xmp_alone_turns_nothing(rendered: Rendered) -> None:
-    """As with everybody else: what turns a picture is EXIF."""
+    """As in other programs: only EXIF turns a picture."""
     xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF><rdf:Description tiff:Orientation="6"/></rdf:RDF></x:xmpmeta>'
     image, result = rendered(encoded(four_corners(), "JPEG", xmp=xmp), width=32, format="png")
     assert (image.size, result.facts.orientation) == ((32, 16), 1)
@@ -273,7 +273,7 @@ def test_a_quality_without_effect_is_named(rendered: Rendered) -> None:
 
 
 def test_a_shape_whose_scaling_would_not_fit_is_refused_before_it_is_scaled(attempt: Callable[..., Any]) -> None:
-    """Very wide to very high: between the two lies a picture that is both."""
+    """From very wide to very high: the picture between the two passes of scaling is both."""
     wide = encoded(Image.new("RGB", (30_000, 1)), "PNG")
     failure = refused(attempt(wide, width=1, height=16_384, fit="fill", enlarge=True))
     assert failure.code is FailureCode.TOO_MUCH_MEMORY
@@ -315,7 +315,7 @@ def test_too_many_frames_are_refused(attempt: Callable[..., Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    "ask",
+    "options",
     [
         {"width": 16384, "enlarge": True},
         {"width": 16384, "height": 16384, "fit": "cover", "enlarge": True},
@@ -323,8 +323,8 @@ def test_too_many_frames_are_refused(attempt: Callable[..., Any]) -> None:
         {"height": 16384, "enlarge": True, "format": "webp"},
     ],
 )
-def test_a_result_that_would_be_too_large_is_refused(ask: dict[str, Any], attempt: Callable[..., Any]) -> None:
-    failure = refused(attempt(encoded(Image.new("L", (1, 100)), "PNG"), **ask))
+def test_a_result_that_would_be_too_large_is_refused(options: dict[str, Any], attempt: Callable[..., Any]) -> None:
+    failure = refused(attempt(encoded(Image.new("L", (1, 100)), "PNG"), **options))
     assert failure.code is FailureCode.RESULT_TOO_LARGE
 
 
@@ -360,7 +360,7 @@ def test_what_would_not_fit_in_memory_is_refused_with_both_numbers(attempt: Call
     assert failure.actual > 2**28 + 8_000_000
 
 
-def test_a_refusal_tells_what_the_header_said(attempt: Callable[..., Any]) -> None:
+def test_a_refusal_has_the_facts_of_the_header(attempt: Callable[..., Any]) -> None:
     result = attempt(encoded(Image.new("L", (10, 1000)), "PNG"), height=16384, enlarge=True, format="webp")
     assert refused(result).code is FailureCode.RESULT_TOO_LARGE
     assert (result.facts.width, result.facts.height) == (10, 1000)

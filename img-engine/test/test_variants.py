@@ -1,4 +1,4 @@
-"""Several results of one upload, and what the status tells beside them."""
+"""Several results of one upload, and their facts in the status."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Attempt = Callable[..., Any]
 
 
 def picture(size: tuple[int, int] = (640, 480)) -> Image.Image:
-    """Red grows to the right, green downwards, with soft notifications in blue."""
+    """Red grows to the right, green downwards, with soft rings in blue."""
     across = Image.linear_gradient("L").rotate(90).resize(size)
     notifications = Image.radial_gradient("L").resize(size).point(lambda value: abs(value * 6 % 512 - 256) * 255 // 256)
     return Image.merge("RGB", (across, Image.linear_gradient("L").resize(size), notifications))
@@ -56,7 +56,7 @@ def test_with_a_width_there_is_that_result_first(attempt: Attempt) -> None:
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
 def test_a_variant_looks_as_if_it_were_made_alone(kind: str, attempt: Attempt) -> None:
-    """It may be made from a larger one; that must not be seen."""
+    """It may be scaled from a larger one, which must not be visible."""
     data = encoded(picture(), kind, **({"quality": 95} if kind == "JPEG" else {"lossless": True}))
     sizes = (600, 400, 199, 99, 30)
     result = attempt(data, variants=",".join(f"{width}w" for width in sizes), format="png")

@@ -1,4 +1,4 @@
-"""A task in a real child, and what it took: imported there, too."""
+"""Tasks in a real child, and what they cost; imported in the child, too."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Verdict:
     cost: float
     """CPU time, in what the yardstick took just before or after it: a slow or a busy machine is slow at both."""
     peak_bytes: int
-    """The most memory that the child ever held while it was at it."""
+    """The most memory that the child held while rendering."""
 
 
 def tried(task: Task) -> Verdict:

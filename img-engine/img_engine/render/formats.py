@@ -91,10 +91,6 @@ def _avif(options: Resize) -> dict[str, Any]:
     return save_options | {"speed": 6, "advanced": {"enable-rect-partitions": "0"}}
 
 
-def _tiff(_: Resize) -> dict[str, Any]:
-    return {"compression": "tiff_adobe_deflate"}
-
-
 def _none(_: Resize) -> dict[str, Any]:
     return {}
 
@@ -144,7 +140,7 @@ ENCODERS: Final[dict[Format, Encoder]] = {
             bytes_per_pixel=18,  # measured: 24 MP fail under 1 GiB, 20 MP do not
             used=frozenset({"quality", "effort", "subsampling"}),
         ),
-        Encoder(Format.TIFF, "TIFF", ("RGB", "RGBA", "L"), 2**31 - 1, _tiff),
+        Encoder(Format.TIFF, "TIFF", ("RGB", "RGBA", "L"), 2**31 - 1, lambda _: {"compression": "tiff_adobe_deflate"}),
     )
 }
 """Side limits are the formats' own: 16 bits in JPEG and GIF, 14 in WebP, 31 in PNG, 65,536 by libavif's default."""

@@ -116,9 +116,3 @@ class Picture:
     def warned(self, code: WarningCode, detail: str) -> Picture:
         """Return the same with one more warning."""
         return replace(self, warnings=(*self.warnings, ResultWarning(code=code, detail=detail)))
-
-
-def rgba(colour: str) -> tuple[int, int, int, int]:
-    """Split a colour of `Resize`, #rrggbbaa, into four numbers from 0 to 255."""
-    red, green, blue, alpha = bytes.fromhex(colour.removeprefix("#"))
-    return (red, green, blue, alpha)

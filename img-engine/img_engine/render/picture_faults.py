@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final, Literal
 
-from img_contract.job.outcome import Facts, Failure, FailureCode
+from img_contract.job.outcome import Failure, FailureCode
 from PIL import UnidentifiedImageError
 
 _OF_THE_DISK: Final = frozenset(
@@ -21,8 +21,6 @@ class PictureRefused(Exception):
 
     def __init__(self, code: FailureCode, detail: str, *, limit: int | None = None, actual: int | None = None) -> None:
         super().__init__(detail)
-        self.facts: Facts | None = None
-        """What the header said, once it is known."""
         self.failure = Failure(code=code, detail=detail, limit=limit, actual=actual)
 
 

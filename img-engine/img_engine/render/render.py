@@ -5,13 +5,11 @@ from __future__ import annotations
 import gc
 import hashlib
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from img_contract.failpoints import failpoint
-from img_contract.job.outcome import Facts, ResultFile
+from img_contract.job.outcome import ResultFile
 from img_contract.regular_file import open_regular
 from PIL import Image
 
@@ -33,14 +31,15 @@ def render(task: Task) -> RenderOutcome | Refusal:
     Raises FileNotFoundError if the upload or the watermark is not there as a regular file; other OSError is the disk's.
     """
     configure_decoders()
+    facts = None
     try:
         with open_regular(task.source) as file:
             upload = replace(open_picture(file, task.format, task.limits), accept=task.accept)
-            failpoint("child.decoding", f"{upload.facts.width}x{upload.facts.height}")
-            with _facts_in_refusal(upload.facts):
-                return _rendered(upload, task)
+            facts = upload.facts
+            failpoint("child.decoding", f"{facts.width}x{facts.height}")
+            return _rendered(upload, task)
     except PictureRefused as refused:
-        refusal = Refusal(refused.failure, refused.facts)
+        refusal = Refusal(refused.failure, facts)
     gc.collect()  # the error's frames still hold what was refused for its size, and the answer needs memory, too
     return refusal
 
@@ -81,23 +80,7 @@ def _write(encoded: EncodedFile, path: Path) -> ResultFile:
         file.write(encoded.data)
         file.flush()
         os.fsync(file.fileno())
+    sha256 = hashlib.sha256(encoded.data).hexdigest()
     return ResultFile(
-        path=path,
-        name=encoded.name,
-        media_type=encoded.media_type,
-        width=encoded.size[0],
-        height=encoded.size[1],
-        frames=encoded.frames,
-        bytes=len(encoded.data),
-        sha256=hashlib.sha256(encoded.data).hexdigest(),
+        path, encoded.name, encoded.media_type, *encoded.size, encoded.frames, len(encoded.data), sha256=sha256
     )
-
-
-@contextmanager
-def _facts_in_refusal(facts: Facts) -> Iterator[None]:
-    """Add what the header said to a refusal."""
-    try:
-        yield
-    except PictureRefused as refused:
-        refused.facts = facts
-        raise

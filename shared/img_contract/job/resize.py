@@ -13,7 +13,7 @@ from pydantic_core import PydanticCustomError
 
 from img_contract.job.choices import Fit, Gravity, Metadata, Placeholder, Profile, Subsampling, Turn
 from img_contract.job.frozen import Frozen
-from img_contract.job.values import MAX_SIDE, Colour, CropText, OneOf, ResultFormat, Side
+from img_contract.job.values import MAX_SIDE, Colour, CropText, ResultFormat, Side, enum_of, one_of
 from img_contract.job.variants import Variants
 
 _Turn = Annotated[
@@ -21,7 +21,8 @@ _Turn = Annotated[
 ]
 
 
-_Place = Annotated[Gravity, OneOf(tuple(place for place in Gravity if place is not Gravity.SMART))]
+_PLACES = tuple(place for place in Gravity if place is not Gravity.SMART)
+_Place = Annotated[Gravity, one_of(_PLACES), enum_of(_PLACES)]
 
 
 class Resize(Frozen):

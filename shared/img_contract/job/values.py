@@ -4,20 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    Field,
-    GetCoreSchemaHandler,
-    GetJsonSchemaHandler,
-    WithJsonSchema,
-)
-from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
+from pydantic_core import PydanticCustomError
 from pydantic_extra_types.color import Color
 
 from img_contract.job.formats import RESULT_FORMATS, WRITABLE, Format, format_name
@@ -125,32 +117,26 @@ Colour = Annotated[
 """A CSS colour; #rrggbbaa in the message."""
 
 
-@dataclass(frozen=True)
-class OneOf:
-    """An annotation: only these values are taken, and the message and the schema name no others."""
+def one_of(choices: tuple[str, ...], spelled: Callable[[str], str] = str) -> BeforeValidator:
+    """Take only some values of a type, and name no others in the message; `spelled` brings a text to their form."""
+    *others, last = (repr(str(choice)) for choice in choices)
 
-    choices: tuple[str, ...]
-    spelled: Callable[[str], str] = str
-    """Brings a text to the form that the choices have."""
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """Check before the type itself does."""
-        return core_schema.no_info_before_validator_function(self._checked, handler(source))
-
-    def __get_pydantic_json_schema__(self, _schema: CoreSchema, _handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        """Name the choices alone."""
-        return {"type": "string", "enum": [str(choice) for choice in self.choices]}
-
-    def _checked(self, value: Any) -> Any:
-        chosen = self.spelled(str(value))
-        if chosen not in self.choices:
-            *others, last = (repr(str(choice)) for choice in self.choices)
+    def checked(value: object) -> str:
+        chosen = spelled(str(value))
+        if chosen not in choices:
             raise PydanticCustomError("enum", "not a choice", {"expected": f"{', '.join(others)} or {last}"})
         return chosen
 
+    return BeforeValidator(checked)
 
-WritableFormat = Annotated[Format, OneOf(WRITABLE)]
+
+def enum_of(choices: tuple[str, ...]) -> WithJsonSchema:
+    """Name only these values in the schema."""
+    return WithJsonSchema({"type": "string", "enum": [str(choice) for choice in choices]})
+
+
+WritableFormat = Annotated[Format, one_of(WRITABLE), enum_of(WRITABLE)]
 """A format that can be written."""
 
-ResultFormat = Annotated[Format | Literal["auto"], OneOf(RESULT_FORMATS, format_name)]
+ResultFormat = Annotated[Format | Literal["auto"], one_of(RESULT_FORMATS, format_name), enum_of(RESULT_FORMATS)]
 """The format of a result: one that can be written, also by its suffix (jpg, tif) and in any case; or auto."""

@@ -40,7 +40,7 @@ class Planes:
 
 
 class TurboJpeg:
-    """One decompressor and one compressor, for one thread."""
+    """A decompressor and two compressors, for one thread."""
 
     def __init__(self, library: Any) -> None:
         self._library = library
@@ -48,7 +48,9 @@ class TurboJpeg:
             getattr(library, name).restype = c_void_p
         library.tjFree.argtypes = [POINTER(c_ubyte)]
         self._reader = c_void_p(library.tjInitDecompress())
-        self._writer = c_void_p(library.tjInitCompress())
+        # By whether they write progressive JPEGs: a compressor keeps the Huffman tables that it made for one, and would
+        # use them for the next JPEG that is not progressive, whose pixels they do not fit.
+        self._writers = {progressive: c_void_p(library.tjInitCompress()) for progressive in (False, True)}
 
     def read(self, data: bytes, shrink: int) -> Planes | None:
         """Decode at 1/shrink (1, 2, 4 or 8). None if it is not YCbCr, or damaged in any way."""
@@ -78,9 +80,10 @@ class TurboJpeg:
         """Encode planes in 4:2:0, of that size in luma samples. Raises OSError with the library's message."""
         buffers = [bytearray(image.tobytes()) for image in planes.images]
         strides = (c_int * 3)(*(image.width for image in planes.images))
+        writer = self._writers[progressive]
         target, length = POINTER(c_ubyte)(), c_ulong()
         failed = self._library.tjCompressFromYUVPlanes(
-            self._writer,
+            writer,
             _pointers(buffers),
             size[0],
             strides,
@@ -94,7 +97,7 @@ class TurboJpeg:
         try:
             if failed:
                 self._library.tjGetErrorStr2.restype = c_char_p
-                raise OSError(self._library.tjGetErrorStr2(self._writer).decode(errors="replace"))
+                raise OSError(self._library.tjGetErrorStr2(writer).decode(errors="replace"))
             return ctypes.string_at(target, length.value)
         finally:
             self._library.tjFree(target)

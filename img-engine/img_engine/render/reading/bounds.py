@@ -12,22 +12,14 @@ from img_engine.render.task import PictureLimits
 _MEGA: Final = 1_000_000
 
 
-def at_most(most: int, found: int, what: str) -> None:
+def at_most(most: int, found: int, what: str, code: FailureCode = FailureCode.PICTURE_CORRUPT) -> None:
     """Raise PictureRefused if more was found; the file may hold even more, as it need not be read further."""
     if found > most:
-        raise PictureRefused(
-            FailureCode.PICTURE_CORRUPT,
-            f"expected at most {most} {what}, found {found} or more",
-            limit=most,
-            actual=found,
-        )
+        raise PictureRefused(code, f"expected at most {most} {what}, found {found} or more", limit=most, actual=found)
 
 
 def check_pixels(
-    size: tuple[int, int],
-    limits: PictureLimits,
-    what: str,
-    code: FailureCode = FailureCode.TOO_MANY_PIXELS,
+    size: tuple[int, int], limits: PictureLimits, what: str, code: FailureCode = FailureCode.TOO_MANY_PIXELS
 ) -> None:
     """Raise PictureRefused with that code for more pixels than allowed."""
     pixels = size[0] * size[1]

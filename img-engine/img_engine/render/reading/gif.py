@@ -58,11 +58,11 @@ def read_gif(data: bytes, most: int) -> tuple[FramePatch, ...]:
             if view[at + 1] == _CONTROL and len(view) >= at + 8:
                 flags, hundredths, transparent = struct.unpack_from("<BHB", view, at + 3)
                 control = _Control(hundredths, flags >> 2 & 7, transparent if flags & 1 else None)
-            at, count = _behind(view, at + 2)
+            at, count = skip_blocks(view, at + 2)
             blocks += count
         elif view[at] == _IMAGE and at + 10 < len(view):
             left, top, width, height, flags = struct.unpack_from("<HHHHB", view, at + 1)
-            end, count = _behind(view, at + 10 + _palette_bytes(flags) + 1)
+            end, count = skip_blocks(view, at + 10 + _palette_bytes(flags) + 1)
             blocks += count
             if width and height:
                 picture = _Picture((width, height), colours, view[at + 9 : end], control.transparent)
@@ -108,13 +108,8 @@ def _palette_bytes(flags: int) -> int:
     return 3 << ((flags & 7) + 1) if flags & 0x80 else 0
 
 
-def behind_blocks(view: memoryview, at: int) -> int:
-    """Return where a chain of sub-blocks ends; the end of the file if it is cut off."""
-    return _behind(view, at)[0]
-
-
-def _behind(view: memoryview, at: int) -> tuple[int, int]:
-    """Return the same and the number of blocks. A chain of more than a GIF may have ends with the file."""
+def skip_blocks(view: memoryview, at: int) -> tuple[int, int]:
+    """Return where a chain of sub-blocks ends, and their number. One that is cut off or too long ends with the file."""
     for count in range(1, _MOST_BLOCKS + 1):
         if at >= len(view) or not view[at]:
             return min(at + 1, len(view)), count

@@ -15,10 +15,10 @@ from img_engine.render.animation import FramePatch
 from img_engine.render.formats import DECODERS
 from img_engine.render.orientation import UPRIGHT, as_seen
 from img_engine.render.picture import Upload
-from img_engine.render.picture_faults import PictureRefused, picture_faults
+from img_engine.render.picture_faults import picture_faults
 from img_engine.render.reading.apng import read_apng
 from img_engine.render.reading.bmp import check_runs
-from img_engine.render.reading.bounds import check_pixels
+from img_engine.render.reading.bounds import at_most, check_pixels
 from img_engine.render.reading.gif import read_gif
 from img_engine.render.reading.ico import picture_sizes
 from img_engine.render.reading.jpeg_markers import check_markers
@@ -135,13 +135,7 @@ def _count_frames(image: Image.Image, source: Format, known: tuple[FramePatch, .
         frames = 1  # its frames are damaged; the first picture may be whole
     else:
         frames = int(getattr(image, "n_frames", 1))
-    if frames > most:
-        raise PictureRefused(
-            FailureCode.TOO_MANY_FRAMES,
-            f"expected at most {most} frames, found {frames} or more",
-            limit=most,
-            actual=frames,
-        )
+    at_most(most, frames, "frames", FailureCode.TOO_MANY_FRAMES)
     return frames
 
 

@@ -12,7 +12,7 @@ from typing import Final
 
 from PIL import Image
 
-from img_engine.render.reading.gif import behind_blocks
+from img_engine.render.reading.gif import skip_blocks
 
 _CLEARED: Final = 2
 _EXTENSION: Final = 0x21
@@ -60,5 +60,5 @@ def _single(frame: Image.Image) -> tuple[bytes, bytes]:
     at = 13 + (3 << (view[10] & 7) + 1)
     colours = data[13:at]
     while view[at] == _EXTENSION:
-        at = behind_blocks(view, at + 2)
+        at, _ = skip_blocks(view, at + 2)
     return colours, data[at + 10 : -1]
