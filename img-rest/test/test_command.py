@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from img_rest.__main__ import main
+from img_rest.command import main
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ EVENTS: Final = {
     "notifier_not_bound": "the notifier's address is taken; binding is tried again, and jobs are found by polling",
     "invalid_messages_dropped": "somebody else sends to an engine; `messages` counts since the last such line",
     "log_lines_dropped": "stderr was closed, full or slow; `lines` counts what was lost since the last such line",
+    "library_message": "a library of the HTTP server reports a fault, in its own words: `message`",
     "status_unknown": "a job was taken, but its status cannot be read now",
     "request_refused": "a request got an error; `code` is that of the problem",
     "request_crashed": "a defect of img-rest: please report it",

@@ -10,6 +10,7 @@ import signal
 import threading
 from collections.abc import Callable
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Final
 
@@ -63,11 +64,11 @@ class Children:
         CONSTS.sleep_unit = 0.02  # how soon a child's death is seen and another started; pebble's default is 0.1
         CONSTS.term_timeout = 0.5  # a child that ignores SIGTERM is killed half a second after its limit
         self._lock = threading.Lock()
-        # A fork server: children start from a small process that has imported Pillow, and inherit no lock of ours. It
-        # has imported the command, too, which each child has to import: so a child takes 20 ms to start, not 150.
+        # A fork server: children start from a small process that has imported Pillow, and inherit no lock of ours.
         os.environ.update(CHILD_ENVIRONMENT)  # the fork server takes its environment from here
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["img_engine.__main__", "img_engine.process.child"])
+        self._context.set_forkserver_preload(["img_engine.process.fork_server", "img_engine.process.child"])
+        _start_resource_tracker()
         self._pool = self._new_pool()
 
     def wait_ready(self) -> None:
@@ -133,6 +134,21 @@ class Children:
         if not pool.active:  # this question starts the children, so that the first job finds them ready
             raise RuntimeError("a new pool of children is not active")
         return pool
+
+
+def _start_resource_tracker() -> None:
+    """Start the process with which multiprocessing tracks its semaphores, before it is needed, without our stderr.
+
+    It reports what an engine that was killed has left, and would wait for the reader of a pipe that is full.
+    """
+    ours, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        resource_tracker.ensure_running()
+    finally:
+        os.dup2(ours, 2)
+        os.close(ours)
+        os.close(nowhere)
 
 
 def cpu_budget(task_seconds: float, hard: int | None) -> tuple[int, int]:
