@@ -6,15 +6,17 @@ import argparse
 import os
 import signal
 import socket
+from contextlib import suppress
 from importlib.metadata import version
 
 from img_contract.config import Config, add_config_option, load_config
-from img_contract.errors import ConfigError, StoreError
+from img_contract.errors import ConfigError, StoreError, StoreFull
 from img_contract.failpoints import arm
 from img_contract.logs import configure_logs, open_standard_streams, say
 from img_contract.notify.pull import ZmqListener
 from img_contract.volume.engines import Engines
 from img_contract.volume.layout import Layout
+from img_contract.volume.proof import prove
 from img_contract.volume.queue import VolumeWork
 
 
@@ -29,6 +31,12 @@ def main(arguments: list[str] | None = None) -> int:
         layout.prepare()
         if options.check:
             return 0 if any(name.startswith(f"{socket.gethostname()}.") for name in Engines(layout).alive()) else 1
+        if options.check_volume:
+            prove(layout)
+            print(f"{layout.root}: everything that jobs need of a volume can be done by {os.geteuid()}:{os.getegid()}")
+            return 0
+        with suppress(StoreFull):  # an engine is what makes room
+            prove(layout)
     except (ConfigError, StoreError) as error:
         say(f"img-engine: {error}")
         return 2
@@ -88,5 +96,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     add_config_option(parser)
     parser.add_argument("--check", action="store_true", help="tell whether the engine on this host is alive, and exit")
+    parser.add_argument(
+        "--check-volume", action="store_true", help="prove that the volume can do what is needed of it, and exit"
+    )
     parser.add_argument("--version", action="version", version=version("img-engine"))
     return parser

@@ -6,6 +6,7 @@ import argparse
 import ctypes
 import functools
 import os
+from contextlib import suppress
 from importlib.metadata import version
 from multiprocessing.sharedctypes import RawValue
 from typing import Any, Final
@@ -15,12 +16,13 @@ from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server.mp import MPServer
 from img_contract.config import Config, add_config_option, load_config
-from img_contract.errors import ConfigError, StoreError
+from img_contract.errors import ConfigError, StoreError, StoreFull
 from img_contract.failpoints import arm
 from img_contract.logs import LoggedMessages, configure_logs, open_standard_streams, say
 from img_contract.notify.push import ZmqNotifier
 from img_contract.process import end_with_parent
 from img_contract.volume.layout import Layout
+from img_contract.volume.proof import prove
 from img_contract.volume.store import VolumeJobs
 
 from img_rest.admission.access import new_key
@@ -52,7 +54,10 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         config = load_config(options.config)
         arm(os.environ)
-        Layout(config.volume).prepare()
+        layout = Layout(config.volume)
+        layout.prepare()
+        with suppress(StoreFull):  # results are to be had all the same
+            prove(layout)
         check_address(config.http.host, config.http.port)
     except (ConfigError, StoreError) as error:
         say(f"img-rest: {error}")

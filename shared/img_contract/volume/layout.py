@@ -68,7 +68,7 @@ class Layout:
 
     def prepare(self) -> None:
         """Create the folders. Both services do it at start; either may be first. Raises StoreError."""
-        with storage_faults():
+        with storage_faults("prepare the volume", self.root):
             for folder in (self.incoming, self.jobs, self.pending, self.engines, self.idempotency):
                 folder.mkdir(parents=True, exist_ok=True)
             fsync_directory(self.root)

@@ -101,7 +101,7 @@ class VolumeWork:
         if self._clock() - self._maintained_at < MAINTENANCE_SECONDS:
             return
         self._maintained_at = self._clock()
-        with storage_faults():
+        with storage_faults("clean up", self._layout.root):
             self._cleanup.run_batch()
 
     def announce(self) -> None:
@@ -115,7 +115,7 @@ class VolumeWork:
 
     def pending(self) -> list[str]:
         """List the jobs that could be claimed now, oldest first (the oldest thousand at most). Raises StoreError."""
-        with storage_faults():
+        with storage_faults("look for jobs", self._layout.pending):
             markers = []
             for entry in self._layout.markers():
                 try:
@@ -138,7 +138,7 @@ class VolumeWork:
             return None
         folder = self._layout.folder(job_id)
         try:
-            with storage_faults(missing_passes=True):
+            with storage_faults("claim a job", folder, missing_passes=True):
                 job = read_job(folder)
                 if attempts >= self._attempts:
                     self._give_up(folder, attempts, attempts_exhausted(attempts, last_reason(folder, attempts)))
@@ -147,7 +147,7 @@ class VolumeWork:
                 claim = VolumeClaim(self._layout, job, attempts + 1, holder, self._closed, self._noted_abandoned).take()
         except DamagedRecord as error:
             failure = Failure(code=FailureCode.JOB_DAMAGED, detail=f"the job is damaged: {error}")
-            with storage_faults():
+            with storage_faults("end a job", folder):
                 self._give_up(folder, attempts, failure)
             return None
         except FileNotFoundError:
@@ -179,7 +179,7 @@ class VolumeWork:
 
     def _attempts_if_claimable(self, job_id: str) -> int | None:
         """Return how many attempts the job has had, if it can be claimed now; else None."""
-        with storage_faults():
+        with storage_faults("look at a job", self._layout.jobs):
             try:
                 folder = self._layout.folder(job_id)
                 names = names_in(folder)

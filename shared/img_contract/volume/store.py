@@ -39,7 +39,7 @@ class VolumeJobs:
     def status(self, job_id: str) -> JobStatus:
         folder = self._layout.folder(job_id)
         try:
-            with storage_faults(missing_passes=True):
+            with storage_faults("read the status of a job", folder, missing_passes=True):
                 names = names_in(folder)
                 job = read_job_if_sound(folder)
                 if "deleted" in names:
@@ -64,7 +64,7 @@ class VolumeJobs:
         output = find_output(status, name)
         path = self._layout.folder(status.id) / "result" / output.file
         try:
-            with storage_faults(missing_passes=True):
+            with storage_faults("open a result", path, missing_passes=True):
                 file = open_regular(path)
         except (FileNotFoundError, NotADirectoryError):
             raise ResultGone(f"expected a result of {output.bytes} bytes, found none") from None
@@ -76,7 +76,7 @@ class VolumeJobs:
 
     def cancel(self, job_id: str) -> None:
         folder = self._layout.folder(job_id)
-        with storage_faults():
+        with storage_faults("cancel a job", folder):
             try:
                 attempt = attempts_in(names_in(folder))
             except FileNotFoundError:
@@ -98,5 +98,5 @@ class VolumeJobs:
         return Engines(self._layout).alive()
 
     def capacity(self) -> Capacity:
-        with storage_faults():
+        with storage_faults("look at the volume", self._layout.root):
             return Capacity(shutil.disk_usage(self._layout.root).free, len(self._layout.markers()))

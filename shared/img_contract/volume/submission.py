@@ -30,13 +30,14 @@ class VolumeFile:
 
     def __init__(self, path: Path, *, digested: bool) -> None:
         failpoint("storage.write")
+        self._path = path
         self._file = open(path, "xb", buffering=0)  # noqa: SIM115  closed by the submission
         self._head = b""
         self._digest = hashlib.sha256() if digested else None
         self.received = 0
 
     def write(self, chunk: bytes) -> None:
-        with storage_faults():
+        with storage_faults("store an upload", self._path):
             failpoint("storage.write")
             view = memoryview(chunk)
             while view:
@@ -85,7 +86,7 @@ class VolumeSubmission:
         with ExitStack() as cleaning:
             if self._key:
                 cleaning.enter_context(self._keys.held(self._key))
-            with storage_faults():
+            with storage_faults("store an upload", self._folder):
                 failpoint("storage.write")
                 self._folder.mkdir()
                 cleaning.callback(shutil.rmtree, self._folder, ignore_errors=True)  # gone by then after a commit
@@ -102,7 +103,7 @@ class VolumeSubmission:
 
     def watermark(self) -> VolumeFile:
         if len(self._files) == 1:
-            with storage_faults():
+            with storage_faults("store an upload", self._folder):
                 self._new_file("watermark")
         return self._files[1]
 
@@ -125,7 +126,7 @@ class VolumeSubmission:
             resize=resize,
         )
         content = content_digest(job, [file.digest for file in self._files])
-        with storage_faults():
+        with storage_faults("make a job of an upload", self._folder):
             earlier = self._earlier(content)
             if earlier:
                 self.repeated = True
