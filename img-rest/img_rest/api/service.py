@@ -45,4 +45,4 @@ class Ready(ServiceResource):
 
     def get(self) -> AnyResponse:
         """Ask whether jobs are accepted and worked on."""
-        return json_answer(Health(engines=check_readiness(self.services)))
+        return json_answer(Health(engines=check_readiness(self.services), too_new=self.services.jobs.too_new()))

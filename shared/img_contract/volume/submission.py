@@ -20,7 +20,7 @@ from img_contract.job.resize import Resize
 from img_contract.ports import IdempotencyKey
 from img_contract.volume.files import fsync, fsync_directory, make_empty, rename, storage_faults, write_durably
 from img_contract.volume.idempotency import IdempotencyKeys, Use
-from img_contract.volume.layout import Layout, read_job_if_sound
+from img_contract.volume.layout import Layout, read_what_is_sound
 
 log = structlog.get_logger(__name__)
 
@@ -127,7 +127,7 @@ class VolumeSubmission:
         )
         content = content_digest(job, [file.digest for file in self._files])
         with storage_faults("make a job of an upload", self._folder):
-            earlier = self._earlier(content)
+            earlier = self._earlier(job, content)
             if earlier:
                 self.repeated = True
                 job = earlier
@@ -171,14 +171,14 @@ class VolumeSubmission:
             self._layout.unmark(job.id)
             raise
 
-    def _earlier(self, content: str) -> Job | None:
+    def _earlier(self, asked: Job, content: str) -> Job | None:
         """Return the job that the key has made already. Raises KeyReused if it was made of something else."""
         use = self._keys.use_of(self._key) if self._key else None
         if use is None:
             return None
         folder = self._layout.folder(use.job)
-        job = read_job_if_sound(folder)
-        if job is None:
+        made = read_what_is_sound(folder)
+        if made is None:
             return None
         if use.content != content:
             raise KeyReused
@@ -186,4 +186,5 @@ class VolumeSubmission:
         fsync_directory(folder.parent)
         fsync_directory(folder.parent.parent)
         self._layout.mark(use.job)
-        return job
+        # It may have been made by a newer version, whose record is not ours to read; what it was asked is the same.
+        return asked.model_copy(update={"id": use.job, "submitted_at": made.submitted_at})
