@@ -29,7 +29,7 @@ from img_rest.admission.access import new_key
 from img_rest.app import create_app
 from img_rest.server.body import MinimumRate
 from img_rest.server.gateway import Gateway
-from img_rest.server.process import allow_open_files, check_address, set_when_stopping
+from img_rest.server.process import address_to_bind, allow_open_files, set_when_stopping, url_of
 
 _RATE_INTERVAL_SECONDS: Final = 10.0
 """The rate of an upload is checked after each such time of waiting for it."""
@@ -58,7 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
         layout.prepare()
         with suppress(StoreFull):  # results are to be had all the same
             prove(layout)
-        check_address(config.http.host, config.http.port)
+        address = address_to_bind(config.http.host, config.http.port)
     except (ConfigError, StoreError) as error:
         say(f"img-rest: {error}")
         return 2
@@ -67,7 +67,7 @@ def main(arguments: list[str] | None = None) -> int:
     stopping = RawValue(ctypes.c_bool)  # false; shared with the process that serves
     server = MPServer(
         "img_rest",
-        address=config.http.host,
+        address=address,
         port=config.http.port,
         interface=Interfaces.RSGI,
         workers=1,  # the notifier is bound once
@@ -83,7 +83,7 @@ def main(arguments: list[str] | None = None) -> int:
         log_dictconfig=_LOGGING,
     )
     server.on_startup(functools.partial(set_when_stopping, stopping))
-    say(f"img-rest: http://{config.http.host}:{config.http.port}/ (Swagger UI)")
+    say(f"img-rest: {url_of(config.http.host, config.http.port)} (Swagger UI)")
     # Typed for plain callables; an RSGI application is an object with the method __rsgi__.
     loader: Any = functools.partial(_load, config, stopping)
     server.serve(target_loader=loader, wrap_loader=False)

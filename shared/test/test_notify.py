@@ -38,7 +38,7 @@ def fresh() -> CurveConfig:
     return CurveConfig.model_validate(fresh_keys())
 
 
-@pytest.fixture(params=["memory", "zeromq", "zeromq with keys"])
+@pytest.fixture(params=["memory", "zeromq", "zeromq with keys", "zeromq over IPv6"])
 def pair(request: pytest.FixtureRequest) -> Iterator[tuple[Notifier, Listener]]:
     if request.param == "memory":
         both = MemoryNotifier(capacity=10)
@@ -46,6 +46,8 @@ def pair(request: pytest.FixtureRequest) -> Iterator[tuple[Notifier, Listener]]:
         return
     keys = fresh() if request.param == "zeromq with keys" else None
     address = free_address()
+    if request.param == "zeromq over IPv6":
+        address = address.replace("127.0.0.1", "[::1]")
     notifier, listener = ZmqNotifier(address, keys), ZmqListener(address, keys)
     yield notifier, listener
     listener.close()

@@ -36,12 +36,12 @@ def without_links(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return {"LD_PRELOAD": str(library)}
 
 
-def refusal(command: list[str], volume: Path, before: tuple[str, ...] = (), **environment: str) -> str:
+def refusal(command: list[str], volume: Path, before: tuple[str, ...] = (), more: dict[str, str] | None = None) -> str:
     """Run a command that has to refuse its volume; return what it says."""
     name, *options = command
     ended = subprocess.run(
         [*before, BIN / name, *options],
-        env=os.environ | {"IMG_VOLUME": str(volume)} | environment,
+        env=os.environ | {"IMG_VOLUME": str(volume)} | (more or {}),
         capture_output=True,
         text=True,
         check=False,
@@ -63,7 +63,7 @@ def powerless() -> tuple[str, ...]:
 def test_a_volume_without_hard_links_is_refused(
     command: list[str], tmp_path: Path, without_links: dict[str, str]
 ) -> None:
-    said = refusal(command, tmp_path / "volume", **without_links)
+    said = refusal(command, tmp_path / "volume", more=without_links)
     assert f"cannot make a hard link and flush a folder: {tmp_path}" in said
     assert "Operation not permitted (EPERM); the volume needs hard links" in said
     assert list(tmp_path.glob("volume/*/*")) == [], "something was left over"

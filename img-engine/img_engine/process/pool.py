@@ -19,7 +19,7 @@ from img_contract.job.outcome import Failure, FailureCode
 from pebble import CONSTS, ProcessExpired, ProcessFuture, ProcessPool
 
 from img_engine.errors import AttemptSpent, ChildrenBroken
-from img_engine.process.child import render_within, start_child
+from img_engine.process.child import memory_is_limited, render_within, start_child
 from img_engine.render.task import Refusal, RenderOutcome, Task
 
 _CGROUP_MEMORY: Final = (
@@ -74,7 +74,8 @@ class Children:
     def wait_ready(self) -> None:
         """Wait until a child has started. Raises ChildrenBroken if none can."""
         try:
-            self._pool.schedule(os.getpid).result(timeout=_START_SECONDS)
+            if not self._pool.schedule(memory_is_limited).result(timeout=_START_SECONDS):
+                log.warning("memory_not_limited", wanted=self._address_space)
         except (BrokenProcessPool, ProcessExpired, TimeoutError) as error:
             raise ChildrenBroken(f"no child can be started within {_START_SECONDS:g} seconds: {error!r}") from error
 
@@ -166,7 +167,8 @@ def cpu_budget(task_seconds: float, hard: int | None) -> tuple[int, int]:
 
 def children_for_this_machine(address_space_bytes: int) -> int:
     """Return one child per core, but no more than the container's memory holds beside 256 MiB for the parent."""
-    cores = len(os.sched_getaffinity(0))
+    # Not every system can say which cores a process may use.
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     for path in _CGROUP_MEMORY:
         try:
             memory = int(path.read_text())
