@@ -9,7 +9,7 @@ from img_contract.events import EVENTS
 
 TOP = Path(__file__).parents[1]
 PACKAGES = [TOP / name for name in ("shared/img_contract", "img-rest/img_rest", "img-engine/img_engine")]
-LEVELS = {"debug", "info", "warning", "error", "exception"}
+LEVELS = {"debug", "info", "warning", "error", "exception", "log"}
 
 
 def logged() -> set[str]:
