@@ -370,7 +370,7 @@ def test_broken_forms_are_refused_and_leave_nothing(
 ) -> None:
     seen: Counter[int] = Counter()
     for body in mutations(SOUND, rounds(600, 20_000)):
-        answer = client.post("/resize", content=body, content_type=FORM.decode().partition(": ")[2], buffered=True)
+        answer = client.post("/resize", data=body, content_type=FORM.decode().partition(": ")[2], buffered=True)
         assert answer.status_code < 500, body
         seen[answer.status_code] += 1
     row("broken forms").add(remark=f"{seen.total()} mutations of a form, in the process: {dict(seen)}")
