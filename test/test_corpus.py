@@ -54,7 +54,7 @@ def test_every_file_ends_as_the_index_says(service: Any) -> None:
             image.load()
             return 200, str(image.size)
 
-    with ThreadPoolExecutor(8) as clients:
+    with session, ThreadPoolExecutor(8) as clients:
         ends = list(clients.map(lead, rows))
     wrong = [
         f"{row['path']}: {row['service_expectation']} → {status} {detail}"
