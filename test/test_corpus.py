@@ -42,6 +42,7 @@ def test_every_file_ends_as_the_index_says(service: Any) -> None:
     with (CORPUS / "INDEX.tsv").open(newline="") as index:
         rows = list(csv.DictReader(index, delimiter="\t"))
     assert len(rows) > 1000
+
     def lead(row: dict[str, str]) -> tuple[int, str]:
         data = Path(CORPUS, row["path"]).read_bytes()
         answer = session.post("/resize?wait=60", files={"file": data}, data={"width": 64, "format": "png"})
