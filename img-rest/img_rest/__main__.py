@@ -62,7 +62,7 @@ def main(arguments: list[str] | None = None) -> int:
         workers=1,  # the notifier is bound once
         backpressure=config.http.connections,  # granian counts idle connections, too
         http1_settings=HTTP1Settings(
-            header_read_timeout=round(config.http.header_seconds * 1000),
+            header_read_timeout=round(config.http.idle_seconds * 1000),
             max_buffer_size=max(_READ_AHEAD_BYTES, 2 * config.limits.header_bytes),
         ),
         workers_kill_timeout=max(1, round(config.http.shutdown_timeout_seconds)),

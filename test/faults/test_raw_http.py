@@ -28,12 +28,12 @@ pytestmark = pytest.mark.faults
 
 CORPUS: Final = TOP.parent / "shared" / "corpus"
 IDLE_SECONDS: Final = 1
-"""`http.header_seconds`: so soon a connection is closed on which nothing comes."""
+"""`http.idle_seconds`: so soon a connection is closed on which nothing comes."""
 
 
 @pytest.fixture(scope="module")
 def service(standing: Callable[..., Service]) -> Iterator[Service]:
-    running = standing(IMG_HTTP__HEADER_SECONDS=str(IDLE_SECONDS), IMG_LIMITS__QUEUE="1000000")
+    running = standing(IMG_HTTP__IDLE_SECONDS=str(IDLE_SECONDS), IMG_LIMITS__QUEUE="1000000")
     running.start_rest()
     yield running
     assert crashes(running) == []
