@@ -1,4 +1,4 @@
-"""The clients. `Client` documents what each call takes and returns; `AsyncClient` has the same calls, to be awaited."""
+"""The clients. `Client` documents each call; `AsyncClient` has the same calls, to be awaited."""
 
 from __future__ import annotations
 
