@@ -125,7 +125,7 @@ class VolumeSubmission:
             owner=owner,
             resize=resize,
         )
-        content = content_digest(job, [file.digest for file in self._files])
+        content = content_digest(job, [file.digest for file in self._files]) if self._key else ""
         with storage_faults("make a job of an upload", self._folder):
             earlier = self._earlier(job, content)
             if earlier:
