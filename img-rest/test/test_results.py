@@ -55,7 +55,8 @@ def test_the_download_is_named_after_the_upload(client: FlaskClient, png: bytes,
     finish()
     disposition = client.get(posted["links"]["result"]).headers["Content-Disposition"]
     assert "2x1.png" in disposition
-    assert "filename*=UTF-8''my%20%22red%22%20%C3%A4-2x1.png" in disposition
+    assert disposition.startswith('inline; filename="my _red_ a-2x1.png"; ')
+    assert "filename*=UTF-8''my%20_red_%20%C3%A4-2x1.png" in disposition
 
 
 @pytest.mark.parametrize(
@@ -68,6 +69,17 @@ def test_the_download_is_named_after_the_upload(client: FlaskClient, png: bytes,
         ("..", "image-2x1.png"),
         ("", "image-2x1.png"),
         ("x" * 255, "x" * 100 + "-2x1.png"),
+        ("blob", "blob-2x1.png"),
+        ("x" * 400 + ".jpg", "x" * 100 + "-2x1.png"),
+        ("-rf.jpg", "rf-2x1.png"),
+        ("--.jpg", "image-2x1.png"),
+        ("a;b'c:d.jpg", "a_b_c_d-2x1.png"),
+        ("日本.jpg", "image-2x1.png; filename*=UTF-8''%E6%97%A5%E6%9C%AC-2x1.png"),
+        (
+            "новый файл.jpeg",
+            "image-2x1.png; filename*=UTF-8''%D0%BD%D0%BE%D0%B2%D1%8B%D0%B9%20%D1%84%D0%B0%D0%B9%D0%BB-2x1.png",
+        ),
+        ("- ё.jpg", "image-2x1.png; filename*=UTF-8''%D1%91-2x1.png"),
     ],
 )
 def test_any_upload_gives_its_download_a_name(
