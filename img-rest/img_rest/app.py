@@ -17,7 +17,7 @@ from img_rest.api.restx import create_api
 from img_rest.api.service import add_service_routes
 from img_rest.requests import headers
 from img_rest.requests.conditions import drop_unreadable_dates
-from img_rest.requests.prefix import under_prefix
+from img_rest.requests.prefix import drop_host, under_prefix
 from img_rest.services import Services
 from img_rest.waiting import LongPolls
 
@@ -33,6 +33,7 @@ def create_app(config: Config, jobs: Jobs, stopping: Callable[[], bool] = lambda
     app.url_map.strict_slashes = False
     app.wsgi_app = under_prefix(app.wsgi_app, config.http.prefix)  # type: ignore[method-assign]
     app.before_request(lambda: drop_unreadable_dates(request.environ))
+    app.after_request(drop_host)
     headers.register(app, config.limits)
     origins.register(app, config.access.origins)
     access.guard(app, config.access)

@@ -205,6 +205,7 @@ def test_all_refused_parameters_are_reported_at_once(client: FlaskClient, png: b
         ("width=99999999999999999999999", "width"),
         ("width=" + "9" * 5000, "width"),
         ("width=5&width=6", "width"),
+        ("width=5&wait=5&wait=6", "wait"),
         ("width=5&wait=-1", "wait"),
         ("width=5&wait=nan", "wait"),
         ("width=5&wait=inf", "wait"),

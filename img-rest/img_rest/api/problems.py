@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import structlog
 from flask import Flask, Response, request
@@ -206,10 +205,6 @@ def _http_problem(error: HTTPException) -> Response:
     original = error.get_response(request.environ)
     status = error.code or original.status_code
     if status < 400:  # noqa: PLR2004  a redirect is no error
-        target = urlsplit(
-            original.headers["Location"]
-        )  # the host that Werkzeug puts there may be a proxy's name for us
-        original.headers["Location"] = target._replace(scheme="", netloc="").geturl()
         return Response(original.get_data(), status, original.headers)
     kind = _HTTP.get(status, Kind(status, "http_error", error.name))
     detail = _method_detail(original.headers.get("Allow", "")) if status == MethodNotAllowed.code else None

@@ -4,8 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from typing import Any
+from urllib.parse import urlsplit
 
+from flask import Response
 from img_contract.config import PREFIX
+
+
+def drop_host(response: Response) -> Response:
+    """Make the Location of a redirect a path: the host that Flask puts there may be a name that only a proxy knows."""
+    if location := response.headers.get("Location"):
+        response.headers["Location"] = urlsplit(location)._replace(scheme="", netloc="").geturl()
+    return response
 
 
 def under_prefix(application: Callable[..., Iterable[bytes]], configured: str) -> Callable[..., Any]:
