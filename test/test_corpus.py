@@ -42,7 +42,6 @@ def test_every_file_ends_as_the_index_says(service: Any) -> None:
     with (CORPUS / "INDEX.tsv").open(newline="") as index:
         rows = list(csv.DictReader(index, delimiter="\t"))
     assert len(rows) > 1000
-    session = httpx2.Client(base_url=service.url, timeout=HANG_SECONDS, follow_redirects=True)
 
     def lead(row: dict[str, str]) -> tuple[int, str]:
         data = Path(CORPUS, row["path"]).read_bytes()
@@ -54,7 +53,10 @@ def test_every_file_ends_as_the_index_says(service: Any) -> None:
             image.load()
             return 200, str(image.size)
 
-    with ThreadPoolExecutor(8) as clients:
+    with (
+        httpx2.Client(base_url=service.url, timeout=HANG_SECONDS, follow_redirects=True) as session,
+        ThreadPoolExecutor(8) as clients,
+    ):
         ends = list(clients.map(lead, rows))
     wrong = [
         f"{row['path']}: {row['service_expectation']} → {status} {detail}"

@@ -113,7 +113,7 @@ def connected(service: Service, number: int) -> list[socket.socket]:
 
 
 def test_idle_and_stalled_connections_do_not_keep_others_out(make_service: Make, photo: bytes) -> None:
-    service = make_service(IMG_HTTP__HEADER_SECONDS="60")
+    service = make_service(IMG_HTTP__IDLE_SECONDS="60")
     service.start_rest()
     connections = connected(service, 1000)
     service.post(photo, width=10)
@@ -122,7 +122,7 @@ def test_idle_and_stalled_connections_do_not_keep_others_out(make_service: Make,
 
 
 def test_idle_and_stalled_connections_are_closed_after_their_time(make_service: Make) -> None:
-    service = make_service(IMG_HTTP__HEADER_SECONDS="1")
+    service = make_service(IMG_HTTP__IDLE_SECONDS="1")
     service.start_rest()
     for connection in connected(service, 100):
         connection.settimeout(HANG_SECONDS)

@@ -116,11 +116,11 @@ class Attempts:
         claim = running.claim
         result = self._children.render(self._task(claim, files), running.attach)
         if isinstance(result, Refusal):
-            stands = claim.fail(result.failure, result.facts)
-            log.info("job_failed", code=result.failure.code, reason=result.failure.detail, stands=stands)
+            recorded = claim.fail(result.failure, result.facts)
+            log.info("job_failed", code=result.failure.code, reason=result.failure.detail, recorded=recorded)
         else:
-            stands = claim.publish(result.files, result.facts, result.warnings)
-            log.info("job_done", seconds=round(time.monotonic() - began, 3), stands=stands)
+            recorded = claim.publish(result.files, result.facts, result.warnings)
+            log.info("job_done", seconds=round(time.monotonic() - began, 3), recorded=recorded)
 
     def _task(self, claim: Claim, files: LocalFiles) -> Task:
         job = claim.job

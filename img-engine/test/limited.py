@@ -9,11 +9,11 @@ import resource
 import sys
 from pathlib import Path
 
-import trial
 from img_contract.job.formats import Format
 from img_contract.job.resize import Resize
 from img_engine.process.pool import Children
 from img_engine.render.task import Task
+from img_testing import trial
 
 
 def main(folder: Path, hard: int, task_seconds: float) -> None:

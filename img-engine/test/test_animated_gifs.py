@@ -8,11 +8,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-import trial
 from img_contract.job.outcome import FailureCode
 from img_engine.render.animation import compose
 from img_engine.render.reading.gif import read_gif
 from img_engine.render.task import Refusal, RenderOutcome
+from img_testing import trial
 from PIL import Image
 
 NOTHING, BLACK, RED = (0, 0, 0, 0), (0, 0, 0, 255), (255, 0, 0, 255)

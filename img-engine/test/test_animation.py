@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 from img_contract.job.outcome import FailureCode, WarningCode
+from img_testing.samples import codes, encoded
 from PIL import Image, ImageSequence
-from samples import codes, encoded
 
 FORMATS = ("gif", "png", "webp", "avif")
 SIDE, CELL = 64, 16

@@ -10,8 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import trial
-from bombs import (
+from img_contract.job.formats import SIGNATURE_BYTES, sniff
+from img_contract.job.outcome import FailureCode, WarningCode
+from img_contract.job.resize import Resize
+from img_engine.render.task import PictureLimits, Refusal, RenderOutcome, Task
+from img_testing import trial
+from img_testing.bombs import (
     LARGE,
     LONG,
     SHORT,
@@ -41,11 +45,7 @@ from bombs import (
     webp_with,
     with_tags,
 )
-from img_contract.job.formats import SIGNATURE_BYTES, sniff
-from img_contract.job.outcome import FailureCode, WarningCode
-from img_contract.job.resize import Resize
-from img_engine.render.task import PictureLimits, Refusal, RenderOutcome, Task
-from samples import codes, encoded, four_corners
+from img_testing.samples import codes, encoded, four_corners
 
 pytestmark = pytest.mark.python_independent
 

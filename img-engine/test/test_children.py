@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-import trial
 from hypothesis import given
 from hypothesis import strategies as st
 from img_contract.job.formats import Format
 from img_contract.job.resize import Resize
 from img_engine.process.pool import Children, cpu_budget
 from img_engine.render.task import RenderOutcome, Task
-from samples import encoded, four_corners
+from img_testing import trial
+from img_testing.samples import encoded, four_corners
 
 PEBBLES_OWN = """
 from pebble import CONSTS

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from img_engine.render.reading.png import read_png
 from img_engine.render.task import Refusal, RenderOutcome
+from img_testing.samples import encoded, photo
 from PIL import ExifTags, Image
-from samples import encoded, photo
 
 Rendered = Callable[..., Any]
 

@@ -16,9 +16,9 @@ from img_contract.job.resize import Resize
 from img_engine.render.jpeg_planes.planes import _TAKES, takes
 from img_engine.render.jpeg_planes.turbojpeg import turbojpeg
 from img_engine.render.task import Refusal, RenderOutcome
-from options import any_value
+from img_testing.options import any_value
+from img_testing.samples import encoded, photo
 from PIL import ExifTags, Image, ImageCms, ImageFilter
-from samples import encoded, photo
 
 needs_turbojpeg = pytest.mark.skipif(turbojpeg() is None, reason="libturbojpeg is not installed")
 

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 from img_contract.job.outcome import WarningCode
+from img_testing.samples import codes, encoded
 from PIL import ExifTags, Image, ImageCms, TiffImagePlugin
 from PIL.PngImagePlugin import PngInfo
 from PIL.TiffImagePlugin import IFDRational
-from samples import codes, encoded
 
 Rendered = Callable[..., Any]
 OUTPUTS = ("jpeg", "png", "webp", "avif", "tiff", "gif")

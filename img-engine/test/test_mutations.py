@@ -18,8 +18,8 @@ from img_contract.job.resize import Resize
 from img_engine.errors import EngineError
 from img_engine.process.pool import Children
 from img_engine.render.task import PictureLimits, Refusal, Task
+from img_testing.seeds import seeds
 from PIL import Image
-from seeds import seeds
 
 pytestmark = pytest.mark.python_independent
 

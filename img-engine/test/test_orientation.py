@@ -14,8 +14,8 @@ from img_contract.job.outcome import WarningCode
 from img_contract.job.resize import Resize
 from img_engine.render.geometry import plan_sizes
 from img_engine.render.orientation import TRANSPOSES, as_seen, as_stored, sideways, turned
+from img_testing.samples import all_near, corners, four_corners, lying
 from PIL import Image, ImageOps
-from samples import all_near, corners, four_corners, lying
 
 Rendered = Callable[..., Any]
 

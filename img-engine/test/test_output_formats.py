@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from img_contract.job.formats import Format
 from img_contract.job.outcome import WarningCode
+from img_testing.samples import codes, encoded
 from PIL import Image, ImageChops, ImageDraw, ImageStat
-from samples import codes, encoded
 
 Rendered = Callable[..., Any]
 LOSSY = ("jpeg", "webp", "avif")

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 from img_contract.job.outcome import FailureCode, WarningCode
+from img_testing.samples import all_near, codes, corners, encoded, four_corners, lying, near
 from PIL import Image, ImageChops, ImageFilter, ImageStat
-from samples import all_near, codes, corners, encoded, four_corners, lying, near
 
 Rendered = Callable[..., Any]
 

@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 import pillow_heif
 import pytest
-from bombs import chunk, gif, jpeg, png, segment, webp_with
 from img_engine.render.task import Refusal, RenderOutcome
+from img_testing.bombs import chunk, gif, jpeg, png, segment, webp_with
+from img_testing.samples import encoded, four_corners
 from PIL import Image, PngImagePlugin
-from samples import encoded, four_corners
 
 MARK = b"<script>alert('POLYGLOT')</script>PK\x03\x04"
 TEXT = MARK.decode("latin-1")

@@ -9,13 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import trial
 from img_contract.job.formats import Format
 from img_contract.job.resize import Resize
 from img_contract.regular_file import NotARegularFile, open_regular
 from img_engine.render.render import render
 from img_engine.render.task import PictureLimits, RenderOutcome, Task, Watermark
-from samples import encoded, four_corners
+from img_testing import trial
+from img_testing.samples import encoded, four_corners
 
 LIMITS = PictureLimits(pixels=4_000_000, frames=20, memory=2**30, animation_pixels=8_000_000)
 

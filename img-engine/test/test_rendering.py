@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from img_contract.job.outcome import Failure, FailureCode, WarningCode
 from img_engine.render.task import Refusal
+from img_testing.samples import STORED, codes, encoded, near
 from PIL import ExifTags, Image, ImageCms
 from PIL.TiffImagePlugin import IFDRational
-from samples import STORED, codes, encoded, near
 
 Rendered = Callable[..., Any]
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 from img_contract.job.outcome import FailureCode, WarningCode
+from img_testing.samples import codes, encoded
 from PIL import ExifTags, Image, ImageChops, ImageStat
-from samples import codes, encoded
 from thash import thumb_hash_to_approximate_aspect_ratio, thumb_hash_to_average_rgba
 
 Attempt = Callable[..., Any]

@@ -86,8 +86,10 @@ class HttpConfig(_Section):
     connections: int = Field(
         4096, ge=16, le=65536, description="Connections that are open at the same time, idle ones included."
     )
-    header_seconds: Annotated[float, Field(ge=1, le=60)] = Field(
-        10.0, description="Time that a client may take to send a request's headers, or idle before its next request."
+    idle_seconds: Annotated[float, Field(ge=1, le=3600)] = Field(
+        75.0,
+        description="Time that a connection may stay without a complete request, so also the time for its headers; "
+        "longer than the idle time-out of a balancer in front (often 60).",
     )
     wait_seconds: Seconds = Field(60.0, description="The longest `wait` that a client may ask for.")
     long_polls: int = Field(

@@ -9,7 +9,7 @@ EVENTS: Final = {
     "job_repeated": "a request came again with its Idempotency-Key, and got the job that it made before",
     "job_cancelled": "a client cancelled or deleted a job",
     "job_claimed": "an engine starts an attempt; `waited` has the seconds since the upload",
-    "job_done": "the results are published; `stands` is false if another outcome was first",
+    "job_done": "the results are published; `recorded` is false if another outcome was first",
     "job_failed": "the picture is at fault; `code` and `reason` are those of the status",
     "attempt_spent": "a child died or was stopped; the job is tried again until its attempts are spent",
     "attempt_cancelled": "the engine or its children stop; the attempt is not counted",

@@ -357,10 +357,10 @@ class MemoryClaim:
         outputs = tuple(Output.of(result, f"{self.attempt}-{result.name}") for result in results)
         contents = {output.file: result.path.read_bytes() for result, output in zip(results, outputs, strict=True)}
         with self._store.changed:
-            stands = self._end(State.DONE, facts=facts, outputs=outputs, warnings=warnings)
-            if stands:
+            recorded = self._end(State.DONE, facts=facts, outputs=outputs, warnings=warnings)
+            if recorded:
                 self._record.results = contents
-            return stands
+            return recorded
 
     def fail(self, failure: Failure, facts: Facts | None = None) -> bool:
         return self._end(State.FAILED, error=failure, facts=facts)

@@ -14,7 +14,7 @@ A job's life, and who calls what:
 What every backend promises:
 
 1. `commit` returns only when the job will survive a power cut.
-2. A job gets exactly one outcome. The first stands, and any later one is dropped.
+2. A job gets exactly one outcome. The first counts, and any later one is dropped.
 3. A job has one live claim at most. A claim without a heartbeat for a lease is dead, and the next attempt may start.
 4. Every step may be repeated, by anyone, at any time, without harm; a process may die between any two.
 5. Errors of the storage are `StoreError`s, and never count against a job.
@@ -173,10 +173,10 @@ class Claim(Protocol):
         """
 
     def publish(self, results: Sequence[ResultFile], facts: Facts, warnings: tuple[ResultWarning, ...]) -> bool:
-        """Make the results the job's, and the job done. False: another outcome stands. Raises StoreError."""
+        """Make the results the job's, and the job done. False: another outcome was first. Raises StoreError."""
 
     def fail(self, failure: Failure, facts: Facts | None = None) -> bool:
-        """End the job as failed. False: another outcome stands. Raises StoreError."""
+        """End the job as failed. False: another outcome was first. Raises StoreError."""
 
     def abandon(self, reason: str) -> None:
         """Spend this attempt. The job is tried again behind the others; the last reason is that of its failure."""

@@ -68,9 +68,10 @@ def test_what_was_dropped_is_counted_and_logged_when_lines_are_written_again() -
         for _ in range(3000):
             lossy.write("x" * 200 + "\n")
         until(lambda: lossy.dropped)
+        lost = lossy.dropped
         with os.fdopen(reader) as lines:
-            for _ in range(1000):
-                lines.readline()
-            until(lambda: logs)
-    assert logs[0]["event"] == "log_lines_dropped"
-    assert logs[0]["since_start"] == lossy.dropped
+            for _ in range(3000 - lost):
+                assert lines.readline() == "x" * 200 + "\n"
+            until(lambda: logs and logs[-1]["since_start"] == lossy.dropped)
+    assert {line["event"] for line in logs} == {"log_lines_dropped"}
+    assert sum(line["lines"] for line in logs) == lossy.dropped

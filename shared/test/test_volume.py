@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 from img_contract import failpoints
-from img_contract.errors import StoreFull, StoreUnavailable, UnknownJob
+from img_contract.errors import ResultGone, StoreFull, StoreUnavailable, UnknownJob
 from img_contract.job.job import Job
 from img_contract.job.outcome import Facts, Failure, FailureCode, State
 from img_contract.notify.memory import MemoryNotifier
+from img_contract.testing import write_result
 from img_contract.volume.cleanup import ADOPTION_SECONDS, LEFTOVER_SECONDS, ROUND, SHARDS, Cleanup
 from img_contract.volume.files import fsync_directory
 from img_contract.volume.layout import Layout
@@ -278,3 +279,37 @@ def test_a_submission_that_is_taken_back_leaves_no_job(
     assert engine.pending() == []
     assert list((layout.root / "incoming").iterdir()) == []
     assert [path for path in (layout.root / "jobs").rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.parametrize("damage", ["gone", "a link", "a folder", "shorter", "no folder"])
+def test_a_damaged_result_is_gone(
+    submit: Submit, jobs: VolumeJobs, engine: VolumeWork, layout: Layout, damage: str
+) -> None:
+    job = submit()
+    claim = engine.claim(job.id)
+    assert claim is not None
+    with claim.files() as files:
+        claim.publish([write_result(files)], Facts(width=8, height=6), ())
+    path = layout.folder(job.id) / "result" / "1-image.jpg"
+    path.unlink()
+    match damage:
+        case "a link":
+            path.symlink_to("/etc/passwd")
+        case "a folder":
+            path.mkdir()
+        case "shorter":
+            path.write_bytes(b"x")
+        case "no folder":
+            path.parent.rmdir()
+            path.parent.write_bytes(b"")
+    with pytest.raises(ResultGone):
+        jobs.open_result(jobs.status(job.id))
+
+
+def test_strange_things_among_the_keys_are_cleaned(layout: Layout) -> None:
+    for name in ("folder", "file"):
+        stray = layout.idempotency / name
+        stray.mkdir() if name == "folder" else stray.write_bytes(b"strange")
+        age(stray, LEFTOVER_SECONDS + 1)
+    clean(layout)
+    assert list(layout.idempotency.iterdir()) == []

@@ -81,7 +81,7 @@ PATHS: Final = (
 
 @pytest.fixture(scope="module")
 def service(standing: Callable[..., Service]) -> Iterator[Service]:
-    running = standing(IMG_HTTP__HEADER_SECONDS="2")
+    running = standing(IMG_HTTP__IDLE_SECONDS="2")
     running.start_rest()
     running.start_engine()
     yield running

@@ -28,12 +28,12 @@ pytestmark = pytest.mark.faults
 
 CORPUS: Final = TOP.parent / "shared" / "corpus"
 IDLE_SECONDS: Final = 1
-"""`http.header_seconds`: so soon a connection is closed on which nothing comes."""
+"""`http.idle_seconds`: so soon a connection is closed on which nothing comes."""
 
 
 @pytest.fixture(scope="module")
 def service(standing: Callable[..., Service]) -> Iterator[Service]:
-    running = standing(IMG_HTTP__HEADER_SECONDS=str(IDLE_SECONDS), IMG_LIMITS__QUEUE="1000000")
+    running = standing(IMG_HTTP__IDLE_SECONDS=str(IDLE_SECONDS), IMG_LIMITS__QUEUE="1000000")
     running.start_rest()
     yield running
     assert crashes(running) == []
@@ -370,7 +370,7 @@ def test_broken_forms_are_refused_and_leave_nothing(
 ) -> None:
     seen: Counter[int] = Counter()
     for body in mutations(SOUND, rounds(600, 20_000)):
-        answer = client.post("/resize", content=body, content_type=FORM.decode().partition(": ")[2], buffered=True)
+        answer = client.post("/resize", data=body, content_type=FORM.decode().partition(": ")[2], buffered=True)
         assert answer.status_code < 500, body
         seen[answer.status_code] += 1
     row("broken forms").add(remark=f"{seen.total()} mutations of a form, in the process: {dict(seen)}")

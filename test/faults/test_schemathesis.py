@@ -71,7 +71,7 @@ HEADERS: Final = st.fixed_dictionaries(
 
 @pytest.fixture(scope="module")
 def service(standing: Callable[..., Service]) -> Iterator[Service]:
-    running = standing(IMG_HTTP__WAIT_SECONDS="0.1", IMG_LIMITS__QUEUE="1000000", IMG_HTTP__HEADER_SECONDS="60")
+    running = standing(IMG_HTTP__WAIT_SECONDS="0.1", IMG_LIMITS__QUEUE="1000000", IMG_HTTP__IDLE_SECONDS="60")
     running.start_rest()
     running.start_engine()
     yield running

@@ -128,7 +128,7 @@ def test_thousands_of_tiny_uploads_leave_nothing_open(service: Service, row: Cal
         return server.num_fds(), server.num_threads()
 
     began = time.monotonic()
-    with ThreadPoolExecutor(8) as clients:
+    with session, ThreadPoolExecutor(8) as clients:
         statuses = Counter(clients.map(post, range(200)))
         before = held()
         statuses += Counter(clients.map(post, range(number)))

@@ -8,8 +8,9 @@ import os
 import resource
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -45,6 +46,12 @@ _START_SECONDS: Final = 30.0
 _CPU_SHARE: Final = 0.8
 """A picture that takes this share of its time as CPU time would take it again, and fails at once."""
 
+_BUSY_TICK_SECONDS: Final = 0.02
+"""While a child works, pebble looks this often whether one has died or has to be stopped; its default is 0.1."""
+
+_IDLE_TICK_SECONDS: Final = 0.5
+"""While none works, which costs next to nothing. Tasks and results wait for no tick."""
+
 _START_CPU_SECONDS: Final = 2
 """More than the CPU time that a child takes to start."""
 
@@ -60,7 +67,8 @@ class Children:
         self._seconds = task_seconds
         _, hard = resource.getrlimit(resource.RLIMIT_CPU)
         self._cpu_seconds, self._tasks_each = cpu_budget(task_seconds, None if hard == resource.RLIM_INFINITY else hard)
-        CONSTS.sleep_unit = 0.02  # how soon a child's death is seen and another started; pebble's default is 0.1
+        self._busy = 0
+        CONSTS.sleep_unit = _IDLE_TICK_SECONDS
         CONSTS.term_timeout = 0.5  # a child that ignores SIGTERM is killed half a second after its limit
         self._lock = threading.Lock()
         # A fork server: children start from a small process that has imported Pillow, and inherit no lock of ours. It
@@ -83,6 +91,16 @@ class Children:
         Raises AttemptSpent if the child died or outran its time, CancelledError, ChildrenBroken; and whatever `render`
         raised in the child: OSError for the disk, anything else is a defect.
         """
+        with self._ticking():
+            return self._render(task, started)
+
+    def stop(self) -> None:
+        """Kill what still runs."""
+        with self._lock:
+            self._pool.stop()
+            self._pool.join()
+
+    def _render(self, task: Task, started: Callable[[Rendering], None]) -> RenderOutcome | Refusal:
         try:
             future = self._schedule(task)
         except RuntimeError as error:  # the pool broke down, or is being stopped
@@ -107,11 +125,19 @@ class Children:
         except BrokenProcessPool as error:
             raise ChildrenBroken(f"the children are being restarted: {error!r}") from error
 
-    def stop(self) -> None:
-        """Kill what still runs."""
+    @contextmanager
+    def _ticking(self) -> Iterator[None]:
+        """Have pebble look after its children closely while a task is under way."""
         with self._lock:
-            self._pool.stop()
-            self._pool.join()
+            self._busy += 1
+            CONSTS.sleep_unit = _BUSY_TICK_SECONDS
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._busy -= 1
+                if not self._busy:
+                    CONSTS.sleep_unit = _IDLE_TICK_SECONDS
 
     def _schedule(self, task: Task) -> Rendering:
         with self._lock:

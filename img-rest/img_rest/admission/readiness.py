@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import threading
+from typing import Final
 
 import structlog
 
 log = structlog.get_logger(__name__)
 
-READY = "ok"
+READY: Final = "ok"
 
 
 class Readiness:
@@ -24,5 +26,5 @@ class Readiness:
             if code == self._last:
                 return
             self._last = code
-        write = log.info if code == READY else log.warning
-        write("readiness_changed", code=code, reason=reason)
+        level = logging.INFO if code == READY else logging.WARNING
+        log.log(level, "readiness_changed", code=code, reason=reason)

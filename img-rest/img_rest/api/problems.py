@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -176,9 +177,9 @@ def problem_of(error: Exception, *, logged: bool = True) -> Response:
         more |= {"limit": error.limit, "actual": error.actual}
     response = problem(kind, _DETAILS.get(type(error)) or str(error), **more)
     of_the_service = kind.status >= 500  # noqa: PLR2004  not the client's fault
-    write = log.warning if of_the_service else log.info
+    level = logging.WARNING if of_the_service else logging.INFO
     if logged:
-        write("request_refused", code=kind.code, path=request.path[:256], reason=str(error)[:256])
+        log.log(level, "request_refused", code=kind.code, path=request.path[:256], reason=str(error)[:256])
     if of_the_service:
         response.headers["Retry-After"] = str(getattr(error, "retry_seconds", BUSY_RETRY_SECONDS))
     if isinstance(error, errors.KeyMissing):

@@ -14,9 +14,9 @@ import os
 import re
 import socket
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import dataclass
 from typing import IO, Any, Final
 from urllib.parse import unquote_to_bytes
@@ -25,11 +25,17 @@ import structlog
 from werkzeug.datastructures import Headers
 from werkzeug.wsgi import ClosingIterator, FileWrapper
 
-from img_rest.server.body import Body, MinimumRate
+from img_rest.server.body import Body, MinimumRate, collect
 from img_rest.server.client import DISCONNECTED, Client
 
 _INLINE_BYTES: Final = 256 * 1024
 """A file of up to this size is read here; granian sends larger ones by itself."""
+
+_COLLECTED_BYTES: Final = 1024 * 1024
+"""A body of up to this size is collected before its request is answered."""
+
+_ROOM_BYTES: Final = 64 * _COLLECTED_BYTES
+"""So much may be collected at the same time. What does not fit is read by its thread as it comes."""
 
 _CONTENT_RANGE: Final = re.compile(r"bytes (\d+)-(\d+)/\d+")
 
@@ -59,6 +65,7 @@ class Gateway:
         self._minimum_rate = minimum_rate
         self._send_timeout_seconds = send_timeout_seconds
         self._send_timeout_set = False
+        self._room = _ROOM_BYTES
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="request")
 
     async def __rsgi__(self, scope: Any, protocol: Any) -> None:
@@ -68,18 +75,35 @@ class Gateway:
             set_send_timeout(self._send_timeout_seconds)
         loop = asyncio.get_running_loop()
         environ = wsgi_environ(scope)
-        has_body = environ.get("CONTENT_LENGTH", "0") != "0" or "HTTP_TRANSFER_ENCODING" in environ
-        body, client = Body(loop, protocol, self._minimum_rate), Client(loop, protocol)
-        environ |= {"wsgi.input": body if has_body else io.BytesIO(), DISCONNECTED: client.disconnected}
-        feeding = loop.create_task(body.feed()) if has_body else None
+        client = Client(loop, protocol)
+        environ[DISCONNECTED] = client.disconnected
         try:
-            answer = await loop.run_in_executor(self._threads, self._answer, environ)
+            async with self._body(environ, protocol) as environ["wsgi.input"]:
+                answer = await loop.run_in_executor(self._threads, self._answer, environ)
         finally:
             client.release()
-            body.release()
-            if feeding:
-                feeding.cancel()
         _send(protocol, answer)
+
+    @asynccontextmanager
+    async def _body(self, environ: dict[str, Any], protocol: Any) -> AsyncIterator[Body | io.BytesIO]:
+        """Give a request its body; see `body`."""
+        length = _length(environ)
+        if length == 0:
+            yield io.BytesIO()
+        elif length is not None and length <= min(_COLLECTED_BYTES, self._room):
+            self._room -= length
+            try:
+                yield await collect(protocol, self._minimum_rate)
+            finally:
+                self._room += length
+        else:
+            body = Body(asyncio.get_running_loop(), protocol, self._minimum_rate)
+            feeding = asyncio.create_task(body.feed())
+            try:
+                yield body
+            finally:
+                body.release()
+                feeding.cancel()
 
     def _answer(self, environ: dict[str, Any]) -> _Answer:
         """Return the application's answer. Called in a thread."""
@@ -105,6 +129,14 @@ class Gateway:
             log.exception("request_crashed", path=environ["PATH_INFO"][:256])
             return _Answer(500, Headers())
         return answer
+
+
+def _length(environ: dict[str, Any]) -> int | None:
+    """Return how long a request's body is; None if that is not known."""
+    length = environ.get("CONTENT_LENGTH")
+    if length is None:
+        return None if "HTTP_TRANSFER_ENCODING" in environ else 0
+    return int(length) if length.isdecimal() else None
 
 
 def set_send_timeout(seconds: float) -> None:

@@ -92,11 +92,11 @@ class VolumeClaim:
             failpoint("publish.renamed")
             fsync_directory(self._results)
             fsync_directory(self._folder)  # the name of the folder of results itself
-            stands = self._end(State.DONE, outputs=outputs, warnings=warnings, facts=facts)
-            if not stands:
+            recorded = self._end(State.DONE, outputs=outputs, warnings=warnings, facts=facts)
+            if not recorded:
                 for output in outputs:
                     (self._results / output.file).unlink(missing_ok=True)
-            return stands
+            return recorded
 
     def fail(self, failure: Failure, facts: Facts | None = None) -> bool:
         with storage_faults():

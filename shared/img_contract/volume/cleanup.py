@@ -104,7 +104,7 @@ class Cleanup:
             rename(key, aside)
         # It may have been written again between the look and the rename.
         if present - _mtime(aside) <= LEFTOVER_SECONDS:
-            with suppress(FileExistsError):
+            with suppress(FileExistsError, PermissionError):  # the latter: a stray folder, which no link can name
                 os.link(aside, key)
         remove(aside)
 

@@ -63,11 +63,11 @@ class VolumeJobs:
     def open_result(self, status: JobStatus, name: str | None = None) -> StoredResult:
         output = find_output(status, name)
         path = self._layout.folder(status.id) / "result" / output.file
-        try:
-            with storage_faults(missing_passes=True):
+        with storage_faults():
+            try:
                 file = open_regular(path)
-        except (FileNotFoundError, NotADirectoryError):
-            raise ResultGone(f"expected a result of {output.bytes} bytes, found none") from None
+            except (FileNotFoundError, NotADirectoryError):
+                raise ResultGone(f"expected a result of {output.bytes} bytes, found none") from None
         found = os.fstat(file.fileno()).st_size
         if found != output.bytes:
             file.close()

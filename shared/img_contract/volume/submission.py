@@ -124,7 +124,7 @@ class VolumeSubmission:
             owner=owner,
             resize=resize,
         )
-        content = content_digest(job, [file.digest for file in self._files])
+        content = content_digest(job, [file.digest for file in self._files]) if self._key else ""
         with storage_faults():
             earlier = self._earlier(content)
             if earlier:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-from bombs import bmp_of_runs, heif, icon, tiff_of_pages
 from img_contract.job.formats import SIGNATURE_BYTES, Format, sniff
 from PIL import ExifTags, Image, ImageCms
-from samples import encoded, four_corners
+
+from img_testing.bombs import bmp_of_runs, heif, icon, tiff_of_pages
+from img_testing.samples import encoded, four_corners
 
 CORPUS = Path(__file__).parents[3] / "shared" / "corpus"
 """Beside the clone where CI runs, and perhaps not here."""

@@ -10,7 +10,8 @@ from typing import Final
 
 import pillow_heif
 from PIL import Image
-from samples import encoded, four_corners
+
+from img_testing.samples import encoded, four_corners
 
 LARGE: Final = 100_000_000
 """Bytes of those that are large: an upload may have 128 MiB."""
