@@ -40,9 +40,11 @@ def main(arguments: list[str] | None = None) -> int:
     photo = pictures.prepare(work / "pictures")
     reasons = {name: contenders.absent(name) for name in contenders.NAMES}
     present = [name for name in contenders.NAMES if reasons[name] is None]
+    if options.before:
+        present.append(contenders.BEFORE)
     findings = Findings(machine.machine(), photo, rows, present, [reason for reason in reasons.values() if reason])
     if "one-core" in options.parts:
-        _one_core(findings, work, options.rounds)
+        _one_core(findings, work, options.rounds, options.before)
     if "all-cores" in options.parts:
         _all_cores(findings, work, _fewer(options.rounds))
     if "service" in options.parts:
@@ -51,7 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
         findings.service = service.compare(picture, work, _fewer(options.rounds), _SERVICE_SECONDS)
     if options.json:
         findings.write_json(options.json)
-    whole = rows == ROWS and set(options.parts) == set(_PARTS)
+    whole = rows == ROWS and set(options.parts) == set(_PARTS) and not options.before
     _publish(findings, options.output or (_PAGE if whole else None))
     return 0
 
@@ -61,6 +63,12 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=9, help="rounds on one core; the other parts do half as many")
     parser.add_argument("--rows", nargs="+", default=[], metavar="ROW", help="names or groups of rows, e.g. jpeg")
     parser.add_argument("--parts", nargs="+", default=list(_PARTS), choices=_PARTS, help="what is measured")
+    parser.add_argument(
+        "--before",
+        type=Path,
+        metavar="FOLDER",
+        help="another commit, checked out with its .venv",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="keep the raw figures")
     parser.add_argument(
         "--output", type=Path, metavar="FILE", help=f"the page; {_PAGE.name} in docs after a whole run, else printed"
@@ -68,11 +76,11 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _one_core(findings: Findings, work: Path, rounds: int) -> None:
+def _one_core(findings: Findings, work: Path, rounds: int, before: Path | None) -> None:
     results = work / "results"
     shutil.rmtree(results, ignore_errors=True)
     results.mkdir()
-    with _started(findings.contenders, work, pinned=True) as workers:
+    with _started(findings.contenders, work, pinned=True, before=before) as workers:
         findings.versions = machine.versions(workers)
         _say("one core: warming up")
         findings.table = one_core.warm_up(workers, findings.rows, work / "pictures", results)
@@ -97,10 +105,10 @@ def _all_cores(findings: Findings, work: Path, rounds: int) -> None:
 
 
 @contextmanager
-def _started(names: Sequence[str], work: Path, *, pinned: bool) -> Iterator[list[Worker]]:
+def _started(names: Sequence[str], work: Path, *, pinned: bool, before: Path | None = None) -> Iterator[list[Worker]]:
     """A worker for each name: all on the last core if they take turns, else wherever there is room."""
     core = max(os.sched_getaffinity(0)) if pinned else None
-    workers = [Worker(name, work, core, all_cores=not pinned) for name in names]
+    workers = [Worker(name, work, core, all_cores=not pinned, before=before) for name in names]
     try:
         yield workers
     finally:

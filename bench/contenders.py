@@ -19,6 +19,10 @@ EXTRA_PYTHON: Final = HERE / ".venv" / "bin" / "python"
 NAMES: Final = ("ours", "sharp", "pyvips")
 
 
+BEFORE: Final = "before"
+"""The name of ours at another commit."""
+
+
 class WorkerFailedError(Exception):
     """A contender cannot do what it was told; the text says why."""
 
@@ -26,13 +30,15 @@ class WorkerFailedError(Exception):
 class Worker:
     """One process of a contender."""
 
-    def __init__(self, name: str, work: Path, core: int | None, *, all_cores: bool = False) -> None:
+    def __init__(
+        self, name: str, work: Path, core: int | None, *, all_cores: bool = False, before: Path | None = None
+    ) -> None:
         self.name = name
-        environment = os.environ | (ours.child_environment() if name == "ours" else {})
+        environment = os.environ | (ours.child_environment() if name in ("ours", BEFORE) else {})
         if not all_cores:
             environment |= {"VIPS_CONCURRENCY": "1"}
         self._process = subprocess.Popen(
-            _command(name, work, all_cores=all_cores),
+            _command(name, work, before, all_cores=all_cores),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=environment,
@@ -86,8 +92,10 @@ def extra_has(module: str) -> bool:
     return subprocess.run([EXTRA_PYTHON, "-c", f"import {module}"], capture_output=True, check=False).returncode == 0
 
 
-def _command(name: str, work: Path, *, all_cores: bool) -> list[str | Path]:
+def _command(name: str, work: Path, before: Path | None, *, all_cores: bool) -> list[str | Path]:
     speed = str(ours.avif_speed())
+    if name == BEFORE and before is not None:
+        return [before / ".venv" / "bin" / "python", before / "bench" / "worker_ours.py", work]
     match name:
         case "ours":
             return [sys.executable, HERE / "worker_ours.py", work]

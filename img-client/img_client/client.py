@@ -1,4 +1,4 @@
-"""The clients: what a call takes and gives is told at `Client`; `AsyncClient` has the same calls, to be awaited."""
+"""The clients. `Client` documents each call; `AsyncClient` has the same calls, to be awaited."""
 
 from __future__ import annotations
 

@@ -202,12 +202,12 @@ class Exchanges:
 
 
 def _may_pass(error: ImgError) -> bool:
-    """Whether the same request may succeed later. A POST that broke may still be read when its copy arrives."""
+    """Return whether the same request may succeed later. A POST that broke may still be read when its copy arrives."""
     return isinstance(error, Unreachable | Unavailable) or error.code == "idempotency_key_in_use"
 
 
 def _backoff(attempt: int) -> float:
-    """Seconds, twice as many each time, and spread so that many clients do not come back at once."""
+    """Return seconds, twice as many each time, and spread so that many clients do not come back at once."""
     return float(min(_FIRST_PAUSE * 2**attempt, _LONGEST_BACKOFF) * random.uniform(0.5, 1))  # noqa: S311  no secret
 
 
@@ -225,7 +225,7 @@ def _opened(picture: Picture, filename: str | None) -> Iterator[tuple[str | None
 
 
 def _prefer(wait: float) -> dict[str, str]:
-    """The wish to wait (RFC 7240), which a service with a shorter limit cuts, where the parameter would be refused."""
+    """Return the preference to wait (RFC 7240), which a service with a shorter limit cuts, where the parameter would be refused."""
     return {"Prefer": f"wait={math.ceil(wait)}"} if wait > 0 else {}
 
 

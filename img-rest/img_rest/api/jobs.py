@@ -115,6 +115,6 @@ def _picture(services: Services, status: JobStatus, address: str) -> AnyResponse
 
 
 def _file(services: Services, guid: str, name: str | None = None) -> AnyResponse:
-    guid, _, suffix = guid.partition(".")  # people add the ending of a file's name
-    status = _status(services, guid)
+    stem, _, suffix = guid.partition(".")  # people add the ending of a file's name
+    status = _status(services, stem if suffix else guid)
     return file_answer(status, use_cases.open_result(services, status, name, suffix), services.config.retention_seconds)
