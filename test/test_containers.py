@@ -70,6 +70,8 @@ def up() -> Iterator[None]:
         until(lambda: ready(1), why="the service did not get ready")
         yield
     finally:
+        ONCE.close()
+        PATIENT.close()
         run(*compose(), "down", "-v")
 
 

@@ -225,7 +225,7 @@ def _opened(picture: Picture, filename: str | None) -> Iterator[tuple[str | None
 
 
 def _prefer(wait: float) -> dict[str, str]:
-    """Return the preference to wait (RFC 7240), which a service with a shorter limit cuts, where the parameter would be refused."""
+    """Return the preference to wait (RFC 7240): a shorter limit cuts it, where it would refuse the parameter."""
     return {"Prefer": f"wait={math.ceil(wait)}"} if wait > 0 else {}
 
 
