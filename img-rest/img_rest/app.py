@@ -30,7 +30,6 @@ def create_app(config: Config, jobs: Jobs, stopping: Callable[[], bool] = lambda
         SWAGGER_UI_DOC_EXPANSION="list",  # a newcomer sees the calls at once
         SWAGGER_UI_REQUEST_DURATION=True,
     )
-    app.url_map.strict_slashes = False
     app.wsgi_app = under_prefix(app.wsgi_app, config.http.prefix)  # type: ignore[method-assign]
     app.before_request(lambda: drop_unreadable_dates(request.environ))
     app.after_request(drop_host)

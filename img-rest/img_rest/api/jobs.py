@@ -30,7 +30,13 @@ def add_job_routes(api: Api, services: Services) -> None:
         (Result, "/resize/<guid>", documentation.RESULT),
         (NamedResult, "/resize/<guid>/<name>", documentation.NAMED_RESULT),
     ):
-        api.add_resource(resource, path, route_doc=documented, resource_class_kwargs={"services": services})
+        api.add_resource(
+            resource,
+            path,
+            route_doc=documented,
+            resource_class_kwargs={"services": services},
+            strict_slashes=resource is not Jobs,  # POST /resize/ is as good as POST /resize
+        )
 
 
 class Jobs(ServiceResource):
