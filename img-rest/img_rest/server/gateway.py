@@ -37,6 +37,9 @@ _COLLECTED_BYTES: Final = 1024 * 1024
 _ROOM_BYTES: Final = 64 * _COLLECTED_BYTES
 """So much may be collected at the same time. What does not fit is read by its thread as it comes."""
 
+_LENGTH_DIGITS: Final = 18
+"""No body is longer; Python refuses to read numbers of thousands of digits."""
+
 _CONTENT_RANGE: Final = re.compile(r"bytes (\d+)-(\d+)/\d+")
 
 log = structlog.get_logger(__name__)
@@ -139,7 +142,7 @@ def _length(environ: dict[str, Any]) -> int | None:
     length = environ.get("CONTENT_LENGTH")
     if length is None:
         return None if "HTTP_TRANSFER_ENCODING" in environ else 0
-    return int(length) if length.isdecimal() else None
+    return int(length) if length.isdecimal() and len(length) <= _LENGTH_DIGITS else None
 
 
 def set_send_timeout(seconds: float) -> None:
