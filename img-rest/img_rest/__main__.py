@@ -1,108 +1,18 @@
-"""The composition root of the API: loads the configuration, builds the application, and serves it with granian."""
+"""The command img-rest: it answers to signals at once, and then starts what `command` puts together."""
 
 from __future__ import annotations
 
-import argparse
-import ctypes
-import functools
-import os
 import sys
-from importlib.metadata import version
-from multiprocessing.sharedctypes import RawValue
-from typing import Any, Final
 
-from granian.constants import HTTPModes, Interfaces
-from granian.http import HTTP1Settings
-from granian.log import LogLevels
-from granian.server.mp import MPServer
-from img_contract.config import Config, add_config_option, load_config
-from img_contract.errors import ConfigError, StoreError
-from img_contract.failpoints import arm
-from img_contract.logs import configure_logs, open_standard_streams, say
-from img_contract.notify.push import ZmqNotifier
-from img_contract.process import end_with_parent
-from img_contract.volume.layout import Layout
-from img_contract.volume.store import VolumeJobs
-
-from img_rest.admission.access import new_key
-from img_rest.app import create_app
-from img_rest.server.body import MinimumRate
-from img_rest.server.gateway import Gateway
-from img_rest.server.process import allow_open_files, check_address, set_when_stopping
-
-_RATE_INTERVAL_SECONDS: Final = 10.0
-"""The rate of an upload is checked after each such time of waiting for it."""
-_READ_AHEAD_BYTES: Final = 256 * 1024
-"""What granian reads ahead of an upload. Its default of 400 kB costs 1.4 MB more for each, and is no faster."""
+from img_contract.start import exit_on_signals
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Serve until SIGTERM or SIGINT. Return the exit status: 2 for a faulty configuration or volume."""
-    open_standard_streams()
-    options = _parser().parse_args(arguments)
-    if options.new_key:
-        key, digest = new_key()
-        print(f"key, for the client:           {key}\ndigest, for access.keys.NAME:  {digest}")
-        return 0
-    try:
-        config = load_config(options.config)
-        arm(os.environ)
-        Layout(config.volume).prepare()
-        check_address(config.http.host, config.http.port)
-    except (ConfigError, StoreError) as error:
-        say(f"img-rest: {error}")
-        return 2
-    allow_open_files(config.http.connections + 2 * config.http.threads)
-    stopping = RawValue(ctypes.c_bool)  # false; shared with the process that serves
-    server = MPServer(
-        "img_rest",
-        address=config.http.host,
-        port=config.http.port,
-        interface=Interfaces.RSGI,
-        workers=1,  # the notifier is bound once
-        backpressure=config.http.connections,  # granian counts idle connections, too
-        http1_settings=HTTP1Settings(
-            header_read_timeout=round(config.http.idle_seconds * 1000),
-            max_buffer_size=max(_READ_AHEAD_BYTES, 2 * config.limits.header_bytes),
-        ),
-        workers_kill_timeout=max(1, round(config.http.shutdown_timeout_seconds)),
-        websockets=False,
-        http=HTTPModes.http1,  # over HTTP/2, granian never ends a body that is shorter than its Content-Length
-        log_level=LogLevels.error,
-    )
-    server.on_startup(functools.partial(set_when_stopping, stopping))
-    say(f"img-rest: http://{config.http.host}:{config.http.port}/ (Swagger UI)")
-    # Typed for plain callables; an RSGI application is an object with the method __rsgi__.
-    loader: Any = functools.partial(_load, config, stopping)
-    server.serve(target_loader=loader, wrap_loader=False)
-    return 0
+    """Run the command; see `command.main`."""
+    exit_on_signals()
+    from img_rest.command import main as start  # noqa: PLC0415  it takes most of the time until the start
 
-
-def _load(config: Config, stopping: Any) -> Gateway:
-    """Build the application in the process that serves it; granian calls this there."""
-    os.setpgid(0, 0)  # Ctrl-C is for the main process alone, which then stops this one
-    configure_logs(config.log_level, "img-rest")
-    arm(os.environ)
-    end_with_parent()  # which frees the port and the notifier
-    notifier = ZmqNotifier(config.notifier.bind, config.notifier.curve, config.limits.message_bytes)
-    jobs = VolumeJobs(Layout(config.volume), notifier, config.retention_seconds)
-    app = create_app(config, jobs, lambda: bool(stopping.value))
-    http = config.http
-    minimum_rate = MinimumRate(http.upload_bytes_per_second, _RATE_INTERVAL_SECONDS)
-    return Gateway(app, http.threads, minimum_rate, http.send_timeout_seconds, config.limits.upload_bytes + 1024 * 1024)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="img-rest",
-        description="The HTTP API: accepts pictures, writes jobs to the shared volume, and answers from its files.",
-        epilog="Every key of the configuration can be overridden by an environment variable: http.port is "
-        "IMG_HTTP__PORT. docs/configuration.md lists them.",
-    )
-    add_config_option(parser)
-    parser.add_argument("--new-key", action="store_true", help="print a fresh API key and its digest, and exit")
-    parser.add_argument("--version", action="version", version=version("img-rest"))
-    return parser
+    return start(arguments)
 
 
 if __name__ == "__main__":

@@ -13,9 +13,9 @@ from flask.testing import FlaskClient
 from img_contract.config import AccessConfig, Config
 from img_contract.errors import ConfigError
 from img_contract.ports import Jobs
-from img_rest.__main__ import main
 from img_rest.admission.access import new_key
 from img_rest.app import create_app
+from img_rest.command import main
 
 ALICE, BOB = "alice-s-key", "bob-s-key"
 

@@ -9,7 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from img_rest.__main__ import main
+from img_contract.errors import ConfigError
+from img_contract.testing import free_port
+from img_rest.command import main
+from img_rest.server.process import address_to_bind, url_of
 
 
 @pytest.fixture
@@ -52,3 +55,37 @@ def test_a_port_in_use_is_reported(tmp_path: Path, faults: Callable[..., str]) -
         port = str(other.getsockname()[1])
         found = faults(IMG_VOLUME=str(tmp_path), IMG_HTTP__PORT=port)
     assert f"expected an address that is free, found 127.0.0.1:{port}: Address already in use" in found
+
+
+@pytest.mark.parametrize(
+    "host", ["nowhere.invalid", "256.1.1.1", "192.0.2.7", "2001:db8::7", "a b", "http://localhost"]
+)
+def test_a_host_that_is_none_of_this_machine_is_a_fault_of_the_host(
+    tmp_path: Path, faults: Callable[..., str], host: str
+) -> None:
+    found = faults(IMG_VOLUME=str(tmp_path), IMG_HTTP__HOST=host, IMG_HTTP__PORT=str(free_port()))
+    assert (
+        "http.host: expected an address of this machine or a name of one, such as 127.0.0.1, :: or localhost" in found
+    )
+    assert f"found '{host}'" in found
+
+
+def test_a_host_that_is_empty_in_the_file_is_a_fault_of_the_host() -> None:
+    with pytest.raises(ConfigError, match=r"http\.host"):
+        address_to_bind("", free_port())
+
+
+@pytest.mark.parametrize(
+    ("host", "address", "url"),
+    [
+        ("127.0.0.1", "127.0.0.1", "http://127.0.0.1:{}/"),
+        ("localhost", "127.0.0.1", "http://localhost:{}/"),
+        ("::", "::", "http://[::]:{}/"),
+        ("[::]", "::", "http://[::]:{}/"),
+        ("::1", "::1", "http://[::1]:{}/"),
+    ],
+)
+def test_a_host_is_bound_by_its_address_and_its_url_can_be_opened(host: str, address: str, url: str) -> None:
+    port = free_port()
+    assert address_to_bind(host, port) == address
+    assert url_of(host, port) == url.format(port)

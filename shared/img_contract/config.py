@@ -7,12 +7,13 @@ local folder and loopback sockets. All faults are reported together. docs/config
 from __future__ import annotations
 
 import argparse
+import difflib
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Any, Final, Self, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
@@ -31,6 +32,18 @@ from img_contract.notify.curve import CurveConfig
 
 _OTHER_VARIABLES: Final = frozenset({"IMG_CONFIG", "IMG_FAILPOINTS", "IMG_PORT", "IMG_ENGINE_MEMORY"})
 """They have a meaning elsewhere: the file to read, failpoints.py, docker-compose.yml."""
+
+_PREFIX: Final = "IMG_"
+_SECTION_END: Final = "__"
+
+_SERVICE_LINK: Final = re.compile(
+    r"\w+_SERVICE_HOST=.*|\w+_SERVICE_PORT(_\w+)?=\d+|\w*PORT=(tcp|udp|sctp)://.*|\w*PORT_\d+_(TCP|UDP|SCTP)(_\w+)?=.*"
+)
+"""What Kubernetes tells every container of a service, as does Docker of a link: of one called img-http, IMG_HTTP_PORT,
+for example. https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables"""
+
+_LIKENESS: Final = 0.8
+"""How much a name has to resemble one of ours to be taken for it, as difflib measures it."""
 
 MIB: Final = 1024 * 1024
 
@@ -203,8 +216,9 @@ class Config(BaseSettings):
     model_config = SettingsConfigDict(
         frozen=True,
         extra="forbid",
-        env_prefix="IMG_",
-        env_nested_delimiter="__",
+        env_prefix=_PREFIX,
+        env_nested_delimiter=_SECTION_END,
+        env_ignore_empty=True,  # Compose makes an empty variable of one that is not set
         nested_model_default_partial_update=True,
     )
 
@@ -262,17 +276,48 @@ def load_config(path: Path | None) -> Config:
 
 
 def _unknown_variables(environment: Mapping[str, str]) -> list[str]:
-    """A fault for each variable that begins as ours do and is none: most often one that is misspelt.
+    """Return a fault for each variable that looks like a setting of ours that is misspelt.
 
-    Those that are misspelt after the section's name are found with the rest.
+    Those that are misspelt after the section's name are found with the rest. Others may have variables that begin with
+    our prefix, too.
     """
     return [
         f"{name}: expected a variable that docs/configuration.md has, found one that is unknown"
-        for name in sorted(environment)
-        if name.startswith("IMG_")
-        and name not in _OTHER_VARIABLES
-        and name.removeprefix("IMG_").partition("__")[0].lower() not in Config.model_fields
+        + _suggestion(_variable(meant) if meant else None)
+        for name, value in sorted(environment.items())
+        if value and name.startswith(_PREFIX) and name not in _OTHER_VARIABLES
+        if name.removeprefix(_PREFIX).partition(_SECTION_END)[0].lower() not in Config.model_fields
+        if not _SERVICE_LINK.fullmatch(f"{name}={value}")
+        if (meant := _key_meant(name.removeprefix(_PREFIX))) or _SECTION_END in name
     ]
+
+
+def _keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """Return every key: `http.port`, for example."""
+    for name, field in model.model_fields.items():
+        kinds = [kind for kind in (field.annotation, *get_args(field.annotation)) if isinstance(kind, type)]
+        section = next((kind for kind in kinds if issubclass(kind, BaseModel)), None)
+        if section:
+            yield from _keys(section, f"{prefix}{name}.")
+        else:
+            yield prefix + name
+
+
+def _variable(key: str) -> str:
+    return _PREFIX + key.upper().replace(".", _SECTION_END)
+
+
+def _key_meant(name: str) -> str | None:
+    """Return the key that a variable without its prefix may be meant for: one like it, or one without its section."""
+    keys = {_variable(key).removeprefix(_PREFIX): key for key in _keys(Config)}
+    near = difflib.get_close_matches(name, keys, 1, _LIKENESS)
+    lacks_section = (variable for variable in keys if variable.endswith(_SECTION_END + name))
+    found = next(iter(near), None) or next(lacks_section, None)
+    return keys[found] if found else None
+
+
+def _suggestion(name: str | None) -> str:
+    return f"; did you mean {name}?" if name else ""
 
 
 def _check_file(path: Path) -> None:
@@ -292,9 +337,17 @@ def _faults(error: ValidationError) -> list[str]:
     inner = {fault["loc"][:-1] for fault in details}
     return [
         f"{'.'.join(map(str, fault['loc']))}: {describe_fault({**fault, 'input': _quotable(fault)})}"
+        + (_suggestion(_key_near(fault["loc"])) if fault["type"] == "extra_forbidden" else "")
         for fault in details
         if fault["loc"] not in inner
     ]
+
+
+def _key_near(where: tuple[int | str, ...]) -> str | None:
+    """Return the key of the same section that resembles one that is none."""
+    section, wanted = ".".join(map(str, where[:-1])), ".".join(map(str, where))
+    others = [key for key in _keys(Config) if key.rpartition(".")[0] == section]
+    return next(iter(difflib.get_close_matches(wanted, others, 1, _LIKENESS)), None)
 
 
 class _Unquoted:

@@ -7,6 +7,7 @@ ContractError
 ├── ResultGone           the job is done, and its result's file is missing or damaged
 ├── JobDeleted           the job's owner deleted it
 ├── DamagedRecord        a file on the volume is not the record that it should be
+├── JobTooNew            a job was written by a newer version, and is left for one that understands it
 ├── SubmissionUnderWay   another request with the same Idempotency-Key is being received
 ├── KeyReused            the Idempotency-Key came with something else before
 ├── JobNotDone           a result was asked of a job that has none (carries the status)
@@ -17,6 +18,7 @@ ContractError
 
 from __future__ import annotations
 
+from img_contract.job.newer import JobOutline
 from img_contract.job.status import JobStatus
 
 
@@ -62,6 +64,14 @@ class ResultGone(ContractError):
 
 class DamagedRecord(ContractError):
     """A file on the volume is not the record that it should be: unreadable, another job's, or no regular file."""
+
+
+class JobTooNew(ContractError):
+    """A job was written by a newer version; `outline` is what is understood of it, if that is enough for a status."""
+
+    def __init__(self, reason: str, outline: JobOutline | None) -> None:
+        super().__init__(reason)
+        self.outline = outline
 
 
 class SubmissionUnderWay(ContractError):

@@ -34,7 +34,7 @@ class SourceFacts(BaseModel):
 
     filename: str | None
     media_type: str
-    format: Format
+    format: Format | str = Field(union_mode="left_to_right")
     bytes: int
     width: int | None = Field(description="Pixels, upright.")
     height: int | None = Field(description="Pixels, upright.")
@@ -131,6 +131,9 @@ class Health(BaseModel):
 
     status: str = "ok"
     engines: int | None = Field(None, description="Engines that are alive (readiness only).")
+    too_new: int | None = Field(
+        None, description="Jobs of a newer version that no engine here understands: they wait for one (readiness only)."
+    )
 
 
 class ParameterError(BaseModel):

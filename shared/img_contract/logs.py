@@ -5,7 +5,7 @@ Logging is lossy and never raises: a stderr that is closed, full or slow costs l
 
 from __future__ import annotations
 
-import atexit
+import io
 import logging
 import os
 import queue
@@ -13,6 +13,7 @@ import re
 import sys
 import threading
 from contextlib import suppress
+from multiprocessing.util import Finalize
 from typing import Any, Final
 
 import structlog
@@ -25,8 +26,8 @@ _LAST_LINES_SECONDS: Final = 0.5
 """Time that the last lines have to be written at the end of the process."""
 
 
-class LossyStream:
-    """Writes whole lines to a file descriptor in a thread of its own; what cannot be written is dropped and counted.
+class LossyStream(io.TextIOBase):
+    """Writes to a file descriptor in a thread of its own; what cannot be written is dropped and counted.
 
     It uses no file object: at its end, the interpreter would wait for one that is in the middle of a write.
     """
@@ -36,24 +37,36 @@ class LossyStream:
         """Lines dropped so far."""
         self._descriptor = descriptor
         self._reported = 0
-        self._lines: queue.Queue[str] = queue.Queue(_LINES_HELD)
-        threading.Thread(target=self._write_all, name="log-writer", daemon=True).start()
-        atexit.register(self.drain)
+        self._start()
+        os.register_at_fork(after_in_child=self._start)  # in a child, the thread is gone and a lock may be held
+        self.drain_at_exit()
 
-    def write(self, text: str) -> None:
+    def write(self, text: str) -> int:
         """Take a line. Never blocks, never raises."""
         try:
             self._lines.put_nowait(text)
         except queue.Full:
             self.dropped += 1
+        return len(text)
 
-    def flush(self) -> None:
-        """Do nothing: structlog calls it after each line."""
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def isatty(self) -> bool:
+        return os.isatty(self._descriptor)
 
     def drain(self) -> None:
         """Wait, for a moment, until what was taken is written."""
         with self._lines.all_tasks_done:
             self._lines.all_tasks_done.wait_for(lambda: not self._lines.unfinished_tasks, _LAST_LINES_SECONDS)
+
+    def drain_at_exit(self) -> None:
+        """Drain at the end of this process; a process that was forked has to ask for it again."""
+        Finalize(None, self.drain, exitpriority=0)  # not atexit, which a process of multiprocessing passes by
+
+    def _start(self) -> None:
+        self._lines: queue.Queue[str] = queue.Queue(_LINES_HELD)
+        threading.Thread(target=self._write_all, name="log-writer", daemon=True).start()
 
     def _write_all(self) -> None:
         while True:
@@ -75,9 +88,19 @@ class LossyStream:
             log.warning("log_lines_dropped", lines=since, since_start=self.dropped)
 
 
+class LoggedMessages(logging.Handler):
+    """Logs what libraries say by Python's logging."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        log.error("library_message", logger=record.name, message=record.getMessage(), exc_info=record.exc_info)
+
+
 def configure_logs(level: str, service: str) -> None:
-    """Set up logging to stderr, once, from a composition root. `level`: debug, info, warning or error."""
-    human = sys.stderr.isatty()
+    """Set up logging to stderr, once in each process. `level`: debug, info, warning or error."""
+    stream = sys.stderr
+    if isinstance(stream, LossyStream):
+        stream.drain_at_exit()
+    human = stream.isatty()
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -88,30 +111,32 @@ def configure_logs(level: str, service: str) -> None:
             structlog.dev.ConsoleRenderer() if human else structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
-        logger_factory=structlog.WriteLoggerFactory(file=LossyStream(sys.stderr.fileno())),  # type: ignore[arg-type]
+        logger_factory=structlog.WriteLoggerFactory(file=stream),
         cache_logger_on_first_use=True,
     )
 
 
 def open_standard_streams() -> None:
-    """Open /dev/null in place of a standard stream that is closed; call it before anything else opens a file.
+    """Make stderr lossy, and open /dev/null in place of a standard stream that is closed. Call it first of all.
 
-    A file or socket that is opened first would get the number of the closed stream, and have log lines written into it.
+    A file or socket that is opened before would get the number of the closed stream, and have lines written into it.
     """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.fstat(number)
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free, which is this one
+            os.set_inheritable(number, True)  # noqa: FBT003  its meaning is the function's name
         if getattr(sys, name) is None:
             setattr(sys, name, open(number, "r" if number == 0 else "w", closefd=False))  # noqa: SIM115
+    if not isinstance(sys.stderr, LossyStream):
+        with suppress(OSError):  # it is no file of the system's
+            sys.stderr = LossyStream(sys.stderr.fileno())
 
 
 def say(text: str) -> None:
-    """Write a line for a person to stderr, if it can be written."""
-    with suppress(OSError, ValueError):
-        sys.stderr.write(f"{text}\n")
-        sys.stderr.flush()
+    """Write a line for a person to stderr."""
+    sys.stderr.write(f"{text}\n")
 
 
 def _without_controls(_logger: Any, _method: str, event: EventDict) -> EventDict:

@@ -200,6 +200,9 @@ class MemoryStore:
         with self.changed:
             return sorted(self.alive)
 
+    def too_new(self) -> int:
+        return 0
+
     def capacity(self) -> Capacity:
         with self.changed:
             return Capacity(self._free_bytes, sum(record.outcome is None for record in self.records.values()))

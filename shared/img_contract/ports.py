@@ -17,7 +17,8 @@ What every backend promises:
 2. A job gets exactly one outcome. The first counts, and any later one is dropped.
 3. A job has one live claim at most. A claim without a heartbeat for a lease is dead, and the next attempt may start.
 4. Every step may be repeated, by anyone, at any time, without harm; a process may die between any two.
-5. Errors of the storage are `StoreError`s, and never count against a job.
+5. A job of a newer version is left for an engine that understands it: not claimed, not failed, and logged once.
+6. Errors of the storage are `StoreError`s, and never count against a job.
 
 `volume/` is the default backend, `memory.py` the one for tests; one suite of tests runs over both.
 """
@@ -135,6 +136,9 @@ class Jobs(Protocol):
 
     def engines(self) -> list[str]:
         """Prove that the store takes writes, and name the engines that are alive. Raises StoreError."""
+
+    def too_new(self) -> int:
+        """Return how many jobs every engine has left for a newer one. Raises StoreError."""
 
     def capacity(self) -> Capacity:
         """Return how much room there is. Raises StoreError."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,6 +16,8 @@ from img_contract.errors import ConfigError
 from img_contract.notify.curve import fresh_keys
 
 TOP = Path(__file__).parents[2]
+
+ALL_KEYS = re.findall(r"`IMG_([A-Z_]+)`", (TOP / "docs" / "configuration.md").read_text())
 
 
 @pytest.fixture
@@ -101,10 +104,77 @@ def test_a_variable_that_is_misspelt_is_a_fault(write: Any, monkeypatch: pytest.
     ]
 
 
-@pytest.mark.parametrize("name", ["IMG_CONFIG", "IMG_FAILPOINTS", "IMG_PORT", "IMG_ENGINE_MEMORY", "IMAGE_X"])
+@pytest.mark.parametrize(
+    ("variable", "meant"),
+    [
+        ("IMG_HTTP_PORT", "IMG_HTTP__PORT"),
+        ("IMG_HTTP_HOST", "IMG_HTTP__HOST"),
+        ("IMG_LIMIT__PIXELS", "IMG_LIMITS__PIXELS"),
+        ("IMG_LOGLEVEL", "IMG_LOG_LEVEL"),
+        ("IMG_CHILDREN", "IMG_ENGINE__CHILDREN"),
+        ("IMG_CLIENT_SECRET", "IMG_NOTIFIER__CURVE__CLIENT_SECRET"),
+    ],
+)
+def test_a_near_miss_is_a_fault_that_names_what_was_meant(
+    monkeypatch: pytest.MonkeyPatch, variable: str, meant: str
+) -> None:
+    monkeypatch.setenv(variable, "8080")
+    with pytest.raises(ConfigError) as raised:
+        load_config(None)
+    assert raised.value.faults == [
+        (
+            f"{variable}: expected a variable that docs/configuration.md has, found one that is unknown; "
+            f"did you mean {meant}?"
+        )
+    ]
+
+
+def test_a_key_that_is_misspelt_within_its_section_is_a_fault_that_names_what_was_meant(
+    write: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IMG_LIMITS__PIXEL", "5")
+    with pytest.raises(ConfigError) as raised:
+        load_config(write({"http": {"prot": 1}}))
+    assert [fault.partition("did you mean")[2] for fault in sorted(raised.value.faults)] == [
+        " http.port?",
+        " limits.pixels?",
+    ]
+
+
+@pytest.mark.parametrize(
+    "name", ["IMG_CONFIG", "IMG_FAILPOINTS", "IMG_PORT", "IMG_ENGINE_MEMORY", "IMAGE_X", "IMG_TAG", "IMG_BASE_URL"]
+)
 def test_variables_of_others_are_left_alone(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv(name, "1")
     load_config(None)
+
+
+@pytest.mark.parametrize(
+    "service",
+    ["img", "img-rest", "img-engine", "img-http", "img-volume", "img-limits", "img-notifier", "img-log-level"],
+)
+def test_what_kubernetes_tells_of_a_service_is_no_setting(monkeypatch: pytest.MonkeyPatch, service: str) -> None:
+    prefix, address = service.upper().replace("-", "_"), "10.0.0.1"
+    links = {
+        "SERVICE_HOST": address,
+        "SERVICE_PORT": "8080",
+        "SERVICE_PORT_HTTP": "8080",
+        "PORT": f"tcp://{address}:8080",
+        "PORT_8080_TCP": f"tcp://{address}:8080",
+        "PORT_8080_TCP_PROTO": "tcp",
+        "PORT_8080_TCP_PORT": "8080",
+        "PORT_8080_TCP_ADDR": address,
+        "PORT_53_UDP": f"udp://{address}:53",
+    }
+    for name, value in links.items():
+        monkeypatch.setenv(f"{prefix}_{name}", value)
+    assert load_config(None).model_dump() == Config.model_construct().model_dump()
+
+
+def test_an_empty_variable_means_that_it_is_not_set(write: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    for key in [*ALL_KEYS, "HTTP_PORT", "TAG", "LIMIT__PIXELS"]:
+        monkeypatch.setenv(f"IMG_{key}", "")
+    assert load_config(write({"http": {"port": 8000}})).http.port == 8000
 
 
 def test_a_key_may_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,7 +207,10 @@ def test_a_key_may_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) ->
         ),
         (
             lambda keys: keys.update(server_secrt=keys["server_secret"]),
-            "notifier.curve.server_secrt: expected no such key, found a value that is not shown here",
+            (
+                "notifier.curve.server_secrt: expected no such key, found a value that is not shown here; "
+                "did you mean notifier.curve.server_secret?"
+            ),
         ),
     ],
     ids=["missing", "short", "no Z85", "too large for 32 bits", "another's", "misspelt"],

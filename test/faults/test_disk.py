@@ -16,7 +16,7 @@ from img_client import Unavailable
 from img_contract.config import Config
 from img_contract.failpoints import VARIABLE, arm
 from img_contract.notify.memory import MemoryNotifier
-from img_contract.testing import until
+from img_contract.testing import HANG_SECONDS, until
 from img_contract.volume.layout import Layout
 from img_contract.volume.store import VolumeJobs
 from img_rest.app import create_app
@@ -171,8 +171,8 @@ def test_a_volume_that_is_read_only_refuses_and_heals_by_itself(small: Service, 
     small.start_rest()
     jobs = [witness.insist() for _ in range(5)]
     remount(small.volume, "ro")
-    small.launch_engine()
-    until(lambda: '"store_fault"' in small.log(), why="the engine did not meet the fault")
+    assert small.launch_engine().wait(HANG_SECONDS) == 2
+    assert "Read-only file system (EROFS)" in small.log()
     for _ in range(3):
         assert witness.post() is None
     assert set(witness.refused) == {"volume_unavailable"}
@@ -182,6 +182,7 @@ def test_a_volume_that_is_read_only_refuses_and_heals_by_itself(small: Service, 
         assert caught.value.status == 503
     assert {witness.status(job_id).status for job_id in jobs} == {"queued"}
     remount(small.volume, "rw")
+    small.launch_engine()
     witness.verdict(most_attempts=1)
     witness.row.add(rounds=1)
 

@@ -27,11 +27,17 @@ def start_child(address_space_bytes: int) -> None:
     _die_before_parent()
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     most = address_space_bytes if hard == resource.RLIM_INFINITY else min(address_space_bytes, hard)
-    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+    with suppress(ValueError, OSError):  # macOS refuses; the engine logs that
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     arm(os.environ)
     warnings.simplefilter("ignore")  # Pillow's remarks on odd tags; what matters is in the job's own warnings
     end_with_parent()  # nobody would publish what is made here
+
+
+def memory_is_limited() -> bool:
+    """Return whether this process has a limit of its memory."""
+    return resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY
 
 
 def render_within(task: Task, cpu_seconds: int) -> RenderOutcome | Refusal:

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Final
 
@@ -19,7 +20,7 @@ from img_contract.job.outcome import Failure, FailureCode
 from pebble import CONSTS, ProcessExpired, ProcessFuture, ProcessPool
 
 from img_engine.errors import AttemptSpent, ChildrenBroken
-from img_engine.process.child import render_within, start_child
+from img_engine.process.child import memory_is_limited, render_within, start_child
 from img_engine.render.task import Refusal, RenderOutcome, Task
 
 _CGROUP_MEMORY: Final = (
@@ -71,17 +72,18 @@ class Children:
         CONSTS.sleep_unit = _IDLE_TICK_SECONDS
         CONSTS.term_timeout = 0.5  # a child that ignores SIGTERM is killed half a second after its limit
         self._lock = threading.Lock()
-        # A fork server: children start from a small process that has imported Pillow, and inherit no lock of ours. It
-        # has imported the command, too, which each child has to import: so a child takes 20 ms to start, not 150.
+        # A fork server: children start from a small process that has imported Pillow, and inherit no lock of ours.
         os.environ.update(CHILD_ENVIRONMENT)  # the fork server takes its environment from here
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["img_engine.__main__", "img_engine.process.child"])
+        self._context.set_forkserver_preload(["img_engine.process.fork_server", "img_engine.process.child"])
+        _start_resource_tracker()
         self._pool = self._new_pool()
 
     def wait_ready(self) -> None:
         """Wait until a child has started. Raises ChildrenBroken if none can."""
         try:
-            self._pool.schedule(os.getpid).result(timeout=_START_SECONDS)
+            if not self._pool.schedule(memory_is_limited).result(timeout=_START_SECONDS):
+                log.warning("memory_not_limited", wanted=self._address_space)
         except (BrokenProcessPool, ProcessExpired, TimeoutError) as error:
             raise ChildrenBroken(f"no child can be started within {_START_SECONDS:g} seconds: {error!r}") from error
 
@@ -161,6 +163,21 @@ class Children:
         return pool
 
 
+def _start_resource_tracker() -> None:
+    """Start the process with which multiprocessing tracks its semaphores, before it is needed, without our stderr.
+
+    It reports what an engine that was killed has left, and would wait for the reader of a pipe that is full.
+    """
+    ours, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        resource_tracker.ensure_running()
+    finally:
+        os.dup2(ours, 2)
+        os.close(ours)
+        os.close(nowhere)
+
+
 def cpu_budget(task_seconds: float, hard: int | None) -> tuple[int, int]:
     """Return how many seconds of CPU a task may take, and how many tasks a child; 0 tasks: any number.
 
@@ -176,7 +193,8 @@ def cpu_budget(task_seconds: float, hard: int | None) -> tuple[int, int]:
 
 def children_for_this_machine(address_space_bytes: int) -> int:
     """Return one child per core, but no more than the container's memory holds beside 256 MiB for the parent."""
-    cores = len(os.sched_getaffinity(0))
+    # Not every system can say which cores a process may use.
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     for path in _CGROUP_MEMORY:
         try:
             memory = int(path.read_text())

@@ -10,6 +10,7 @@ from img_contract.config import Config
 from img_contract.http_models import JobError, Limits, Links, ResultFacts, SourceFacts, SourceSet, Status, Submitted
 from img_contract.job.formats import MEDIA_TYPES, RESULT_FORMATS, Format
 from img_contract.job.job import Job
+from img_contract.job.newer import JobOutline
 from img_contract.job.outcome import Output, ResultWarning, State, WarningCode
 from img_contract.job.status import JobStatus
 from img_contract.job.values import MAX_SIDE
@@ -70,7 +71,7 @@ def status_of(status: JobStatus, prefix: str) -> Status:
     )
 
 
-def _growth(job: Job | None, outputs: Sequence[Output]) -> list[ResultWarning]:
+def _growth(job: Job | JobOutline | None, outputs: Sequence[Output]) -> list[ResultWarning]:
     """Return a warning with the sizes of the results that have more bytes than the upload, if there are any."""
     larger = [output for output in outputs if job and output.bytes > job.source.bytes]
     if not job or not larger:

@@ -57,7 +57,7 @@ class Ready(ServiceResource):
             self.services.readiness.note(response.get_json()["code"], str(error)[:256])
             return response
         self.services.readiness.note(READY)
-        return _fresh(json_answer(Health(engines=engines)))
+        return _fresh(json_answer(Health(engines=engines, too_new=self.services.jobs.too_new())))
 
 
 def _fresh(response: Response) -> Response:

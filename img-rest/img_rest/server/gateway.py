@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import io
-import os
 import re
 import socket
 import sys
@@ -27,6 +26,7 @@ from werkzeug.wsgi import ClosingIterator, FileWrapper
 
 from img_rest.server.body import Body, MinimumRate, collect
 from img_rest.server.client import DISCONNECTED, Client
+from img_rest.server.process import open_descriptors
 
 _INLINE_BYTES: Final = 256 * 1024
 """A file of up to this size is read here; granian sends larger ones by itself."""
@@ -151,12 +151,15 @@ def set_send_timeout(seconds: float) -> None:
     A connection inherits the option from the listening socket, which granian does not expose. Connections that are
     open already get the option, too.
     """
-    for name in os.listdir("/proc/self/fd"):
+    option = getattr(socket, "TCP_USER_TIMEOUT", None)
+    if option is None:  # macOS; there a connection is closed when its client has not answered for minutes
+        return
+    for descriptor in open_descriptors():
         with suppress(OSError):  # no socket, or closed meanwhile
-            found = socket.socket(fileno=int(name))
+            found = socket.socket(fileno=descriptor)
             try:
                 if found.family != socket.AF_UNIX and found.type == socket.SOCK_STREAM:
-                    found.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(seconds * 1000))
+                    found.setsockopt(socket.IPPROTO_TCP, option, round(seconds * 1000))
             finally:
                 found.detach()  # the descriptor is granian's and stays open
 

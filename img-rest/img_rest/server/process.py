@@ -2,31 +2,69 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import signal
 import socket
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from typing import Any, Final
 
 from img_contract.errors import ConfigError
 
+_HOST_AT_FAULT: Final = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.ENODEV}
+_MOST_DESCRIPTORS: Final = 65536
 
-def check_address(host: str, port: int) -> None:
-    """Check that an address is free. Granian would share it with another server, each answering half of the requests.
 
-    Raises ConfigError.
+def address_to_bind(host: str, port: int) -> str:
+    """Return the address of a host that can be bound; a name may have several.
+
+    Granian takes no names. It would share a port that is in use with another server, each answering half of the
+    requests. Raises ConfigError.
     """
     try:
-        (family, kind, protocol, _, address), *_ = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )
-        with socket.socket(family, kind, protocol) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
+        found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError as error:
-        found = f"{host}:{port}: {error.strerror}"
-        raise ConfigError([f"http.port: expected an address that is free, found {found}"]) from None
+        raise _host_fault(host, error) from None
+    # Granian takes no address with a scope: fe80::1%eth0.
+    found = [one for one in found if host and "%" not in str(one[4][0])]
+    if not found:
+        raise _host_fault(host, OSError(errno.EADDRNOTAVAIL, "it cannot be bound"))
+    faults = []
+    for family, kind, protocol, _, address in sorted(found):  # IPv4 first
+        try:
+            with socket.socket(family, kind, protocol) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(address)
+        except OSError as error:
+            faults.append(error)
+        else:
+            return str(address[0])
+    if faults[0].errno in _HOST_AT_FAULT:
+        raise _host_fault(host, faults[0])
+    found_there = f"{host}:{port}: {faults[0].strerror}; IMG_HTTP__PORT sets another"
+    raise ConfigError([f"http.port: expected an address that is free, found {found_there}"])
+
+
+def _host_fault(host: str, error: OSError) -> ConfigError:
+    expected = "an address of this machine or a name of one, such as 127.0.0.1, :: or localhost"
+    return ConfigError([f"http.host: expected {expected}; found {host!r}: {error.strerror}"])
+
+
+def url_of(host: str, port: int) -> str:
+    """Return the URL of a server; an IPv6 address has brackets in it."""
+    host = host.strip("[]")
+    return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
+
+
+def open_descriptors() -> Iterable[int]:
+    """Return the descriptors that this process has open, or a range that they are in."""
+    for folder in ("/proc/self/fd", "/dev/fd"):
+        with suppress(OSError):
+            return [int(name) for name in os.listdir(folder)]
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return range(_MOST_DESCRIPTORS if soft == resource.RLIM_INFINITY else min(soft, _MOST_DESCRIPTORS))
 
 
 def allow_open_files(wanted: int) -> None:

@@ -131,7 +131,7 @@ class Facts(_Record):
 class Outcome(_Record):
     """`outcome.json`: written once, and never changed."""
 
-    version: Literal[1] = 1
+    version: int = Field(1, ge=1)
     state: Literal[State.DONE, State.FAILED, State.CANCELLED]
     attempt: int = Field(0, ge=0, description="How many attempts were started.")
     started_at: AwareDatetime | None = None

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from img_contract.job.job import Job
+from img_contract.job.newer import JobOutline
 from img_contract.job.outcome import Outcome, State
 
 
@@ -14,8 +15,8 @@ class JobStatus:
     """A job and its state."""
 
     id: str
-    job: Job | None
-    """The job as it was submitted; None if its record is damaged."""
+    job: Job | JobOutline | None
+    """The job as it was submitted, or what is understood of a newer one; None if its record is damaged."""
     state: State
     attempt: int
     """Attempts started so far."""

@@ -13,6 +13,12 @@ _HANDSHAKE_MILLISECONDS: Final = 5000
 """A peer that has connected and does not speak ZeroMQ by then is disconnected."""
 
 
+def allow_ipv6(socket: zmq.Socket[Any], address: str) -> None:
+    """Let a socket use IPv6 if its address is one: with this option, libzmq needs it for any address and name."""
+    if address.startswith("tcp://["):
+        socket.setsockopt(zmq.IPV6, 1)
+
+
 def limit_peers(socket: zmq.Socket[Any], message_bytes: int) -> None:
     """Disconnect peers that are dead, do not speak ZeroMQ, or send larger messages than so many bytes."""
     socket.setsockopt(zmq.LINGER, 0)

@@ -12,8 +12,9 @@ from pydantic import ValidationError
 from zmq.utils.monitor import recv_monitor_message
 
 from img_contract.job.job import Job
+from img_contract.job.newer import is_newer
 from img_contract.notify.curve import CurveConfig
-from img_contract.notify.options import MESSAGE_BYTES, limit_peers
+from img_contract.notify.options import MESSAGE_BYTES, allow_ipv6, limit_peers
 
 _RECONNECT_SECONDS: Final = 3.0
 """Reconnecting is left to ZeroMQ for this long."""
@@ -47,13 +48,15 @@ class ZmqListener:
         self._reconnect_if_stuck()
         deadline = time.monotonic() + seconds
         while self._socket.poll(max(0, int((deadline - time.monotonic()) * 1000))):
+            message = None
             try:
                 message = self._whole_message()
                 if message is not None:
                     return Job.model_validate_json(message)
                 self._invalid.drop()
-            except ValidationError:
-                self._invalid.drop()
+            except ValidationError as error:
+                if not is_newer(message or b"", error):  # its job is found by polling, and logged
+                    self._invalid.drop()
             except zmq.Again:
                 pass  # it was ready, and then it was not
             if time.monotonic() >= deadline:
@@ -68,6 +71,7 @@ class ZmqListener:
     def _connect(self) -> None:
         self._socket = self._context.socket(zmq.PULL)
         limit_peers(self._socket, self._message_bytes)
+        allow_ipv6(self._socket, self._address)
         self._socket.setsockopt(zmq.RCVHWM, 1)  # a message that one engine has received no other hears of
         self._socket.setsockopt(zmq.RECONNECT_IVL, 100)
         self._socket.setsockopt(zmq.RECONNECT_IVL_MAX, 1000)

@@ -75,7 +75,7 @@ class VolumeClaim:
         yield LocalFiles(self._folder / "source", self._folder / "watermark", target)
 
     def heartbeat(self) -> bool:
-        with storage_faults():
+        with storage_faults("keep a claim", self._file):
             try:
                 os.utime(self._file, follow_symlinks=False)
                 names = names_in(self._folder)
@@ -85,7 +85,7 @@ class VolumeClaim:
 
     def publish(self, results: Sequence[ResultFile], facts: Facts, warnings: tuple[ResultWarning, ...]) -> bool:
         outputs = tuple(Output.of(result, f"{self.attempt}-{result.name}") for result in results)
-        with storage_faults():
+        with storage_faults("publish results", self._results):
             failpoint("publish.starting")
             for result, output in zip(results, outputs, strict=True):
                 rename(result.path, self._results / output.file)
@@ -99,16 +99,16 @@ class VolumeClaim:
             return recorded
 
     def fail(self, failure: Failure, facts: Facts | None = None) -> bool:
-        with storage_faults():
+        with storage_faults("end a job", self._folder):
             return self._end(State.FAILED, error=failure, facts=facts)
 
     def abandon(self, reason: str) -> None:
         self._on_abandon(self.job.id)
-        with storage_faults():
+        with storage_faults("abandon an attempt", self._folder):
             create_exclusively(_reason_file(self._folder, self.attempt), reason.encode(), durable=False)
 
     def release(self) -> None:
-        with storage_faults():
+        with storage_faults("release a claim", self._file):
             self._file.unlink(missing_ok=True)
 
     def close(self) -> None:

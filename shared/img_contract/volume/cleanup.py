@@ -13,6 +13,7 @@ from img_contract.job.job import JOB_ID
 from img_contract.volume.files import fsync_directory, make_empty, modified_ns, remove, rename
 from img_contract.volume.idempotency import recorded_job
 from img_contract.volume.layout import Layout
+from img_contract.volume.proof import PROBE
 
 LEFTOVER_SECONDS: Final = 3600.0
 """A submission that nobody has written to for this long is not going to be finished."""
@@ -49,6 +50,7 @@ class Cleanup:
         faults += _each(self._next_keys(), lambda key: self._clear_key(key, present))
         if shard % ROUND == 0:
             faults += _each(_entries(self._layout.incoming), lambda left: _clear_submission(left, present))
+            faults += _each(list(self._layout.jobs.glob(f"{PROBE}*")), lambda left: _clear_submission(left, present))
             faults += _each(_entries(self._layout.pending), lambda marker: self._clear_marker(marker, present))
             faults += _each(_entries(self._layout.engines), lambda engine: _clear_engine(engine, present))
         if faults:

@@ -68,7 +68,7 @@ class EndWatch:
 
     def _ended(self, job_id: str) -> bool:
         try:
-            with storage_faults():
+            with storage_faults("look whether a job has ended", self._layout.jobs):
                 return self._layout.ended(job_id)
         except UnknownJob:
             return True

@@ -1,12 +1,15 @@
-"""The engines that are alive, by files that they touch."""
+"""The engines that are alive, by files that they touch; in each is how many jobs it has left for a newer engine."""
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Final
 
-from img_contract.job.job import new_job_id
-from img_contract.volume.files import modified_ns, storage_faults, write_durably
+from img_contract.errors import DamagedRecord
+from img_contract.volume.files import modified_ns, read_record, storage_faults
 from img_contract.volume.layout import Layout
+from img_contract.volume.proof import prove
 
 ENGINE_SILENCE_SECONDS: Final = 30.0
 """An engine that has not announced itself for this long is not counted as alive."""
@@ -18,24 +21,44 @@ class Engines:
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
 
-    def announce(self, engine: str) -> None:
-        """Say that this engine is alive."""
-        with storage_faults():
-            (self._layout.engines / engine).touch()
+    def announce(self, engine: str, too_new: int = 0) -> None:
+        """Say that this engine is alive, and how many jobs it has left for a newer one."""
+        mark, content = self._layout.engines / engine, str(too_new or "").encode()
+        with storage_faults("announce an engine", mark):
+            descriptor = os.open(mark, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644)
+            try:
+                os.utime(descriptor)
+                os.pwrite(descriptor, content, 0)
+                os.ftruncate(descriptor, len(content))
+            finally:
+                os.close(descriptor)
 
     def withdraw(self, engine: str) -> None:
         """Say that this engine has stopped."""
-        with storage_faults():
+        with storage_faults("withdraw an engine", self._layout.engines):
             (self._layout.engines / engine).unlink(missing_ok=True)
 
     def alive(self) -> list[str]:
-        """Prove that the volume takes writes, and name the engines that are alive."""
-        # The probe's mtime is the volume's own clock: the engines' mtimes are compared with it, never with this
-        # machine's clock. That it can be written is the proof that the volume takes writes.
-        probe = self._layout.incoming / f".probe-{new_job_id()}"
-        with storage_faults():
-            write_durably(probe, b"")
-            present = modified_ns(probe)
-            probe.unlink()
-            seen = {path.name: modified_ns(path) for path in self._layout.engines.iterdir()}
-        return [name for name, last in seen.items() if present - last < ENGINE_SILENCE_SECONDS * 1e9]
+        """Prove that the volume can do what jobs need, and name the engines that are alive."""
+        present = prove(self._layout)
+        return [mark.name for mark in self._marks_since(present)]
+
+    def too_new(self) -> int:
+        """Return how many jobs were left by each engine that was alive when the last one announced itself."""
+        latest = max(map(modified_ns, self._marks_since(0)), default=0)
+        with storage_faults("read the marks of engines", self._layout.engines):
+            return min(map(_too_new, self._marks_since(latest)), default=0)
+
+    def _marks_since(self, present: int) -> list[Path]:
+        """Return the marks of the engines that were alive at a moment, in nanoseconds since the epoch."""
+        with storage_faults("look for engines", self._layout.engines):
+            marks = list(self._layout.engines.glob("[!.]*"))
+        return [mark for mark in marks if present - modified_ns(mark) < ENGINE_SILENCE_SECONDS * 1e9]
+
+
+def _too_new(mark: Path) -> int:
+    try:
+        content = read_record(mark)
+    except (FileNotFoundError, DamagedRecord):
+        return 0
+    return int(content) if content.isdigit() else 0

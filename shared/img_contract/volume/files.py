@@ -6,6 +6,7 @@ import errno
 import os
 import secrets
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,15 +21,19 @@ from img_contract.regular_file import NotARegularFile, open_regular
 _FULL: Final = {errno.ENOSPC, errno.EDQUOT}
 _NO_FOLDER: Final = {errno.ELOOP, errno.ENOTDIR}
 
+_NO_LINKS: Final = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV}
+_NOT_ALLOWED: Final = {errno.EACCES, errno.EPERM}
+
 _MOST_RECORD_BYTES: Final = 1024 * 1024
 """job.json and outcome.json have a few KiB."""
 
 
 @contextmanager
-def storage_faults(*, missing_passes: bool = False) -> Iterator[None]:
-    """Turn an OSError of the block into a StoreError.
+def storage_faults(step: str, path: Path, *, missing_passes: bool = False) -> Iterator[None]:
+    """Turn an OSError of the block into a StoreError that says what could not be done, where, why, and what helps.
 
-    `missing_passes` lets FileNotFoundError through, where a missing file has a meaning of its own.
+    `step` completes "cannot"; `path` is where, unless the system says it more exactly. `missing_passes` lets
+    FileNotFoundError through, where a missing file has a meaning of its own.
     """
     try:
         yield
@@ -36,7 +41,29 @@ def storage_faults(*, missing_passes: bool = False) -> Iterator[None]:
         if missing_passes and isinstance(error, FileNotFoundError):
             raise
         kind = StoreFull if error.errno in _FULL else StoreUnavailable
-        raise kind(f"{error.strerror or error} ({errno.errorcode.get(error.errno or 0, 'no errno')})") from error
+        where = " → ".join(str(name) for name in (error.filename or path, error.filename2) if name)
+        reason = f"{error.strerror or error} ({errno.errorcode.get(error.errno or 0, 'no errno')})"
+        raise kind(f"cannot {step}: {where}: {reason}{_remedy(error, path)}") from error
+
+
+def _remedy(error: OSError, path: Path) -> str:
+    """Return what to do about an error of the volume, where that is known."""
+    if error.filename2 and error.errno in _NO_LINKS:
+        return "; the volume needs hard links, which FAT, exFAT, SMB and some network file systems do not have"
+    if error.errno not in _NOT_ALLOWED:
+        return ""
+    ours = f"{os.geteuid()}:{os.getegid()}"
+    named = [Path(str(name)) for name in (error.filename or path, error.filename2) if name]
+    there = [next((one for one in (name, *name.parents) if os.path.exists(one)), path) for name in named]
+    nearest = next((one for one in there if not os.access(one, os.W_OK)), there[0])
+    try:
+        found = nearest.stat()
+    except OSError:
+        return f"; this process is {ours}"
+    return (
+        f"; this process is {ours}, and {nearest} belongs to {found.st_uid}:{found.st_gid} with mode "
+        f"{stat.S_IMODE(found.st_mode):04o}: run both services as its owner, or chown -R {ours} the volume"
+    )
 
 
 def fsync(descriptor: int) -> None:

@@ -12,7 +12,7 @@
         deleted              its owner deleted it after it had ended
     pending/<guid>           empty; there from submission until the outcome
     idempotency/<digest>     which job was made under an Idempotency-Key
-    engines/<name>           empty; its mtime says when that engine was last alive
+    engines/<name>           its mtime says when that engine was last alive; in it, how many jobs it left for newer ones
 
 This module knows the files and their records, and no policy: when a lease ends, what is tried again and what is
 removed is decided by the modules above it. They turn the OSErrors that are raised here into StoreErrors.
@@ -29,9 +29,10 @@ from typing import Final
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
-from img_contract.errors import DamagedRecord, UnknownJob
+from img_contract.errors import DamagedRecord, JobTooNew, UnknownJob
 from img_contract.failpoints import failpoint
 from img_contract.job.job import JOB_ID, Job
+from img_contract.job.newer import JobOutline, is_newer, job_id_in, outline
 from img_contract.job.outcome import Failure, FailureCode, Outcome, State
 from img_contract.volume.files import (
     as_json,
@@ -68,7 +69,7 @@ class Layout:
 
     def prepare(self) -> None:
         """Create the folders. Both services do it at start; either may be first. Raises StoreError."""
-        with storage_faults():
+        with storage_faults("prepare the volume", self.root):
             for folder in (self.incoming, self.jobs, self.pending, self.engines, self.idempotency):
                 folder.mkdir(parents=True, exist_ok=True)
             fsync_directory(self.root)
@@ -127,25 +128,32 @@ def started_at(folder: Path, attempt: int) -> datetime | None:
 
 
 def read_job(folder: Path) -> Job:
-    """Read job.json. Raises DamagedRecord; FileNotFoundError if the whole folder is gone."""
+    """Read job.json. Raises DamagedRecord, JobTooNew; FileNotFoundError if the whole folder is gone."""
     try:
-        job = Job.model_validate_json(read_record(folder / "job.json"))
+        content = read_record(folder / "job.json")
     except FileNotFoundError:
         if folder.exists():
             raise DamagedRecord("job.json is missing") from None
         raise
+    try:
+        job = Job.model_validate_json(content)
     except ValidationError as error:
         fault = error.errors(include_url=False)[0]
-        raise DamagedRecord(": ".join(["job.json", *map(str, fault["loc"]), fault["msg"]])) from None
+        reason = ": ".join(["job.json", *map(str, fault["loc"]), fault["msg"]])
+        if is_newer(content, error) and job_id_in(content) == folder.name:
+            raise JobTooNew(reason, outline(content)) from None
+        raise DamagedRecord(reason) from None
     if job.id != folder.name:
         raise DamagedRecord(f"job.json is of job {job.id}")
     return job
 
 
-def read_job_if_sound(folder: Path) -> Job | None:
+def read_what_is_sound(folder: Path) -> Job | JobOutline | None:
     """Read job.json; None if it is damaged, which an engine will report in the outcome, or gone."""
     try:
         return read_job(folder)
+    except JobTooNew as newer:
+        return newer.outline
     except (DamagedRecord, FileNotFoundError):
         return None
 

@@ -14,7 +14,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from img_contract.errors import DamagedRecord, UnknownJob
+import structlog
+
+from img_contract.errors import DamagedRecord, JobTooNew, UnknownJob
 from img_contract.failpoints import failpoint
 from img_contract.job.job import now
 from img_contract.job.outcome import Failure, FailureCode, Outcome, State, attempts_exhausted
@@ -42,6 +44,8 @@ come while all slots are busy are lost, and a slot that becomes free should not 
 
 MAINTENANCE_SECONDS: Final = 1.0
 """Interval of housekeeping."""
+
+log = structlog.get_logger(__name__)
 
 
 class VolumeWork:
@@ -75,6 +79,8 @@ class VolumeWork:
         """Jobs whose claims were handed out and are not closed yet."""
         self._abandoned: dict[str, float] = {}
         """Jobs whose last attempt here was abandoned, and when."""
+        self._too_new: set[str] = set()
+        """Jobs that were left for a newer engine. Their records never change, so they are not looked at again."""
 
     def next(self, seconds: float) -> VolumeClaim | None:
         if self._clock() >= self._poll_due():
@@ -101,11 +107,11 @@ class VolumeWork:
         if self._clock() - self._maintained_at < MAINTENANCE_SECONDS:
             return
         self._maintained_at = self._clock()
-        with storage_faults():
+        with storage_faults("clean up", self._layout.root):
             self._cleanup.run_batch()
 
     def announce(self) -> None:
-        Engines(self._layout).announce(self._engine)
+        Engines(self._layout).announce(self._engine, len(self._too_new))
 
     def withdraw(self) -> None:
         Engines(self._layout).withdraw(self._engine)
@@ -115,9 +121,13 @@ class VolumeWork:
 
     def pending(self) -> list[str]:
         """List the jobs that could be claimed now, oldest first (the oldest thousand at most). Raises StoreError."""
-        with storage_faults():
+        with storage_faults("look for jobs", self._layout.pending):
+            entries = self._layout.markers()
+            self._too_new.intersection_update(entry.name for entry in entries)
             markers = []
-            for entry in self._layout.markers():
+            for entry in entries:
+                if entry.name in self._too_new:
+                    continue
                 try:
                     markers.append((entry.stat(follow_symlinks=False).st_mtime_ns, entry.name))
                 except FileNotFoundError:
@@ -130,26 +140,30 @@ class VolumeWork:
         """Claim a job. None if that cannot be done: it has ended, is unknown, or is claimed by a live engine."""
         with self._lock:
             # A claim of ours may look dead to ourselves, if we were frozen for a lease; its holder is still at it.
-            if job_id in self._held:
+            if job_id in self._held or job_id in self._too_new:
                 return None
         failpoint("job.received")
         attempts = self._attempts_if_claimable(job_id)
         if attempts is None:
             return None
         folder = self._layout.folder(job_id)
+        claim = None
         try:
-            with storage_faults(missing_passes=True):
+            with storage_faults("claim a job", folder, missing_passes=True):
                 job = read_job(folder)
-                if attempts >= self._attempts:
+                if attempts < self._attempts:
+                    holder = ClaimRecord(engine=self._engine, started_at=now())
+                    claim = VolumeClaim(self._layout, job, attempts + 1, holder, self._closed, self._noted_abandoned)
+                    claim = claim.take()
+                else:
                     self._give_up(folder, attempts, attempts_exhausted(attempts, last_reason(folder, attempts)))
-                    return None
-                holder = ClaimRecord(engine=self._engine, started_at=now())
-                claim = VolumeClaim(self._layout, job, attempts + 1, holder, self._closed, self._noted_abandoned).take()
+        except JobTooNew as newer:
+            self._too_new.add(job_id)
+            log.warning("job_too_new", id=job_id, reason=str(newer))
         except DamagedRecord as error:
             failure = Failure(code=FailureCode.JOB_DAMAGED, detail=f"the job is damaged: {error}")
-            with storage_faults():
+            with storage_faults("end a job", folder):
                 self._give_up(folder, attempts, failure)
-            return None
         except FileNotFoundError:
             return None  # it expired while we looked
         if claim:
@@ -179,7 +193,7 @@ class VolumeWork:
 
     def _attempts_if_claimable(self, job_id: str) -> int | None:
         """Return how many attempts the job has had, if it can be claimed now; else None."""
-        with storage_faults():
+        with storage_faults("look at a job", self._layout.jobs):
             try:
                 folder = self._layout.folder(job_id)
                 names = names_in(folder)

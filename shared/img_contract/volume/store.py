@@ -19,7 +19,7 @@ from img_contract.volume.endings import EndWatch
 from img_contract.volume.engines import Engines
 from img_contract.volume.files import create_exclusively, names_in, remove, storage_faults
 from img_contract.volume.idempotency import IdempotencyKeys
-from img_contract.volume.layout import Layout, attempts_in, read_job_if_sound, read_outcome, started_at
+from img_contract.volume.layout import Layout, attempts_in, read_outcome, read_what_is_sound, started_at
 from img_contract.volume.submission import VolumeSubmission
 
 
@@ -39,9 +39,9 @@ class VolumeJobs:
     def status(self, job_id: str) -> JobStatus:
         folder = self._layout.folder(job_id)
         try:
-            with storage_faults(missing_passes=True):
+            with storage_faults("read the status of a job", folder, missing_passes=True):
                 names = names_in(folder)
-                job = read_job_if_sound(folder)
+                job = read_what_is_sound(folder)
                 if "deleted" in names:
                     raise JobDeleted(job_id, job.owner if job else None)
                 outcome = read_outcome(folder) if "outcome.json" in names else None
@@ -63,7 +63,7 @@ class VolumeJobs:
     def open_result(self, status: JobStatus, name: str | None = None) -> StoredResult:
         output = find_output(status, name)
         path = self._layout.folder(status.id) / "result" / output.file
-        with storage_faults():
+        with storage_faults("open a result", path):
             try:
                 file = open_regular(path)
             except (FileNotFoundError, NotADirectoryError):
@@ -76,7 +76,7 @@ class VolumeJobs:
 
     def cancel(self, job_id: str) -> None:
         folder = self._layout.folder(job_id)
-        with storage_faults():
+        with storage_faults("cancel a job", folder):
             try:
                 attempt = attempts_in(names_in(folder))
             except FileNotFoundError:
@@ -97,6 +97,9 @@ class VolumeJobs:
     def engines(self) -> list[str]:
         return Engines(self._layout).alive()
 
+    def too_new(self) -> int:
+        return Engines(self._layout).too_new()
+
     def capacity(self) -> Capacity:
-        with storage_faults():
+        with storage_faults("look at the volume", self._layout.root):
             return Capacity(shutil.disk_usage(self._layout.root).free, len(self._layout.markers()))

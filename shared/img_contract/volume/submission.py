@@ -20,7 +20,7 @@ from img_contract.job.resize import Resize
 from img_contract.ports import IdempotencyKey
 from img_contract.volume.files import fsync, fsync_directory, make_empty, rename, storage_faults, write_durably
 from img_contract.volume.idempotency import IdempotencyKeys, Use
-from img_contract.volume.layout import Layout, read_job_if_sound
+from img_contract.volume.layout import Layout, read_what_is_sound
 
 log = structlog.get_logger(__name__)
 
@@ -30,13 +30,14 @@ class VolumeFile:
 
     def __init__(self, path: Path, *, digested: bool) -> None:
         failpoint("storage.write")
+        self._path = path
         self._file = open(path, "xb", buffering=0)  # noqa: SIM115  closed by the submission
         self._head = b""
         self._digest = hashlib.sha256() if digested else None
         self.received = 0
 
     def write(self, chunk: bytes) -> None:
-        with storage_faults():
+        with storage_faults("store an upload", self._path):
             failpoint("storage.write")
             view = memoryview(chunk)
             while view:
@@ -85,7 +86,7 @@ class VolumeSubmission:
         with ExitStack() as cleaning:
             if self._key:
                 cleaning.enter_context(self._keys.held(self._key))
-            with storage_faults():
+            with storage_faults("store an upload", self._folder):
                 failpoint("storage.write")
                 self._folder.mkdir()
                 cleaning.callback(shutil.rmtree, self._folder, ignore_errors=True)  # gone by then after a commit
@@ -102,7 +103,7 @@ class VolumeSubmission:
 
     def watermark(self) -> VolumeFile:
         if len(self._files) == 1:
-            with storage_faults():
+            with storage_faults("store an upload", self._folder):
                 self._new_file("watermark")
         return self._files[1]
 
@@ -125,8 +126,8 @@ class VolumeSubmission:
             resize=resize,
         )
         content = content_digest(job, [file.digest for file in self._files]) if self._key else ""
-        with storage_faults():
-            earlier = self._earlier(content)
+        with storage_faults("make a job of an upload", self._folder):
+            earlier = self._earlier(job, content)
             if earlier:
                 self.repeated = True
                 job = earlier
@@ -170,14 +171,14 @@ class VolumeSubmission:
             self._layout.unmark(job.id)
             raise
 
-    def _earlier(self, content: str) -> Job | None:
+    def _earlier(self, asked: Job, content: str) -> Job | None:
         """Return the job that the key has made already. Raises KeyReused if it was made of something else."""
         use = self._keys.use_of(self._key) if self._key else None
         if use is None:
             return None
         folder = self._layout.folder(use.job)
-        job = read_job_if_sound(folder)
-        if job is None:
+        made = read_what_is_sound(folder)
+        if made is None:
             return None
         if use.content != content:
             raise KeyReused
@@ -185,4 +186,5 @@ class VolumeSubmission:
         fsync_directory(folder.parent)
         fsync_directory(folder.parent.parent)
         self._layout.mark(use.job)
-        return job
+        # It may have been made by a newer version, whose record is not ours to read; what it was asked is the same.
+        return asked.model_copy(update={"id": use.job, "submitted_at": made.submitted_at})

@@ -1,0 +1,103 @@
+"""The composition root of the engine: loads the configuration, builds the real parts, and runs them."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import socket
+from contextlib import suppress
+from importlib.metadata import version
+
+from img_contract.config import Config, add_config_option, load_config
+from img_contract.errors import ConfigError, StoreError, StoreFull
+from img_contract.failpoints import arm
+from img_contract.logs import configure_logs, open_standard_streams, say
+from img_contract.notify.pull import ZmqListener
+from img_contract.volume.engines import Engines
+from img_contract.volume.layout import Layout
+from img_contract.volume.proof import prove
+from img_contract.volume.queue import VolumeWork
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run an engine until SIGTERM or SIGINT. Returns the exit status: 2 for a faulty configuration or volume."""
+    open_standard_streams()
+    options = _parser().parse_args(arguments)
+    try:
+        config = load_config(options.config)
+        arm(os.environ)
+        layout = Layout(config.volume)
+        layout.prepare()
+        if options.check:
+            return 0 if any(name.startswith(f"{socket.gethostname()}.") for name in Engines(layout).alive()) else 1
+        if options.check_volume:
+            prove(layout)
+            print(f"{layout.root}: everything that jobs need of a volume can be done by {os.geteuid()}:{os.getegid()}")
+            return 0
+        with suppress(StoreFull):  # an engine is what makes room
+            prove(layout)
+    except (ConfigError, StoreError) as error:
+        say(f"img-engine: {error}")
+        return 2
+    return _run(config, layout)
+
+
+def _run(config: Config, layout: Layout) -> int:
+    # Imported here: the check, which is made every few seconds, would spend half a second of CPU on imaging libraries.
+    from img_engine.attempt import Attempts  # noqa: PLC0415
+    from img_engine.errors import ChildrenBroken  # noqa: PLC0415
+    from img_engine.process.pool import Children, children_for_this_machine  # noqa: PLC0415
+    from img_engine.render.task import PictureLimits  # noqa: PLC0415
+    from img_engine.worker import Worker  # noqa: PLC0415
+
+    configure_logs(config.log_level, "img-engine")
+    limits, engine, name = config.limits, config.engine, _name()
+    count = engine.children or children_for_this_machine(engine.child_bytes)
+    children = Children(count, engine.child_bytes, engine.job_seconds)
+    try:
+        children.wait_ready()
+    except ChildrenBroken as error:
+        say(f"img-engine: {error}")
+        children.stop()
+        return 2
+    work = VolumeWork(
+        layout,
+        ZmqListener(config.notifier.connect, config.notifier.curve, limits.message_bytes),
+        name,
+        lease_seconds=engine.lease_seconds,
+        attempts=engine.attempts,
+        retention_seconds=config.retention_seconds,
+    )
+    picture_limits = PictureLimits(limits.pixels, limits.frames, engine.child_bytes, limits.animation_pixels)
+    attempts = Attempts(children, picture_limits)
+    slots = count + 1 + count // 4  # while one's result is being published, its child is at the next
+    worker = Worker(name, work, attempts, slots, engine)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: worker.stop())
+    worker.run()
+    children.stop()
+    work.close()
+    return 0
+
+
+def _name() -> str:
+    """This engine's name: its host (in a container: the container's id) and its process number."""
+    return f"{socket.gethostname()}.{os.getpid()}"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="img-engine",
+        description="Takes jobs from the shared volume, renders each in a child process, and publishes the results. "
+        "Any number of engines may share a volume.",
+        epilog="Every key of the configuration can be overridden by an environment variable: engine.children is "
+        "IMG_ENGINE__CHILDREN. docs/configuration.md lists them.",
+    )
+    add_config_option(parser)
+    parser.add_argument("--check", action="store_true", help="tell whether the engine on this host is alive, and exit")
+    parser.add_argument(
+        "--check-volume", action="store_true", help="prove that the volume can do what is needed of it, and exit"
+    )
+    parser.add_argument("--version", action="version", version=version("img-engine"))
+    return parser

@@ -1,0 +1,174 @@
+"""Jobs of a newer version are left, untouched, for an engine that understands them; damaged ones fail."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from img_contract.errors import StoreError
+from img_contract.job.job import Job
+from img_contract.job.newer import JobOutline, is_newer
+from img_contract.job.outcome import State
+from img_contract.job.resize import Resize
+from img_contract.notify.memory import MemoryNotifier
+from img_contract.ports import IdempotencyKey
+from img_contract.testing import ManualClock
+from img_contract.volume import queue
+from img_contract.volume.layout import Layout
+from img_contract.volume.queue import VolumeWork
+from img_contract.volume.store import VolumeJobs
+from pydantic import ValidationError
+from structlog.testing import capture_logs
+
+JPEG_HEAD = b"\xff\xd8\xff\xe0" + bytes(60)
+
+Change = Callable[[dict[str, Any]], object]
+
+NEWER: dict[str, Change] = {
+    "version 2": lambda job: job.update(version=2),
+    "version 2 with another shape": lambda job: job.update(version=2, source=["many"], resize=None),
+    "a field": lambda job: job.update(priority=1),
+    "a parameter": lambda job: job["resize"].update(denoise=2),
+    "a fact of the upload": lambda job: job["source"].update(sha256="0" * 64),
+    "a format of the upload": lambda job: job["source"].update(format="jxl", media_type="image/jxl"),
+    "a format of the result": lambda job: job["resize"].update(format="jxl"),
+    "a format that the client accepts": lambda job: job.update(accept=["jxl"]),
+    "a value of a parameter": lambda job: job["resize"].update(fit="liquid"),
+    "a field of a variant": lambda job: job["resize"].update(variants=[{"name": "a", "width": 1, "blur": 3}]),
+}
+DAMAGED: dict[str, Change] = {
+    "no version": lambda job: job.pop("version"),
+    "a version that is none": lambda job: job.update(version="2"),
+    "an old version": lambda job: job.update(version=0),
+    "another's id": lambda job: job.update(id="00000000-0000-4000-8000-000000000000"),
+    "another's id and version 2": lambda job: job.update(id="00000000-0000-4000-8000-000000000000", version=2),
+    "a wrong type": lambda job: job["source"].update(bytes="many"),
+    "a wrong type beside a new field": lambda job: job.update(priority=1, source="picture"),
+    "no upload": lambda job: job.pop("source"),
+}
+
+
+@pytest.fixture
+def jobs(layout: Layout) -> VolumeJobs:
+    return VolumeJobs(layout, MemoryNotifier())
+
+
+@pytest.fixture
+def engine(layout: Layout) -> VolumeWork:
+    return VolumeWork(layout, MemoryNotifier(), "engine", clock=ManualClock())
+
+
+def submit(jobs: VolumeJobs, key: IdempotencyKey | None = None) -> Job:
+    with jobs.begin(key) as submission:
+        submission.picture.write(JPEG_HEAD)
+        return submission.commit(filename="photo.jpg", resize=Resize(width=8))
+
+
+def rewrite(layout: Layout, job: Job, change: Change) -> None:
+    path = layout.folder(job.id) / "job.json"
+    record = json.loads(path.read_text())
+    change(record)
+    path.write_text(json.dumps(record))
+
+
+@pytest.mark.parametrize("change", NEWER.values(), ids=NEWER)
+def test_a_newer_job_is_left_and_logged_once(
+    layout: Layout, jobs: VolumeJobs, engine: VolumeWork, change: Change
+) -> None:
+    newer, other = submit(jobs), submit(jobs)
+    rewrite(layout, newer, change)
+    before = sorted(path.name for path in layout.folder(newer.id).iterdir())
+    with capture_logs() as logs:
+        assert [engine.claim(newer.id) for _ in range(3)] == [None] * 3
+        assert engine.pending() == [other.id]
+        assert engine.claim(newer.id) is None
+    assert [(line["event"], line["id"]) for line in logs] == [("job_too_new", newer.id)]
+    assert sorted(path.name for path in layout.folder(newer.id).iterdir()) == before, "it was touched"
+    assert jobs.status(newer.id).state is State.QUEUED
+    claim = engine.claim(other.id)
+    assert claim is not None
+    assert claim.attempt == 1
+
+
+@pytest.mark.parametrize("change", DAMAGED.values(), ids=DAMAGED)
+def test_a_damaged_job_fails(layout: Layout, jobs: VolumeJobs, engine: VolumeWork, change: Change) -> None:
+    job = submit(jobs)
+    rewrite(layout, job, change)
+    assert engine.claim(job.id) is None
+    outcome = jobs.status(job.id).outcome
+    assert outcome is not None
+    assert outcome.error is not None
+    assert outcome.error.code == "job_damaged"
+    assert layout.markers() == []
+
+
+def test_newer_jobs_do_not_fill_the_batch_of_a_poll(
+    layout: Layout, jobs: VolumeJobs, engine: VolumeWork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queue, "POLL_BATCH", 3)
+    for _ in range(7):
+        rewrite(layout, submit(jobs), NEWER["version 2"])
+    last = submit(jobs)
+    found = [engine.next(0) for _ in range(10)]
+    assert [claim.job.id for claim in found if claim] == [last.id]
+
+
+@pytest.mark.parametrize("name", [name for name in NEWER if name != "version 2 with another shape"])
+def test_the_status_of_a_newer_job_has_what_is_understood(layout: Layout, jobs: VolumeJobs, name: str) -> None:
+    job = submit(jobs)
+    rewrite(layout, job, NEWER[name])
+    found = jobs.status(job.id).job
+    assert isinstance(found, JobOutline)
+    assert (found.id, found.submitted_at, found.source.filename, found.source.bytes) == (
+        job.id,
+        job.submitted_at,
+        "photo.jpg",
+        len(JPEG_HEAD),
+    )
+    jobs.cancel(job.id)
+    assert jobs.status(job.id).state is State.CANCELLED
+
+
+def test_a_key_leads_to_the_job_that_a_newer_version_made(layout: Layout, jobs: VolumeJobs) -> None:
+    key = IdempotencyKey("a key")
+    first = submit(jobs, key)
+    rewrite(layout, first, NEWER["a field"])
+    assert submit(jobs, key).id == first.id
+    assert len(layout.markers()) == 1
+
+
+def test_jobs_that_every_engine_has_left_are_counted(layout: Layout, jobs: VolumeJobs, engine: VolumeWork) -> None:
+    assert jobs.too_new() == 0
+    for _ in range(2):
+        rewrite(layout, submit(jobs), NEWER["version 2"])
+    assert [engine.next(0) for _ in range(3)] == [None] * 3
+    engine.announce()
+    assert jobs.too_new() == 2
+    newer = VolumeWork(layout, MemoryNotifier(), "newer", clock=ManualClock())
+    newer.announce()
+    assert jobs.too_new() == 0, "one of them understands them"
+    newer.withdraw()
+    assert jobs.too_new() == 2
+    for marker in layout.markers():
+        jobs.cancel(marker.name)
+    engine.pending()
+    engine.announce()
+    assert jobs.too_new() == 0
+
+
+def test_a_mark_of_an_engine_that_is_a_link_is_not_followed(layout: Layout, engine: VolumeWork) -> None:
+    target = layout.root / "target"
+    target.write_text("content")
+    (layout.engines / "engine").symlink_to(target)
+    with pytest.raises(StoreError):
+        engine.announce()
+    assert target.read_text() == "content"
+
+
+@pytest.mark.parametrize("message", [b"", b"{}", b"[]", b'{"version":2}'])
+def test_what_is_no_job_at_all_is_not_newer(message: bytes) -> None:
+    with pytest.raises(ValidationError) as raised:
+        Job.model_validate_json(message)
+    assert not is_newer(message, raised.value)
