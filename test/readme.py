@@ -19,7 +19,13 @@ TOP = Path(__file__).parents[1]
 STAYS = {"docker-compose up", "make run"}
 """Commands that a person leaves running in a terminal of their own."""
 
-RESULTS = {"small.jpg": b"\xff\xd8\xff", "small.webp": b"RIFF", "cover.png": b"\x89PNG", "thumb.jpg": b"\xff\xd8\xff"}
+RESULTS = {
+    "small.jpg": b"\xff\xd8\xff",
+    "small.webp": b"RIFF",
+    "cover.png": b"\x89PNG",
+    "thumb.jpg": b"\xff\xd8\xff",
+    "tiny.jpg": b"\xff\xd8\xff",
+}
 """The files that the commands leave, and how each begins."""
 
 PROLOGUE = """

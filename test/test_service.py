@@ -111,7 +111,7 @@ def test_a_client_that_hangs_up_in_mid_upload_leaves_nothing(service: Service, p
 
     part = b'--b\r\nContent-Disposition: form-data; name="file"; filename="p"\r\n\r\n' + photo[:100]
     for head, body in (
-        (b"Content-Type: image/jpeg\r\nContent-Length: 1000000\r\n", photo[:100]),
+        (b"Content-Type: image/jpeg\r\nContent-Length: 10000000\r\n", photo[:100]),
         (
             b"Content-Type: multipart/form-data; boundary=b\r\nTransfer-Encoding: chunked\r\n",
             b"%x\r\n%b\r\n" % (len(part), part),

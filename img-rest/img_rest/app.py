@@ -8,7 +8,7 @@ from flask import Flask, request
 from img_contract.config import Config
 from img_contract.ports import Jobs
 
-from img_rest.admission import access
+from img_rest.admission import access, origins
 from img_rest.admission.backlog import Backlog
 from img_rest.admission.places import UploadPlaces
 from img_rest.api import problems
@@ -17,6 +17,7 @@ from img_rest.api.restx import create_api
 from img_rest.api.service import add_service_routes
 from img_rest.requests import headers
 from img_rest.requests.conditions import drop_unreadable_dates
+from img_rest.requests.prefix import drop_host, under_prefix
 from img_rest.services import Services
 from img_rest.waiting import LongPolls
 
@@ -29,8 +30,11 @@ def create_app(config: Config, jobs: Jobs, stopping: Callable[[], bool] = lambda
         SWAGGER_UI_DOC_EXPANSION="list",  # a newcomer sees the calls at once
         SWAGGER_UI_REQUEST_DURATION=True,
     )
+    app.wsgi_app = under_prefix(app.wsgi_app, config.http.prefix)  # type: ignore[method-assign]
     app.before_request(lambda: drop_unreadable_dates(request.environ))
+    app.after_request(drop_host)
     headers.register(app, config.limits)
+    origins.register(app, config.access.origins)
     access.guard(app, config.access)
     services = Services(
         config,

@@ -101,7 +101,7 @@ def _load(config: Config, stopping: Any) -> Gateway:
     app = create_app(config, jobs, lambda: bool(stopping.value))
     http = config.http
     minimum_rate = MinimumRate(http.upload_bytes_per_second, _RATE_INTERVAL_SECONDS)
-    return Gateway(app, http.threads, minimum_rate, http.send_timeout_seconds)
+    return Gateway(app, http.threads, minimum_rate, http.send_timeout_seconds, config.limits.upload_bytes + 1024 * 1024)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -5,6 +5,7 @@ RestError
 ├── UploadMalformed        the body is not what its headers say, or it broke off
 ├── UploadTooSlow          the body comes more slowly than the minimum rate
 ├── KeyMissing             no API key came with the request, or an unknown one
+├── CrossSite              a page of another site made the browser send the request
 ├── LengthRequired         a raw body without Content-Length, whose end would look like a broken connection
 ├── NotAPicture            the first bytes are not those of an accepted picture
 ├── ParametersInvalid      one or more parameters were refused, all of them listed
@@ -43,6 +44,10 @@ class KeyMissing(RestError):
     """No API key came with the request, or an unknown one."""
 
 
+class CrossSite(RestError):
+    """A page of another site, which the configuration does not name, made the browser send the request."""
+
+
 class LengthRequired(RestError):
     """A raw body came without Content-Length."""
 
@@ -69,7 +74,11 @@ class HeadersTooLarge(Limited):
 
 
 class NotAPicture(RestError):
-    """The first bytes are not those of an accepted picture."""
+    """The first bytes, `head`, are not those of an accepted picture."""
+
+    def __init__(self, detail: str, head: bytes = b"") -> None:
+        super().__init__(detail)
+        self.head = head
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from img_contract.config import Config
 from img_contract.ports import Jobs
 
 from img_rest.admission.backlog import Backlog
 from img_rest.admission.places import UploadPlaces
+from img_rest.admission.readiness import Readiness
 from img_rest.waiting import LongPolls
 
 
@@ -21,3 +22,4 @@ class Services:
     backlog: Backlog
     uploads: UploadPlaces
     long_polls: LongPolls
+    readiness: Readiness = field(default_factory=Readiness)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import structlog
 from img_contract.errors import JobDeleted, ResultGone, StoreError, UnknownJob
+from img_contract.job.formats import MEDIA_TYPES, format_name
 from img_contract.job.job import Job
 from img_contract.job.outcome import State
 from img_contract.job.status import JobStatus
@@ -91,16 +92,27 @@ def job_status(
     return services.jobs.status(job_id)
 
 
-def open_result(services: Services, status: JobStatus, name: str | None) -> StoredResult:
+def open_result(services: Services, status: JobStatus, name: str | None, suffix: str = "") -> StoredResult:
     """Open the first result of a job, or the one of that name; the caller closes it.
 
-    Raises JobNotDone, UnknownResult, ResultGone, JobDeleted, StoreError.
+    `suffix` is that of a format, in which the first one then is; a name may have it added. Raises JobNotDone,
+    UnknownResult, ResultGone, JobDeleted, StoreError.
     """
     try:
-        return services.jobs.open_result(status, name)
+        return services.jobs.open_result(status, _exact_name(status, name, suffix))
     except ResultGone:
         services.jobs.status(status.id)  # raises JobDeleted if it was deleted meanwhile
         raise
+
+
+def _exact_name(status: JobStatus, name: str | None, suffix: str) -> str | None:
+    outputs = status.outcome.outputs if status.outcome else ()
+    stem, _, ending = (name, "", suffix) if name is None else name.rpartition(".")
+    if not ending or any(output.name == name for output in outputs):
+        return name
+    media_type = {str(one): kind for one, kind in MEDIA_TYPES.items()}.get(format_name(ending))
+    fitting = [output.name for output in outputs if output.media_type == media_type and stem in (None, output.name)]
+    return fitting[0] if fitting else f"{stem or ''}.{ending}"
 
 
 def cancel_job(services: Services, job_id: str, owner: str | None) -> None:

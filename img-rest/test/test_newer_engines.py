@@ -67,5 +67,8 @@ def test_fields_and_warnings_that_are_unknown_are_passed_over(
     path.write_text(json.dumps(outcome))
     status = client.get(f"/resize/status/{job_id}").get_json()
     assert status["status"] == "done"
-    assert [ResultWarning(**warning).code for warning in status["warnings"]] == ["mood_changed"]
+    assert [ResultWarning(**warning).code for warning in status["warnings"]] == [
+        "mood_changed",
+        "larger_than_upload",  # the finished file has 500 bytes
+    ]
     assert client.get(f"/resize/{job_id}").data == content

@@ -55,7 +55,8 @@ def test_the_download_is_named_after_the_upload(client: FlaskClient, png: bytes,
     finish()
     disposition = client.get(posted["links"]["result"]).headers["Content-Disposition"]
     assert "2x1.png" in disposition
-    assert "filename*=UTF-8''my%20%22red%22%20%C3%A4-2x1.png" in disposition
+    assert disposition.startswith('inline; filename="my _red_ a-2x1.png"; ')
+    assert "filename*=UTF-8''my%20_red_%20%C3%A4-2x1.png" in disposition
 
 
 @pytest.mark.parametrize(
@@ -68,6 +69,17 @@ def test_the_download_is_named_after_the_upload(client: FlaskClient, png: bytes,
         ("..", "image-2x1.png"),
         ("", "image-2x1.png"),
         ("x" * 255, "x" * 100 + "-2x1.png"),
+        ("blob", "blob-2x1.png"),
+        ("x" * 400 + ".jpg", "x" * 100 + "-2x1.png"),
+        ("-rf.jpg", "rf-2x1.png"),
+        ("--.jpg", "image-2x1.png"),
+        ("a;b'c:d.jpg", "a_b_c_d-2x1.png"),
+        ("日本.jpg", "image-2x1.png; filename*=UTF-8''%E6%97%A5%E6%9C%AC-2x1.png"),
+        (
+            "новый файл.jpeg",
+            "image-2x1.png; filename*=UTF-8''%D0%BD%D0%BE%D0%B2%D1%8B%D0%B9%20%D1%84%D0%B0%D0%B9%D0%BB-2x1.png",
+        ),
+        ("- ё.jpg", "image-2x1.png; filename*=UTF-8''%D1%91-2x1.png"),
     ],
 )
 def test_any_upload_gives_its_download_a_name(
@@ -274,3 +286,70 @@ def test_if_match_is_honoured(client: FlaskClient, job_id: str, finish: Callable
     other = client.get(f"/resize/{job_id}", headers={"If-Match": '"other"'})
     assert (other.status_code, other.content_type) == (412, "application/problem+json")
     assert other.get_json()["code"] == "precondition_failed"
+
+
+@pytest.mark.parametrize("suffix", ["png", "PNG"])
+def test_the_ending_of_a_file_may_follow_the_guid(
+    client: FlaskClient, job_id: str, finish: Callable[..., bytes], suffix: str
+) -> None:
+    assert client.get(f"/resize/{job_id}.{suffix}").get_json()["code"] == "job_not_done"
+    content = finish(("image.png", "image/png", 2, 1), ("thumb", "image/webp", 2, 1), ("a.b", "image/webp", 2, 1))
+    assert client.get(f"/resize/{job_id}.{suffix}").data == content
+    first_webp = client.get(f"/resize/{job_id}.webp")
+    assert (first_webp.status_code, first_webp.data) == (200, client.get(f"/resize/{job_id}/thumb").data)
+    assert client.get(f"/resize/{job_id}/thumb.webp").data == first_webp.data
+    assert client.get(f"/resize/{job_id}/a.b").data == client.get(f"/resize/{job_id}/a.b.webp").data != content
+    for wrong in (".jpg", ".exe", ".", "/thumb.png", "/thumb.", "/.webp"):
+        answer = client.get(f"/resize/{job_id}{wrong}")
+        assert (answer.status_code, wrong) == (404, wrong)
+    assert "image.png, thumb" in client.get(f"/resize/{job_id}.jpg").get_json()["detail"]
+
+
+def test_a_range_is_for_get_alone(client: FlaskClient, job_id: str, finish: Callable[[], bytes]) -> None:
+    """RFC 9110, 14.2."""
+    content = finish()
+    for wanted in ("bytes=0-9", "bytes=100000-"):
+        head = client.head(f"/resize/{job_id}", headers={"Range": wanted})
+        assert (head.status_code, head.headers["Content-Length"]) == (200, str(len(content)))
+        assert "Content-Range" not in head.headers
+
+
+def test_what_is_saved_is_told_for_all_results_together(
+    client: FlaskClient, job_id: str, finish: Callable[..., bytes], png: bytes
+) -> None:
+    waiting = client.get(f"/resize/status/{job_id}").get_json()
+    assert (waiting["saved_bytes"], waiting["saved_percent"]) == (None, None)
+    finish(("image.png", "image/png", 2, 1), ("thumb", "image/webp", 2, 1))  # of 500 bytes each
+    status = client.get(f"/resize/status/{job_id}").get_json()
+    saved = len(png) - 1000
+    assert (status["saved_bytes"], status["saved_percent"]) == (saved, round(saved / len(png) * 100, 1))
+
+
+def test_a_result_that_is_larger_than_its_upload_is_a_warning(
+    client: FlaskClient, png: bytes, finish: Callable[..., bytes]
+) -> None:
+    for upload, expected in (
+        (png, [f"the upload has {len(png)} bytes, image.png has 500 bytes, thumb has 500 bytes"]),
+        (png + bytes(500 - len(png)), []),
+    ):
+        posted = client.post("/resize?width=2", data=upload)
+        finish(("image.png", "image/png", 2, 1), ("thumb", "image/webp", 2, 1))
+        warnings = client.get(posted.headers["Location"]).get_json()["warnings"]
+        assert warnings == [{"code": "larger_than_upload", "detail": detail} for detail in expected]
+
+
+@pytest.mark.parametrize("path", ["/health", "/health/ready", "/limits", "/nowhere", f"/resize/{UNKNOWN}"])
+def test_what_may_change_is_kept_by_no_cache(client: FlaskClient, work: Work, path: str) -> None:
+    assert client.get(path).headers["Cache-Control"] == "no-store"
+    work.announce()
+    assert client.get(path).headers["Cache-Control"] == "no-store"
+
+
+def test_health_says_nothing_of_engines(client: FlaskClient) -> None:
+    assert client.get("/health").get_json() == {"status": "ok"}
+
+
+def test_a_redirect_of_the_router_names_no_host(client: FlaskClient) -> None:
+    """Behind a proxy it would be one that clients cannot reach."""
+    answer = client.get("/health//ready?x=1")
+    assert (answer.status_code, answer.headers["Location"]) == (308, "/health/ready?x=1")

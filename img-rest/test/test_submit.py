@@ -165,6 +165,16 @@ def test_an_upload_that_is_too_large_is_413_with_both_numbers(client: FlaskClien
         assert body["actual"] > body["limit"]
 
 
+def test_all_of_an_upload_that_is_not_much_too_large_is_read(jobs: Jobs, png: bytes, config: Config) -> None:
+    """A client that sends without looking, as fetch in Node does, sees the answer only after its last byte."""
+    limits = config.limits.model_copy(update={"upload_bytes": 1_000_000})
+    client = create_app(config.model_copy(update={"limits": limits}), jobs).test_client()
+    for size, left in ((1_900_000, False), (5_000_000, True)):
+        body = io.BytesIO(png + bytes(size - len(png)))
+        problem(client.post("/resize?width=5", input_stream=body, content_length=size), 413, "upload_too_large")
+        assert bool(body.read(1)) is left
+
+
 @pytest.mark.parametrize(
     ("data", "found"),
     [
@@ -205,6 +215,7 @@ def test_all_refused_parameters_are_reported_at_once(client: FlaskClient, png: b
         ("width=99999999999999999999999", "width"),
         ("width=" + "9" * 5000, "width"),
         ("width=5&width=6", "width"),
+        ("width=5&wait=5&wait=6", "wait"),
         ("width=5&wait=-1", "wait"),
         ("width=5&wait=nan", "wait"),
         ("width=5&wait=inf", "wait"),

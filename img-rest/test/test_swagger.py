@@ -91,3 +91,24 @@ def test_every_route_documents_what_applies_to_all_and_nothing_that_applies_to_n
     answers = document["paths"]["/resize"]["post"]["responses"]
     assert set(answers["202"]["headers"]) == {"Location", "Retry-After"}
     assert set(answers["503"]["headers"]) == {"Retry-After"}
+
+
+def test_a_file_is_a_file_to_clients_that_are_generated(document: Any) -> None:
+    for path in ("/resize/{guid}", "/resize/{guid}/{name}"):
+        answers = document["paths"][path]["get"]["responses"]
+        assert answers["200"]["schema"] == answers["206"]["schema"] == {"type": "file"}
+    answers = document["paths"]["/resize"]["post"]["responses"]
+    assert answers["200"]["schema"] == {"type": "file"}
+    assert answers["202"]["schema"] == answers["303"]["schema"] == {"$ref": "#/definitions/Submitted"}
+    assert "File" not in document["definitions"]
+
+
+def test_the_document_is_that_of_the_address_it_was_asked_at(client: FlaskClient) -> None:
+    for host in ("localhost:8081", "img.example"):
+        document = client.get("/swagger.json", headers={"Host": host}).get_json()
+        assert f"'http://{host}/resize?width=800'" in document["info"]["description"]
+        assert document["basePath"] == "/"
+
+
+def test_the_page_is_as_wide_as_the_screen_it_is_on(client: FlaskClient) -> None:
+    assert b'<meta name="viewport" content="width=device-width">' in client.get("/").data

@@ -13,15 +13,21 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Final, Self, get_args
+from typing import Annotated, Any, Final, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
-from pydantic_settings import BaseSettings, JsonConfigSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    JsonConfigSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 from img_contract.errors import ConfigError
 from img_contract.job.formats import Format
-from img_contract.messages import describe_fault
+from img_contract.messages import describe_fault, quoted
 from img_contract.notify.curve import CurveConfig
 
 _OTHER_VARIABLES: Final = frozenset({"IMG_CONFIG", "IMG_FAILPOINTS", "IMG_PORT", "IMG_ENGINE_MEMORY"})
@@ -41,9 +47,38 @@ _LIKENESS: Final = 0.8
 
 MIB: Final = 1024 * 1024
 
+PREFIX: Final = re.compile(r"(/[A-Za-z0-9._~-]+)+")
+"""A path that a proxy puts before those of the API."""
+_ROUTES: Final = ("resize", "limits", "health", "swagger.json", "swaggerui", ".", "..")
+_ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s,*\"'A-Z]+")
+"""As browsers write it (RFC 6454, 6.2): lower case, and nothing after the host and port."""
+
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Address = Annotated[str, Field(pattern=r"^(tcp|ipc)://.+")]
+
+
+def _prefix(value: str) -> str:
+    """Check a path under which a proxy offers the API; at a first part that is a route's, it could not be told off."""
+    first = value[1:].partition("/")[0]
+    if value and (not PREFIX.fullmatch(value) or first in _ROUTES):
+        raise PydanticCustomError(
+            "prefix", f"expected a path such as /images that is no route of the API, found {quoted(value)}"
+        )
+    return value
+
+
+def _origins(value: Any) -> Any:
+    """Accept origins as a list, as JSON, or as a text with commas between them."""
+    given = value
+    if isinstance(value, str):
+        given = json.loads(value) if value.startswith("[") else [one.strip() for one in value.split(",")]
+    for origin in given if isinstance(given, list | tuple) else [given]:
+        if not isinstance(origin, str) or not (origin == "*" or _ORIGIN.fullmatch(origin)):
+            raise PydanticCustomError(
+                "origin", f"expected * or origins such as https://shop.example:8443, found {quoted(origin)}"
+            )
+    return tuple(given)
 
 
 class _Section(BaseModel):
@@ -55,6 +90,9 @@ class HttpConfig(_Section):
 
     host: str = Field("127.0.0.1", description="Address that img-rest listens on.")
     port: Port = Field(8080, description="Port that img-rest listens on.")
+    prefix: Annotated[str, AfterValidator(_prefix)] = Field(
+        "", description="Path under which a proxy offers the API, such as /images; X-Forwarded-Prefix goes before it."
+    )
     threads: int = Field(
         640, ge=8, le=4096, description="Requests that are served at the same time; a slow upload takes one of them."
     )
@@ -141,7 +179,10 @@ class AccessConfig(_Section):
         None, description="Uploads that a key, or without keys an address, may send: 60/minute, for example."
     )
     proxies: int = Field(
-        0, ge=0, le=10, description="Reverse proxies in front, whose X-Forwarded-For is believed; 0: none."
+        0, ge=0, le=10, description="Reverse proxies in front, whose X-Forwarded headers are believed; 0: none."
+    )
+    origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_origins)] | None = Field(
+        None, description="Origins whose pages may use the API (CORS), such as https://shop.example; * is all."
     )
 
 
@@ -319,7 +360,13 @@ class _Unquoted:
 _SECRET: Final = ("notifier", "access")
 """Sections that may hold secrets: keys of the notifier, and a key of the API in place of its digest."""
 
-_PUBLIC: Final = {("notifier", "bind"), ("notifier", "connect"), ("access", "rate"), ("access", "proxies")}
+_PUBLIC: Final = {
+    ("notifier", "bind"),
+    ("notifier", "connect"),
+    ("access", "rate"),
+    ("access", "proxies"),
+    ("access", "origins"),
+}
 
 
 def _quotable(fault: ErrorDetails) -> object:

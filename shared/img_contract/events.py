@@ -27,6 +27,7 @@ EVENTS: Final = {
     "log_lines_dropped": "stderr was closed, full or slow; `lines` counts what was lost since the last such line",
     "library_message": "a library of the HTTP server reports a fault, in its own words: `message`",
     "status_unknown": "a job was taken, but its status cannot be read now",
+    "readiness_changed": "/health/ready answers otherwise than before; `code` is that of the problem, or `ok`",
     "request_refused": "a request got an error; `code` is that of the problem",
     "request_crashed": "a defect of img-rest: please report it",
     "attempt_crashed": "a defect of img-engine, which cost an attempt: please report it",

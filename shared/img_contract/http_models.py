@@ -84,6 +84,10 @@ class Status(BaseModel):
     finished_at: datetime | None
     source: SourceFacts | None
     outputs: list[ResultFacts]
+    saved_bytes: int | None = Field(
+        None, description="How much smaller all results together are than the upload; negative if they are larger."
+    )
+    saved_percent: float | None = Field(None, description="The same as a share of the upload, in percent.")
     srcset: str | None = Field(
         description="For the attribute srcset of <img>: every result of the first one's shape, one for each width."
     )

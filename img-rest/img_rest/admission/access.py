@@ -32,8 +32,8 @@ def new_key() -> tuple[str, str]:
 
 def guard(app: Flask, config: AccessConfig) -> None:
     """Have an application demand keys, limit the rate of uploads, and trust proxies, as configured."""
-    if config.proxies:
-        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=config.proxies, x_proto=config.proxies, x_host=config.proxies)  # type: ignore[method-assign]
+    if many := config.proxies:
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=many, x_proto=many, x_host=many, x_prefix=many)  # type: ignore[method-assign]
     if config.keys:
         app.before_request(lambda: _check_key(config.keys))
     if config.rate:
@@ -61,7 +61,7 @@ def current_key() -> str | None:
 
 
 def _check_key(digests: dict[str, str]) -> None:
-    if not f"{request.path}/".startswith(_GUARDED):
+    if not f"{request.path}/".startswith(_GUARDED) or request.method == "OPTIONS":  # a preflight carries no key
         return
     given = request.headers.get(HEADER, "")
     if not given and request.authorization and request.authorization.type == "bearer":

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from img_contract.job.formats import MEDIA_TYPES, WRITABLE
 
-from img_rest.api.swagger import resize_parameters
+from img_rest.api.swagger import FILE, resize_parameters
 from img_rest.requests.parameters import MAX_IDEMPOTENCY_KEY
 
 Documentation = dict[str, Any]
@@ -44,15 +44,23 @@ _IDEMPOTENCY_KEY: Final = {
         "description": "A name of your own for this request. If it is sent again, the answer is the same job.",
     }
 }
+_PICTURES: Final = [MEDIA_TYPES[one] for one in WRITABLE]
+_BODILESS: Final = (204, 304)
 _NEEDS_KEY: Final = {401: "An API key is required, where the operator has set some."}
 _OF_A_JOB: Final = {**_NEEDS_KEY, 404: "No such job.", 503: "The volume cannot be used."}
 
 
 def _operation(
-    name: str, answers: dict[int, str], *, model: str | None = None, **more: dict[str, Any] | list[str]
+    name: str,
+    answers: dict[int, str],
+    *,
+    model: str | None = None,
+    files: tuple[int, ...] = (),
+    **more: dict[str, Any] | list[str],
 ) -> Documentation:
-    """Document one method. Errors are problems; the answer of the lowest status is of the model, if there is one."""
-    models = {min(answers): model, **{status: "Problem" for status in answers if status >= 400}}  # noqa: PLR2004
+    """Document one method. Errors are problems; all other answers with a body are of the model, if there is one."""
+    models = {status: model if status < 400 else "Problem" for status in answers if status not in _BODILESS}  # noqa: PLR2004
+    models |= dict.fromkeys(files, FILE)
     responses = {str(status): (answers[status], models.get(status)) for status in sorted(answers)}
     return {"id": name, "responses": responses, **more}
 
@@ -71,18 +79,21 @@ def _file(name: str) -> Documentation:
         416: "The range lies outside the file.",
         422: "The job failed, and this is why; or the wait was refused.",
     }
-    produces = [*(MEDIA_TYPES[one] for one in WRITABLE), "application/problem+json"]
-    return _operation(name, answers, params=_WAIT, produces=produces)
+    return _operation(name, answers, files=(200, 206), params=_WAIT, produces=[*_PICTURES, "application/problem+json"])
 
 
 SUBMIT: Final = {
     "post": _operation(
         "submit",
         {
+            200: "Done within the wait: the processed file (of several, the first), for a client whose Accept names "
+            "image/… before anything else, or that sends `Prefer: return=representation`. Content-Location: its "
+            "address.",
             202: "Accepted, and on disk. Location: the job's status.",
             303: "Done within the wait. Location: the processed file.",
             400: "No picture was sent, or the body is malformed.",
             **_NEEDS_KEY,
+            403: "A page of another site, which is not in access.origins, sent this.",
             408: "The upload is too slow.",
             409: "A request with the same Idempotency-Key is under way.",
             411: "A raw body without Content-Length.",
@@ -95,7 +106,9 @@ SUBMIT: Final = {
             507: "The volume is full.",
         },
         model="Submitted",
+        files=(200,),
         consumes=["multipart/form-data"],
+        produces=["application/json", *_PICTURES, "application/problem+json"],
         params={**_FILES, **resize_parameters("formData"), **_WAIT, **_IDEMPOTENCY_KEY},
     )
 }
@@ -116,7 +129,10 @@ STATUS: Final = {
 RESULT: Final = {
     "params": _GUID,
     "get": _file("result"),
-    "delete": _operation("cancel", {204: "Cancelled or deleted, now or before.", **_OF_A_JOB}),
+    "delete": _operation(
+        "cancel",
+        {204: "Cancelled or deleted, now or before.", 403: "A page of another site sent this.", **_OF_A_JOB},
+    ),
 }
 NAMED_RESULT: Final = {"params": _GUID | _NAME, "get": _file("named_result")}
 

@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-from pathlib import PurePosixPath
-from typing import Final
-
-from flask import Response, request, send_file
+from flask import Response, request
 from flask_restx import Api
+from img_contract.errors import JobDeleted, ResultGone, StoreError
 from img_contract.failpoints import failpoint
-from img_contract.job.formats import MEDIA_TYPES, SUFFIXES
-from img_contract.job.outcome import Output
 from img_contract.job.status import JobStatus
-from werkzeug.exceptions import HTTPException, PreconditionFailed
 from werkzeug.wrappers import Response as AnyResponse
 
 from img_rest import use_cases
 from img_rest.admission.access import current_key
 from img_rest.api import documentation
+from img_rest.api.files import file_answer
 from img_rest.api.problems import RETRY_SECONDS, job_problem
 from img_rest.api.representations import links, status_of, submitted
 from img_rest.api.restx import ServiceResource, json_answer
-from img_rest.requests.conditions import tidy_conditions
+from img_rest.requests.negotiation import REPRESENTATION, prefers_representation, wants_picture
 from img_rest.requests.parameters import parse_wait
 from img_rest.server.client import disconnect_check
 from img_rest.services import Services
-
-_SUFFIXES: Final = {MEDIA_TYPES[name]: f".{suffix}" for name, suffix in SUFFIXES.items()}
 
 
 def add_job_routes(api: Api, services: Services) -> None:
@@ -36,7 +30,13 @@ def add_job_routes(api: Api, services: Services) -> None:
         (Result, "/resize/<guid>", documentation.RESULT),
         (NamedResult, "/resize/<guid>/<name>", documentation.NAMED_RESULT),
     ):
-        api.add_resource(resource, path, route_doc=documented, resource_class_kwargs={"services": services})
+        api.add_resource(
+            resource,
+            path,
+            route_doc=documented,
+            resource_class_kwargs={"services": services},
+            strict_slashes=resource is not Jobs,  # POST /resize/ is as good as POST /resize
+        )
 
 
 class Jobs(ServiceResource):
@@ -45,14 +45,20 @@ class Jobs(ServiceResource):
     def post(self) -> AnyResponse:
         """Send a picture to be resized. At least one of width, height and variants is needed."""
         found = use_cases.submit_job(self.services, request, current_key(), disconnect_check(request.environ))
-        addresses = links(found.job.id)
+        addresses = links(found.job.id, request.script_root)
+        body = submitted(found.job, found.state, self.services.config.retention_seconds, request.script_root)
+        response: AnyResponse | None = None
         if found.ended and found.ended.outcome and found.ended.outcome.outputs:
-            response = Response(status=303, headers={"Location": addresses.result})
+            if wants_picture(request.headers):
+                response = _picture(self.services, found.ended, addresses.result)
+            if response is None:
+                response = json_answer(body, 303)
+                response.headers["Location"] = addresses.result
         elif found.ended:
             response = job_problem(found.ended)
             response.headers["Location"] = addresses.status
         else:
-            response = json_answer(submitted(found.job, found.state, self.services.config.retention_seconds), 202)
+            response = json_answer(body, 202)
             response.headers["Location"] = addresses.status
             response.headers["Retry-After"] = str(RETRY_SECONDS)
             failpoint("answer.ready")
@@ -67,7 +73,7 @@ class JobState(ServiceResource):
     def get(self, guid: str) -> AnyResponse:
         """Ask where a job is."""
         status = _status(self.services, guid)
-        response = json_answer(status_of(status))
+        response = json_answer(status_of(status, request.script_root))
         response.headers["Cache-Control"] = "no-store"
         if not status.state.final:
             response.headers["Retry-After"] = str(RETRY_SECONDS)
@@ -101,34 +107,20 @@ def _status(services: Services, guid: str) -> JobStatus:
     return use_cases.job_status(services, guid, current_key(), seconds, disconnect_check(request.environ))
 
 
-def _file(services: Services, guid: str, name: str | None = None) -> AnyResponse:
-    status = _status(services, guid)
-    result = use_cases.open_result(services, status, name)
-    output = result.output
-    tidy_conditions(request.environ, output.bytes)
-    response = send_file(
-        result.file,
-        mimetype=output.media_type,
-        download_name=_download_name(status, output),
-        etag=output.sha256,
-        last_modified=status.outcome.finished_at if status.outcome else None,
-        conditional=False,  # below, as only we know how long it is
-    )
-    response.content_length = output.bytes
+def _picture(services: Services, status: JobStatus, address: str) -> AnyResponse | None:
+    """Return the first result as the answer to its upload; None if it cannot be read: the job is done."""
     try:
-        response.make_conditional(request.environ, accept_ranges=True, complete_length=output.bytes)
-        if response.status_code == PreconditionFailed.code:
-            raise PreconditionFailed
-    except HTTPException:
-        response.close()
-        raise
-    response.headers["Cache-Control"] = f"private, immutable, max-age={services.config.retention_seconds:.0f}"
+        result = use_cases.open_result(services, status, None)
+    except (ResultGone, JobDeleted, StoreError):
+        return None
+    response = file_answer(status, result, services.config.retention_seconds)
+    response.headers["Content-Location"] = address
+    if prefers_representation(request.headers):
+        response.headers["Preference-Applied"] = REPRESENTATION
     return response
 
 
-def _download_name(status: JobStatus, output: Output) -> str:
-    """Return the name that a browser saves the file under: the upload's, with the new size."""
-    filename = status.job.source.filename if status.job else None
-    stem = PurePosixPath(filename or "").stem.strip(".") or "image"
-    suffix = _SUFFIXES.get(output.media_type) or PurePosixPath(output.name).suffix  # of a newer engine's format
-    return f"{stem[:100]}-{output.width}x{output.height}{suffix}"
+def _file(services: Services, guid: str, name: str | None = None) -> AnyResponse:
+    stem, _, suffix = guid.partition(".")  # people add the ending of a file's name
+    status = _status(services, stem if suffix else guid)
+    return file_answer(status, use_cases.open_result(services, status, name, suffix), services.config.retention_seconds)

@@ -23,7 +23,7 @@ from img_contract.errors import (
 from img_contract.http_models import ParameterError, Problem
 from img_contract.job.outcome import Failure, FailureCode, State
 from img_contract.job.status import JobStatus
-from werkzeug.exceptions import BadRequest, HTTPException
+from werkzeug.exceptions import BadRequest, HTTPException, MethodNotAllowed
 
 from img_rest import errors
 from img_rest.requests.draining import Drain
@@ -33,6 +33,10 @@ RETRY_SECONDS: Final = 1
 """When to ask again for a job that has not ended."""
 BUSY_RETRY_SECONDS: Final = 10
 """When to try again if no job can be accepted."""
+
+_DRAINED_UPLOADS: Final = 2
+"""How much of a refused upload is read, in the largest uploads that are accepted: most of those that are too large are
+not much larger, and a client that sends without looking (fetch in Node) sees the answer only after its last byte."""
 
 log = structlog.get_logger(__name__)
 
@@ -50,6 +54,7 @@ _KINDS: Final[dict[type[Exception], Kind]] = {
     errors.UploadMissing: Kind(400, "upload_missing", "No picture was sent"),
     errors.UploadMalformed: Kind(400, "upload_malformed", "The request's body is malformed"),
     errors.KeyMissing: Kind(401, "key_missing", "An API key is required"),
+    errors.CrossSite: Kind(403, "cross_site", "The page is of another site"),
     errors.UploadTooSlow: Kind(408, "upload_too_slow", "The upload is too slow"),
     errors.LengthRequired: Kind(411, "length_required", "The length of the body is missing"),
     errors.UploadTooLarge: Kind(413, "upload_too_large", "The upload is too large"),
@@ -79,7 +84,6 @@ _HTTP: Final[dict[int, Kind]] = {
     400: Kind(400, "request_malformed", "The request is malformed"),
     404: Kind(404, "route_unknown", "No such route"),
     405: Kind(405, "method_not_allowed", "Method not allowed"),
-    406: Kind(406, "not_acceptable", "Not acceptable"),
     412: Kind(412, "precondition_failed", "The file is not the expected one"),
     416: Kind(416, "range_not_satisfiable", "The range lies outside the file"),
     429: Kind(429, "rate_exceeded", "Too many uploads in too short a time"),
@@ -93,8 +97,6 @@ _DETAILS: Final[dict[type[Exception] | int, str]] = {
     JobDeleted: "the job was deleted by a DELETE, and its files are gone",
     400: "the request is malformed; see the API documentation at /",
     404: "expected one of the routes that are documented at /",
-    405: "expected one of the methods in the Allow header",
-    406: "expected an Accept header that allows application/json",
     412: "expected the file's ETag in If-Match, or in If-Unmodified-Since a date that it was not modified after",
     416: "expected a range within the file; its length is in the Content-Range header",
     429: "expected fewer uploads from this key or address; try again after Retry-After",
@@ -134,11 +136,13 @@ def problem(kind: Kind, detail: str, **more: Any) -> Response:
         title=kind.title,
         status=kind.status,
         detail=detail,
-        instance=request.path[:256],
+        instance=f"{request.script_root}{request.path}"[:256],
         code=kind.code,
         **more,
     )
-    return Response(body.model_dump_json(exclude_none=True) + "\n", status=kind.status, content_type=MEDIA_TYPE)
+    response = Response(body.model_dump_json(exclude_none=True) + "\n", status=kind.status, content_type=MEDIA_TYPE)
+    response.headers["Cache-Control"] = "no-store"  # else a cache may keep a 404 or a 410
+    return response
 
 
 def job_problem(status: JobStatus) -> Response:
@@ -156,8 +160,8 @@ def job_problem(status: JobStatus) -> Response:
     return problem(failure_kind(failure), failure.detail, limit=failure.limit, actual=failure.actual)
 
 
-def problem_of(error: Exception) -> Response:
-    """Return the problem that an error of a request is, whatever it is."""
+def problem_of(error: Exception, *, logged: bool = True) -> Response:
+    """Return the problem that an error of a request is, whatever it is, and log it."""
     if isinstance(error, JobNotDone):
         return job_problem(error.status)
     if isinstance(error, HTTPException):
@@ -174,7 +178,8 @@ def problem_of(error: Exception) -> Response:
     response = problem(kind, _DETAILS.get(type(error)) or str(error), **more)
     of_the_service = kind.status >= 500  # noqa: PLR2004  not the client's fault
     level = logging.WARNING if of_the_service else logging.INFO
-    log.log(level, "request_refused", code=kind.code, path=request.path[:256], reason=str(error)[:256])
+    if logged:
+        log.log(level, "request_refused", code=kind.code, path=request.path[:256], reason=str(error)[:256])
     if of_the_service:
         response.headers["Retry-After"] = str(getattr(error, "retry_seconds", BUSY_RETRY_SECONDS))
     if isinstance(error, errors.KeyMissing):
@@ -186,7 +191,7 @@ def problem_of(error: Exception) -> Response:
 
 def register(app: Flask, limits: LimitsConfig) -> None:
     """Answer every error of an application with a problem, and read the rest of the upload that it refuses."""
-    drain = Drain(limits.upload_bytes)
+    drain = Drain(_DRAINED_UPLOADS * limits.upload_bytes)
 
     def answer(error: Exception) -> Response:
         response = problem_of(error)
@@ -203,8 +208,22 @@ def _http_problem(error: HTTPException) -> Response:
     if status < 400:  # noqa: PLR2004  a redirect is no error
         return Response(original.get_data(), status, original.headers)
     kind = _HTTP.get(status, Kind(status, "http_error", error.name))
-    response = problem(kind, _DETAILS.get(status) or error.description or error.name)
+    detail = _method_detail(original.headers.get("Allow", "")) if status == MethodNotAllowed.code else None
+    response = problem(kind, detail or _DETAILS.get(status) or error.description or error.name)
     for name in ("Allow", "Content-Range", "Retry-After"):
         if name in original.headers:
             response.headers[name] = original.headers[name]
     return response
+
+
+def _method_detail(allow: str) -> str:
+    """Return which methods a route knows, and what those that are most often tried in their place should have been."""
+    known = sorted(method for method in allow.split(", ") if method != "OPTIONS")
+    detail = f"expected {' or '.join(known)}, found {request.method[:40]}"
+    if request.method == "POST" and "GET" in known:
+        thing = "status" if request.path.startswith("/resize/status/") else "result"
+        what = f"the {thing} is fetched" if request.path.startswith("/resize/") else "it is asked for"
+        return f"{detail}; {what} with GET; with curl, leave out -X POST"
+    if request.method == "PUT" and "POST" in known:
+        return f"{detail}; a picture is sent with POST; with curl -T, add -X POST"
+    return detail

@@ -10,7 +10,8 @@ from img_contract.config import Config
 from img_contract.http_models import JobError, Limits, Links, ResultFacts, SourceFacts, SourceSet, Status, Submitted
 from img_contract.job.formats import MEDIA_TYPES, RESULT_FORMATS, Format
 from img_contract.job.job import Job
-from img_contract.job.outcome import Output, State
+from img_contract.job.newer import JobOutline
+from img_contract.job.outcome import Output, ResultWarning, State, WarningCode
 from img_contract.job.status import JobStatus
 from img_contract.job.values import MAX_SIDE
 
@@ -21,23 +22,25 @@ _RANKS: Final = {MEDIA_TYPES[name]: rank for rank, name in enumerate(_NEWEST_FIR
 """The order of the sources in <picture>, of which a browser takes the first that it knows."""
 
 
-def links(job_id: str) -> Links:
-    """Return the addresses of a job."""
-    return Links(status=f"/resize/status/{job_id}", result=f"/resize/{job_id}")
+def links(job_id: str, prefix: str) -> Links:
+    """Return the addresses of a job, as paths. `prefix`: the path under which the client sees the API."""
+    return Links(status=f"{prefix}/resize/status/{job_id}", result=f"{prefix}/resize/{job_id}")
 
 
-def submitted(job: Job, state: State, retention_seconds: float) -> Submitted:
-    """Represent a job that was just accepted, or has not ended within the wait."""
+def submitted(job: Job, state: State, retention_seconds: float, prefix: str) -> Submitted:
+    """Represent a job that was just accepted, or that was waited for."""
     expires_at = job.submitted_at + timedelta(seconds=retention_seconds)
-    return Submitted(id=job.id, status=state, links=links(job.id), expires_at=expires_at)
+    return Submitted(id=job.id, status=state, links=links(job.id, prefix), expires_at=expires_at)
 
 
-def status_of(status: JobStatus) -> Status:
+def status_of(status: JobStatus, prefix: str) -> Status:
     """Represent all that is known of a job."""
     job, outcome = status.job, status.outcome
     facts = outcome.facts if outcome else None
     failure = outcome.error if outcome else None
     outputs = outcome.outputs if outcome else ()
+    addresses = links(status.id, prefix)
+    saved = job.source.bytes - sum(output.bytes for output in outputs) if job and outputs else None
     return Status(
         id=status.id,
         status=status.state,
@@ -54,20 +57,32 @@ def status_of(status: JobStatus) -> Status:
         )
         if job
         else None,
-        outputs=[_result_facts(status, output, alone=len(outputs) == 1) for output in outputs],
-        srcset=_srcset(status.id, outputs),
-        sources=_sources(status.id, outputs),
+        outputs=[_result_facts(status, addresses.result, output, alone=len(outputs) == 1) for output in outputs],
+        saved_bytes=saved,
+        saved_percent=round(100 * saved / job.source.bytes, 1) if job and saved is not None else None,
+        srcset=_srcset(addresses.result, outputs),
+        sources=_sources(addresses.result, outputs),
         dominant_color=facts.dominant_color if facts else None,
         placeholder=facts.placeholder if facts else None,
-        warnings=list(outcome.warnings) if outcome else [],
+        warnings=[*outcome.warnings, *_growth(job, outputs)] if outcome else [],
         error=JobError(title=failure_kind(failure).title, **failure.model_dump()) if failure else None,
-        links=links(status.id),
+        links=addresses,
         expires_at=status.expires_at,
     )
 
 
-def _result_facts(status: JobStatus, output: Output, *, alone: bool) -> ResultFacts:
-    address = links(status.id).result
+def _growth(job: Job | JobOutline | None, outputs: Sequence[Output]) -> list[ResultWarning]:
+    """Return a warning with the sizes of the results that have more bytes than the upload, if there are any."""
+    larger = [output for output in outputs if job and output.bytes > job.source.bytes]
+    if not job or not larger:
+        return []
+    sizes = ", ".join(f"{output.name} has {output.bytes} bytes" for output in larger)
+    return [
+        ResultWarning(code=WarningCode.LARGER_THAN_UPLOAD, detail=f"the upload has {job.source.bytes} bytes, {sizes}")
+    ]
+
+
+def _result_facts(status: JobStatus, address: str, output: Output, *, alone: bool) -> ResultFacts:
     return ResultFacts(
         href=address if alone else f"{address}/{output.name}",
         saved_bytes=status.job.source.bytes - output.bytes if status.job else None,
@@ -75,7 +90,7 @@ def _result_facts(status: JobStatus, output: Output, *, alone: bool) -> ResultFa
     )
 
 
-def _srcset(job_id: str, outputs: Sequence[Output]) -> str | None:
+def _srcset(address: str, outputs: Sequence[Output]) -> str | None:
     """Return `href width` of each result of the first one's shape, once for each width; None if there is only one."""
     by_width: dict[int, Output] = {}
     for output in outputs:
@@ -83,13 +98,13 @@ def _srcset(job_id: str, outputs: Sequence[Output]) -> str | None:
             by_width.setdefault(output.width, output)
     if len(by_width) < 2:  # noqa: PLR2004  a choice
         return None
-    return ", ".join(f"{links(job_id).result}/{one.name} {width}w" for width, one in sorted(by_width.items()))
+    return ", ".join(f"{address}/{one.name} {width}w" for width, one in sorted(by_width.items()))
 
 
-def _sources(job_id: str, outputs: Sequence[Output]) -> list[SourceSet]:
+def _sources(address: str, outputs: Sequence[Output]) -> list[SourceSet]:
     kinds = dict.fromkeys(output.media_type for output in outputs)
     sets = [
-        (kind, _srcset(job_id, [output for output in outputs if output.media_type == kind]))
+        (kind, _srcset(address, [output for output in outputs if output.media_type == kind]))
         for kind in sorted(kinds, key=lambda kind: _RANKS.get(kind, len(_RANKS)))  # a newer engine's come last
     ]
     return [SourceSet(media_type=kind, srcset=srcset) for kind, srcset in sets if srcset]

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from flask import Response
 from flask_restx import Api
+from img_contract.errors import StoreError
 from img_contract.http_models import Health
 from werkzeug.wrappers import Response as AnyResponse
 
+from img_rest.admission.readiness import READY
 from img_rest.api import documentation
+from img_rest.api.problems import problem_of
 from img_rest.api.representations import limits_of
 from img_rest.api.restx import ServiceResource, json_answer
+from img_rest.errors import RestError
 from img_rest.services import Services
 from img_rest.use_cases import check_readiness
 
@@ -29,7 +34,7 @@ class Limits(ServiceResource):
 
     def get(self) -> AnyResponse:
         """Ask what is accepted, and where refusals begin."""
-        return json_answer(limits_of(self.services.config))
+        return _fresh(json_answer(limits_of(self.services.config)))
 
 
 class Alive(ServiceResource):
@@ -37,7 +42,7 @@ class Alive(ServiceResource):
 
     def get(self) -> AnyResponse:
         """Ask whether the API is alive."""
-        return json_answer(Health())
+        return _fresh(json_answer(Health(), exclude_none=True))
 
 
 class Ready(ServiceResource):
@@ -45,4 +50,17 @@ class Ready(ServiceResource):
 
     def get(self) -> AnyResponse:
         """Ask whether jobs are accepted and worked on."""
-        return json_answer(Health(engines=check_readiness(self.services), too_new=self.services.jobs.too_new()))
+        try:
+            engines = check_readiness(self.services)
+        except (RestError, StoreError) as error:
+            response = problem_of(error, logged=False)
+            self.services.readiness.note(response.get_json()["code"], str(error)[:256])
+            return response
+        self.services.readiness.note(READY)
+        return _fresh(json_answer(Health(engines=engines, too_new=self.services.jobs.too_new())))
+
+
+def _fresh(response: Response) -> Response:
+    """Tell caches to keep nothing of it."""
+    response.headers["Cache-Control"] = "no-store"
+    return response

@@ -8,6 +8,9 @@ from flask_restx import Api
 from img_contract.http_models import Health, Limits, Problem, Status, Submitted
 from img_contract.job.resize import Resize
 
+FILE = "File"
+"""Stands for the model of an answer that is a file."""
+
 _PARAMETER_KEYS = ("type", "description", "enum", "default", "minimum", "maximum", "maxLength")
 
 
@@ -17,6 +20,7 @@ def register_models(api: Api) -> None:
         schema = model.model_json_schema(mode="serialization")
         definitions = schema.pop("$defs", {})
         api.schema_model(model.__name__, _translated(schema, definitions))
+    api.schema_model(FILE, {})
 
 
 def resize_parameters(place: str) -> dict[str, dict[str, Any]]:
@@ -40,11 +44,14 @@ def completed(document: dict[str, Any]) -> dict[str, Any]:
         "431": "The request's line and headers are too large.",
     }
     problem = {"$ref": "#/definitions/Problem"}
+    document["definitions"].pop(FILE, None)
     for operations in document["paths"].values():
         for operation in (one for method, one in operations.items() if method != "parameters"):
             for status, description in answers.items():
                 operation["responses"].setdefault(status, {"description": description, "schema": problem})
             for status, response in operation["responses"].items():
+                if response.get("schema") == {"$ref": f"#/definitions/{FILE}"}:
+                    response["schema"] = {"type": "file"}  # which Swagger 2.0 allows nowhere else
                 if headers := {name: header for name, (header, places) in _HEADERS.items() if status in places}:
                     response["headers"] = {name: dict(header) for name, header in headers.items()}
     produces = ["application/json", "application/problem+json"]

@@ -23,9 +23,11 @@ def drop_unreadable_dates(environ: dict[str, Any]) -> None:
 def tidy_conditions(environ: dict[str, Any], size: int) -> None:
     """Remove what has no effect on a file of so many bytes.
 
-    The whole file answers another unit than bytes, several ranges at once, or more of its end than there is.
-    `If-Match: *` matches any file that exists.
+    The whole file answers another unit than bytes, several ranges at once, or more of its end than there is; and a
+    range is for GET alone (RFC 9110, 14.2). `If-Match: *` matches any file that exists.
     """
+    if environ["REQUEST_METHOD"] != "GET":
+        environ.pop("HTTP_RANGE", None)
     wanted = environ.get("HTTP_RANGE")
     if wanted is not None:
         match = _ONE_RANGE.fullmatch(wanted.strip())

@@ -13,7 +13,8 @@ from img_contract.ports import Submission, UploadedFile
 from multipart import MultipartError, MultipartSegment, ParserLimitReached, PushMultipartParser
 from werkzeug.wrappers import Request
 
-from img_rest.errors import FormTooLarge, UploadMalformed, UploadMissing
+from img_rest.errors import FormTooLarge, NotAPicture, UploadMalformed, UploadMissing
+from img_rest.requests.hints import about_body, forgotten_at_sign
 from img_rest.requests.receiver import FILE_FIELD, PORTION_BYTES, WATERMARK_FIELD, Receiver, RequestBody, Upload
 
 _OVERHEAD_BYTES: Final = 1024 * 1024
@@ -33,11 +34,11 @@ def receive_form(request: Request, submission: Submission, limits: LimitsConfig)
                     raise UploadMalformed(f"expected one field {quoted(name)}, found several")
                 if name == FILE_FIELD:
                     upload.filename = tidy_filename(segment.filename)
-                    received[name] = _receive_file(submission.picture, name, chunks, limits, received)
+                    _, whole = _begun(segment, chunks)
+                    received[name] = _receive_file(submission.picture, name, whole, limits, received)
                 elif name == WATERMARK_FIELD:
-                    first = next(chunks, b"")
+                    first, whole = _begun(segment, chunks)
                     if first:  # a browser sends an empty one where no file was chosen
-                        whole = chain([first], chunks)
                         received[name] = _receive_file(submission.watermark(), name, whole, limits, received)
                 elif segment.filename is not None:
                     raise UploadMissing(
@@ -49,7 +50,8 @@ def receive_form(request: Request, submission: Submission, limits: LimitsConfig)
     except ParserLimitReached as error:
         raise UploadMalformed(f"expected parts with short headers: {error}") from None
     except (MultipartError, UnicodeError) as error:
-        raise UploadMalformed(f"expected a well-formed multipart form: {error}") from None
+        hint = about_body(request, b"")
+        raise UploadMalformed(f"expected a well-formed multipart form: {error}{hint}") from None
     if FILE_FIELD not in received:
         raise UploadMissing(f"expected a picture in the form field {FILE_FIELD!r}, found no such field")
     upload.watermarked = WATERMARK_FIELD in received
@@ -61,6 +63,14 @@ def _form_parser(request: Request, limits: LimitsConfig) -> PushMultipartParser:
     if not boundary:
         raise UploadMalformed("expected a boundary in the Content-Type of a multipart form, found none")
     return PushMultipartParser(boundary, max_segment_count=limits.form_parts + 1)
+
+
+def _begun(segment: MultipartSegment, chunks: Iterator[bytes]) -> tuple[bytes, Iterator[bytes]]:
+    """Return the first bytes of a file, and an iterator of all. Raises NotAPicture if they are a file's name."""
+    first = next(chunks, b"")
+    if segment.filename is None and (fault := forgotten_at_sign(segment.name, first)):
+        raise NotAPicture(f"expected a picture, {fault}")
+    return first, chain([first], chunks)
 
 
 def _receive_file(

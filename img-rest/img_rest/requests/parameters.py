@@ -15,6 +15,7 @@ from werkzeug.datastructures import Headers, MIMEAccept
 from werkzeug.http import parse_accept_header
 
 from img_rest.errors import ParameterFault, ParametersInvalid
+from img_rest.requests.hints import likely_parameter
 
 Pairs = Iterable[tuple[str, str]]
 
@@ -64,8 +65,7 @@ def parse_resize(pairs: Pairs) -> Resize:
         if name in values:
             faults.append(ParameterFault(name[:LONGEST_SHOWN], "expected it once, found it again"))
         elif name not in Resize.model_fields:
-            known = ", ".join([*Resize.model_fields, WAIT])
-            faults.append(ParameterFault(name[:LONGEST_SHOWN], f"expected one of the parameters {known}"))
+            faults.append(ParameterFault(name[:LONGEST_SHOWN], _unknown(name)))
         elif fault := _number_fault(name, value.strip()):
             faults.append(ParameterFault(name, fault))
         else:
@@ -79,6 +79,14 @@ def parse_resize(pairs: Pairs) -> Resize:
     if faults:
         raise ParametersInvalid(faults)
     return resize
+
+
+def _unknown(name: str) -> str:
+    """Return the fault of a name that is no parameter's."""
+    known = [*Resize.model_fields, WAIT]
+    if likely := likely_parameter(name, known):
+        return f"expected the name of a parameter; did you mean {likely!r}?"
+    return f"expected one of the parameters {', '.join(known)}"
 
 
 def _number_fault(name: str, text: str) -> str | None:
@@ -97,14 +105,17 @@ def parse_wait(pairs: Pairs, headers: Headers, longest: float) -> float:
 
     The parameter must be valid; a preference is cut to `longest`, and ignored if it is malformed.
     """
-    for value in (value for name, value in pairs if name == WAIT and value.strip()):
+    given = [value for name, value in pairs if name == WAIT and value.strip()]
+    if len(given) > 1:
+        raise ParametersInvalid([ParameterFault(WAIT, "expected it once, found it again")])
+    if given:
         try:
-            seconds = float(value)
+            seconds = float(given[0])
         except ValueError:
             seconds = -1.0
         if not 0 <= seconds <= longest:
             raise ParametersInvalid(
-                [ParameterFault(WAIT, f"expected a number of seconds from 0 to {longest:g}, found {quoted(value)}")]
+                [ParameterFault(WAIT, f"expected a number of seconds from 0 to {longest:g}, found {quoted(given[0])}")]
             )
         return seconds
     for preference in ",".join(headers.getlist("Prefer")).split(","):

@@ -107,7 +107,7 @@ class Receiver:
         if found not in self._limits.accept:
             what = f"a {found} picture" if found else _describe(self._head)
             where = "" if self._field == FILE_FIELD else f" in the form field {self._field!r}"
-            raise NotAPicture(f"expected one of {', '.join(self._limits.accept)}{where}; found {what}")
+            raise NotAPicture(f"expected one of {', '.join(self._limits.accept)}{where}; found {what}", self._head)
 
 
 def _too_large(actual: int, limits: LimitsConfig) -> UploadTooLarge:

@@ -10,8 +10,9 @@ from img_contract.job.formats import SIGNATURE_BYTES
 from img_contract.ports import Submission
 from werkzeug.wrappers import Request
 
-from img_rest.errors import LengthRequired
+from img_rest.errors import LengthRequired, NotAPicture, UploadMalformed
 from img_rest.requests.form import receive_form
+from img_rest.requests.hints import LineEnds, about_body
 from img_rest.requests.receiver import FILE_FIELD, PORTION_BYTES, Receiver, RequestBody, Upload
 
 
@@ -19,7 +20,10 @@ def receive(request: Request, submission: Submission, limits: LimitsConfig) -> U
     """Stream the request's files into the submission, and return the rest. Raises RestError, StoreError."""
     if request.mimetype == "multipart/form-data":
         return receive_form(request, submission, limits)
-    _receive_raw(request, submission, limits)
+    try:
+        _receive_raw(request, submission, limits)
+    except NotAPicture as error:
+        raise NotAPicture(f"{error}{about_body(request, error.head)}") from None
     return Upload()
 
 
@@ -30,7 +34,13 @@ def _receive_raw(request: Request, submission: Submission, limits: LimitsConfig)
             "picture. Send the length, or a multipart form"
         )
     body = RequestBody(request, limits)
-    receiver = Receiver(submission.picture, FILE_FIELD, limits)
+    receiver, line_ends = Receiver(submission.picture, FILE_FIELD, limits), LineEnds(request)
     while portion := body.read(PORTION_BYTES if receiver.recognised else SIGNATURE_BYTES):
+        line_ends.look(portion)
         receiver.write(portion)
     receiver.finish()
+    if line_ends.lost:
+        raise UploadMalformed(
+            "expected the bytes of the picture as they are, found none that is zero or ends a line, as curl leaves it "
+            "with --data (-d): use --data-binary"
+        )

@@ -37,6 +37,9 @@ _COLLECTED_BYTES: Final = 1024 * 1024
 _ROOM_BYTES: Final = 64 * _COLLECTED_BYTES
 """So much may be collected at the same time. What does not fit is read by its thread as it comes."""
 
+_LENGTH_DIGITS: Final = 18
+"""No body is longer; Python refuses to read numbers of thousands of digits."""
+
 _CONTENT_RANGE: Final = re.compile(r"bytes (\d+)-(\d+)/\d+")
 
 log = structlog.get_logger(__name__)
@@ -60,7 +63,10 @@ class Gateway:
         threads: int,
         minimum_rate: MinimumRate,
         send_timeout_seconds: float,
+        most_bytes: int = sys.maxsize,
     ) -> None:
+        """`most_bytes`: larger bodies are refused by the application, which looks at their Content-Length."""
+        self._most_bytes = most_bytes
         self._application = application
         self._minimum_rate = minimum_rate
         self._send_timeout_seconds = send_timeout_seconds
@@ -88,8 +94,8 @@ class Gateway:
     async def _body(self, environ: dict[str, Any], protocol: Any) -> AsyncIterator[Body | io.BytesIO]:
         """Give a request its body; see `body`."""
         length = _length(environ)
-        if length == 0:
-            yield io.BytesIO()
+        if length == 0 or ("HTTP_EXPECT" in environ and length is not None and length > self._most_bytes):
+            yield io.BytesIO()  # a body that is announced and too large: who reads it asks the client to send it
         elif length is not None and length <= min(_COLLECTED_BYTES, self._room):
             self._room -= length
             try:
@@ -121,7 +127,7 @@ class Gateway:
         try:
             with closing(ClosingIterator(self._application(environ, start_response))) as content:
                 large = answer.headers.get("Content-Length", 0, int) > _INLINE_BYTES
-                if files and large and environ["REQUEST_METHOD"] == "GET":
+                if files and large and environ["REQUEST_METHOD"] != "HEAD":
                     answer.file = files[0]
                 else:
                     answer.body = b"".join(content)
@@ -136,7 +142,7 @@ def _length(environ: dict[str, Any]) -> int | None:
     length = environ.get("CONTENT_LENGTH")
     if length is None:
         return None if "HTTP_TRANSFER_ENCODING" in environ else 0
-    return int(length) if length.isdecimal() else None
+    return int(length) if length.isdecimal() and len(length) <= _LENGTH_DIGITS else None
 
 
 def set_send_timeout(seconds: float) -> None:

@@ -55,6 +55,7 @@ class WarningCode(StrEnum):
     CROP_CLIPPED = "crop_clipped"
     PROFILE_DROPPED = "profile_dropped"
     MAX_BYTES_EXCEEDED = "max_bytes_exceeded"
+    LARGER_THAN_UPLOAD = "larger_than_upload"
 
 
 class _Record(Frozen, extra="ignore"):

@@ -1,0 +1,70 @@
+"""A processed file as an answer: its headers, ranges, conditional requests, and the name that it is saved under."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from pathlib import PurePosixPath
+from typing import Final
+from urllib.parse import quote
+
+from flask import request, send_file
+from img_contract.job.formats import MEDIA_TYPES, SUFFIXES
+from img_contract.job.outcome import Output
+from img_contract.job.status import JobStatus
+from img_contract.ports import StoredResult
+from werkzeug.exceptions import HTTPException, PreconditionFailed
+from werkzeug.wrappers import Response
+
+from img_rest.requests.conditions import tidy_conditions
+
+_SUFFIXES: Final = {MEDIA_TYPES[name]: f".{suffix}" for name, suffix in SUFFIXES.items()}
+_LONGEST_STEM: Final = 100
+"""Characters."""
+_UNSAFE: Final = re.compile(r'[<>:"/\\|?*\'%;]')
+"""What some system allows in no file name, or some client reads as more than a letter of it (RFC 6266, D)."""
+
+
+def file_answer(status: JobStatus, result: StoredResult, retention_seconds: float) -> Response:
+    """Return a result, or the part or the 304 that the request asks for. Raises HTTPException, e.g. for a bad range."""
+    output = result.output
+    tidy_conditions(request.environ, output.bytes)
+    response = send_file(
+        result.file,
+        mimetype=output.media_type,
+        etag=output.sha256,
+        last_modified=status.outcome.finished_at if status.outcome else None,
+        conditional=False,  # below, as only we know how long it is
+    )
+    response.content_length = output.bytes
+    try:
+        response.make_conditional(request.environ, accept_ranges=True, complete_length=output.bytes)
+        if response.status_code == PreconditionFailed.code:
+            raise PreconditionFailed
+    except HTTPException:
+        response.close()
+        raise
+    response.headers.set("Content-Disposition", "inline", **_names(status, output))
+    response.headers["Cache-Control"] = f"private, immutable, max-age={retention_seconds:.0f}"
+    return response
+
+
+def _names(status: JobStatus, output: Output) -> dict[str, str]:
+    """Return the parameters of Content-Disposition: a name in ASCII, and the full one where they differ (RFC 6266)."""
+    filename = status.job.source.filename if status.job else None
+    size = f"-{output.width}x{output.height}"
+    suffix = _SUFFIXES.get(output.media_type) or PurePosixPath(output.name).suffix  # of a newer engine's format
+    full = _safe(PurePosixPath(filename or "").stem)
+    plain = _safe(unicodedata.normalize("NFKD", full).encode("ascii", "ignore").decode())
+    names = {"filename": f"{plain or 'image'}{size}{suffix}"}
+    if plain != full:
+        names["filename*"] = f"UTF-8''{quote(full + size + suffix, safe='')}"
+    return names
+
+
+def _safe(stem: str) -> str:
+    """Return the stem of a file's name without what makes trouble in it.
+
+    At the beginning a hyphen passes for an option, and a dot hides the file.
+    """
+    return _UNSAFE.sub("_", stem).lstrip("-. ")[:_LONGEST_STEM].rstrip(". ")

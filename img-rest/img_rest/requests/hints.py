@@ -1,0 +1,77 @@
+"""Guesses at what went wrong where what came is no picture, for the person who sent it."""
+
+from __future__ import annotations
+
+import re
+from difflib import get_close_matches
+from typing import Final
+
+from img_contract.messages import quoted
+from werkzeug.wrappers import Request
+
+URLENCODED: Final = "application/x-www-form-urlencoded"
+_NAME_OF_FILE: Final = re.compile(rb"[^\x00-\x1f<>{}]{0,250}\.[A-Za-z0-9]{2,5}")
+_BROKEN_PNG: Final = b"\x89PNG\x1a"
+_GZIP: Final = b"\x1f\x8b"
+_OTHER_NAMES: Final = {
+    "w": "width",
+    "h": "height",
+    "size": "width",
+    "q": "quality",
+    "fm": "format",
+    "type": "format",
+    "output": "format",
+    "mode": "fit",
+    "bg": "background",
+    "greyscale": "grayscale",
+}
+"""What other services call it."""
+_ALIKE: Final = 0.65
+"""The least likeness (difflib) of a name to a parameter that it may be a slip for."""
+
+
+def likely_parameter(name: str, known: list[str]) -> str | None:
+    """Return the parameter that an unknown name was perhaps meant to be."""
+    plain = name.strip().lower()
+    if other := _OTHER_NAMES.get(plain):
+        return other
+    return next(iter(get_close_matches(plain, known, n=1, cutoff=_ALIKE)), None)
+
+
+def forgotten_at_sign(field: str, content: bytes) -> str | None:
+    """Return what is wrong with a file that is the name of one: curl sends that without an @."""
+    if not _NAME_OF_FILE.fullmatch(content):
+        return None
+    name = content.decode(errors="replace")
+    return f"found the text {quoted(name)} in the form field {field!r}; forgot the @? -F {field}=@{name[:80]}"
+
+
+def about_body(request: Request, head: bytes) -> str:
+    """Return a guess at why a body that begins so is no picture, to be appended to the fault; perhaps an empty text."""
+    encoding = request.headers.get("Content-Encoding", "").strip()
+    if encoding.lower() not in ("", "identity") or head.startswith(_GZIP):
+        return f"; send it as it is, without Content-Encoding ({encoding[:40] or 'it is gzip'})"
+    if head.startswith(_BROKEN_PNG):
+        return "; its line ends are gone: with curl, use --data-binary, not --data (-d)"
+    if request.mimetype == URLENCODED and re.match(rb"[\w%+.-]+=", head):
+        return '; a form with a file needs enctype="multipart/form-data" (curl -F)'
+    if request.mimetype.endswith("json"):
+        return "; send a form (multipart/form-data) or the picture itself as the body, not JSON"
+    return ""
+
+
+class LineEnds:
+    """Notices that a body has lost its line ends and zero bytes, as `curl --data` leaves it; no picture is without."""
+
+    def __init__(self, request: Request) -> None:
+        self._suspected = request.mimetype == URLENCODED  # which curl says with --data and --data-binary
+
+    def look(self, portion: bytes) -> None:
+        """Look at the next bytes of the body."""
+        if self._suspected:
+            self._suspected = not any(byte in portion for byte in (b"\0", b"\n", b"\r"))
+
+    @property
+    def lost(self) -> bool:
+        """Whether that is so, once the whole body was looked at."""
+        return self._suspected

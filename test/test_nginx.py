@@ -1,0 +1,117 @@
+"""The service behind a real nginx, at the root and under a sub-path: every address leads back through it."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+from urllib.parse import urljoin, urlsplit
+
+import httpx2
+import pytest
+from img_contract.testing import HANG_SECONDS
+from img_testing.browser import opened
+from img_testing.curl import curl
+from img_testing.nginx import nginx
+from img_testing.service import TOP, Service
+from PIL import Image
+from playwright.sync_api import expect
+
+ROUTES = {
+    "header": """server { listen LISTEN;
+        location /images/ {
+            proxy_pass PORT/;
+            proxy_set_header Host $http_host;
+            proxy_set_header X-Forwarded-For $remote_addr;
+            proxy_set_header X-Forwarded-Proto $scheme;
+            proxy_set_header X-Forwarded-Prefix /images;
+        } }""",
+    "setting, prefix removed": "server { listen LISTEN; location /images/ { proxy_pass PORT/; } }",
+    "setting, prefix kept": "server { listen LISTEN; location /images { proxy_pass PORT; } }",
+    "root": """server { listen LISTEN;
+        location / { proxy_pass PORT; proxy_set_header Host $http_host; proxy_set_header X-Forwarded-Prefix ""; } }""",
+}
+SETTINGS = {
+    "header": {"IMG_ACCESS__PROXIES": "1"},
+    "setting, prefix removed": {"IMG_HTTP__PREFIX": "/images"},
+    "setting, prefix kept": {"IMG_HTTP__PREFIX": "/images"},
+    "root": {"IMG_ACCESS__PROXIES": "1"},
+}
+
+
+@pytest.fixture(scope="module", params=list(ROUTES))
+def outside(
+    request: pytest.FixtureRequest, standing: Callable[..., Service], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """The address that clients know, without a slash at its end."""
+    way = request.param
+    service = standing(**SETTINGS[way])
+    with nginx(tmp_path_factory.mktemp("nginx") / "files", ROUTES[way].replace("PORT", service.url)) as url:
+        service.start_rest()
+        service.start_engine()
+        yield url if way == "root" else f"{url}/images"
+
+
+def size_of(picture: bytes) -> tuple[int, int]:
+    with Image.open(io.BytesIO(picture)) as image:
+        return image.size
+
+
+def test_curl_follows_to_the_picture(outside: str) -> None:
+    status, body = curl("-L", "-F", "file=@photo.jpg", "-F", "width=80", f"{outside}/resize?wait=30")
+    assert status == 200, body[:500]
+    assert (status, size_of(body)) == (200, (80, 53))
+
+
+def test_every_address_in_an_answer_leads_back(outside: str, photo: bytes) -> None:
+    path = urlsplit(outside).path
+    posted = httpx2.post(f"{outside}/resize", files={"file": photo}, data={"variants": "40w,80w"}, timeout=HANG_SECONDS)
+    links = posted.json()["links"]
+    assert posted.headers["Location"] == links["status"] == f"{path}/resize/status/{posted.json()['id']}"
+    status = httpx2.get(urljoin(outside, f"{links['status']}?wait=30"), timeout=HANG_SECONDS).json()
+    srcset = [entry.split(" ")[0] for entry in status["srcset"].split(", ")]
+    sources = [entry.split(" ")[0] for source in status["sources"] for entry in source["srcset"].split(", ")]
+    addresses = [links["result"], status["links"]["result"], *srcset, *sources]
+    addresses += [output["href"] for output in status["outputs"]]
+    assert len(addresses) == 8
+    for address in addresses:
+        assert address.startswith(f"{path}/resize/")
+        assert size_of(httpx2.get(urljoin(outside, address), timeout=HANG_SECONDS).content)[0] in (40, 80)
+    missing = httpx2.get(f"{outside}/resize/nothing", timeout=HANG_SECONDS)
+    assert missing.json()["instance"] == f"{path}/resize/nothing"
+    picture = httpx2.post(
+        f"{outside}/resize?width=40&wait=30", content=photo, headers={"Accept": "image/*"}, timeout=HANG_SECONDS
+    )
+    address = picture.headers["Content-Location"]
+    assert httpx2.get(urljoin(outside, address), timeout=HANG_SECONDS).content == picture.content
+
+
+def test_a_redirect_of_the_router_leads_back(outside: str) -> None:
+    answer = httpx2.get(f"{outside}//limits", timeout=HANG_SECONDS, follow_redirects=True)
+    assert answer.json()["side"] == 16384
+
+
+def test_the_document_has_the_address_that_clients_know(outside: str) -> None:
+    document = httpx2.get(f"{outside}/swagger.json", timeout=HANG_SECONDS).json()
+    assert document["basePath"] == (urlsplit(outside).path or "/")
+
+
+@pytest.mark.browser
+def test_swagger_ui_works(outside: str) -> None:
+    asked: list[str] = []
+    with opened(f"{outside}/") as page:
+        page.on("request", lambda request: asked.append(request.url))
+        page.reload()
+        expect(page.locator(".opblock").first).to_be_visible()
+        block = page.locator("[id$='-submit']")
+        block.locator(".opblock-summary").click()
+        block.get_by_role("button", name="Try it out").click()
+        block.locator("tr[data-param-name=file] input[type=file]").set_input_files(TOP / "photo.jpg")
+        block.locator("tr[data-param-name=width] input").fill("90")
+        block.locator("tr[data-param-name=wait] input").fill("30")
+        block.get_by_role("button", name="Execute").click()
+        shown = block.locator(".live-responses-table img")
+        expect(shown).to_be_visible(timeout=30_000)
+        assert shown.evaluate("image => [image.naturalWidth, image.naturalHeight]") == [90, 60]
+        line = block.locator(".curl-command .curl, .curl-command code").first.inner_text()
+    assert [url for url in asked if not url.startswith((outside, "data:", "blob:"))] == []
+    assert f"'{outside}/resize?wait=30'" in line
