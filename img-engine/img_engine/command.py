@@ -6,7 +6,6 @@ import argparse
 import os
 import signal
 import socket
-from contextlib import suppress
 from importlib.metadata import version
 
 from img_contract.config import Config, add_config_option, load_config
@@ -35,8 +34,10 @@ def main(arguments: list[str] | None = None) -> int:
             prove(layout)
             print(f"{layout.root}: everything that jobs need of a volume can be done by {os.geteuid()}:{os.getegid()}")
             return 0
-        with suppress(StoreFull):  # an engine is what makes room
+        try:
             prove(layout)
+        except StoreFull as full:  # an engine is what makes room
+            say(f"img-engine: {full}; starting all the same")
     except (ConfigError, StoreError) as error:
         say(f"img-engine: {error}")
         return 2

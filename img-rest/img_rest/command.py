@@ -6,7 +6,6 @@ import argparse
 import ctypes
 import functools
 import os
-from contextlib import suppress
 from importlib.metadata import version
 from multiprocessing.sharedctypes import RawValue
 from typing import Any, Final
@@ -56,8 +55,10 @@ def main(arguments: list[str] | None = None) -> int:
         arm(os.environ)
         layout = Layout(config.volume)
         layout.prepare()
-        with suppress(StoreFull):  # results are to be had all the same
+        try:
             prove(layout)
+        except StoreFull as full:  # results are to be had all the same
+            say(f"img-rest: {full}; starting all the same")
         address = address_to_bind(config.http.host, config.http.port)
     except (ConfigError, StoreError) as error:
         say(f"img-rest: {error}")

@@ -82,7 +82,7 @@ def engine_at_every_call(point: str, error: str, service: Service, row: Row) -> 
             continue
         status = witness.ended(witness.insist())
         assert (status.status, status.attempt) == ("done", 1), (n, status)
-        if '"store_fault"' not in log.read_text():
+        if error not in log.read_text():
             break
         service.kill(engine)
     assert n > 2, "the fault was never met"

@@ -199,7 +199,7 @@ class Witness:
         until(lambda: not leftovers(self.service), why="processes are left over")
         log = self.service.log()
         assert [line for line in log.splitlines() if any(crash in line for crash in CRASHES)] == []
-        stood = Counter(event["id"] for event in events(log, "job_done", "job_failed") if event["stands"])
+        stood = Counter(event["id"] for event in events(log, "job_done", "job_failed") if event["recorded"])
         assert [job_id for job_id, count in stood.items() if count > 1 and job_id not in redone] == [], (
             "two outcomes of one job"
         )
