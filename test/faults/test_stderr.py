@@ -86,6 +86,25 @@ def test_jobs_are_done_in_their_first_attempt(make_service: Callable[..., Servic
     assert {(jobs.status(job_id).state, jobs.status(job_id).attempt) for job_id in ids} == {(State.DONE, 1)}
 
 
+def test_children_of_a_new_fork_server_do_not_write_to_a_full_pipe_either(make_service: Callable[..., Service]) -> None:
+    service = make_service(IMG_ENGINE__CHILDREN="2")
+    layout = Layout(service.volume)
+    layout.prepare()
+    jobs = VolumeJobs(layout, MemoryNotifier())
+    with stderr_that_nobody_reads() as stderr, running(service, "img-engine", stderr) as engine:
+        until(lambda: list(layout.engines.iterdir()))
+        family = psutil.Process(engine.pid).children()
+        next(one for one in family if "forkserver" in " ".join(one.cmdline())).kill()
+        ids = [submit(jobs) for _ in range(4)]
+        until(lambda: not layout.markers(), why="the jobs did not end")
+        renewed = next(one for one in psutil.Process(engine.pid).children() if one not in family)
+        until(
+            lambda: {os.readlink(f"/proc/{child.pid}/fd/2") for child in renewed.children()} == {os.devnull},
+            why="a library may write there, and wait",
+        )
+    assert {jobs.status(job_id).state for job_id in ids} == {State.DONE}
+
+
 @pytest.mark.parametrize("make_stderr", STDERRS)
 def test_every_upload_is_answered_by_what_was_done(
     make_service: Callable[..., Service], make_stderr: MakeStderr

@@ -25,6 +25,7 @@ _OOM_SCORE: Final = Path("/proc/self/oom_score_adj")
 def start_child(address_space_bytes: int) -> None:
     """Prepare a new child: limit its memory, and end it when its parent ends."""
     _die_before_parent()
+    _write_to_nowhere()
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     most = address_space_bytes if hard == resource.RLIM_INFINITY else min(address_space_bytes, hard)
     with suppress(ValueError, OSError):  # macOS refuses; the engine logs that
@@ -47,6 +48,14 @@ def render_within(task: Task, cpu_seconds: int) -> RenderOutcome | Refusal:
     soft = int(used.ru_utime + used.ru_stime) + 1 + cpu_seconds
     resource.setrlimit(resource.RLIMIT_CPU, (soft if hard == resource.RLIM_INFINITY else min(soft, hard), hard))
     return render(task)
+
+
+def _write_to_nowhere() -> None:
+    """Take stdout and stderr away from libraries in C, also after the fork server was started anew: see `pool`."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for number in (1, 2):
+        os.dup2(nowhere, number)
+    os.close(nowhere)
 
 
 def _die_before_parent() -> None:

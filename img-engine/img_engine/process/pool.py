@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from multiprocessing import resource_tracker
+from multiprocessing import forkserver, resource_tracker
 from pathlib import Path
 from typing import Final
 
@@ -75,8 +75,8 @@ class Children:
         # A fork server: children start from a small process that has imported Pillow, and inherit no lock of ours.
         os.environ.update(CHILD_ENVIRONMENT)  # the fork server takes its environment from here
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["img_engine.process.fork_server", "img_engine.process.child"])
-        _start_resource_tracker()
+        self._context.set_forkserver_preload(["img_engine.process.child"])
+        _start_helpers()
         self._pool = self._new_pool()
 
     def wait_ready(self) -> None:
@@ -163,18 +163,24 @@ class Children:
         return pool
 
 
-def _start_resource_tracker() -> None:
-    """Start the process with which multiprocessing tracks its semaphores, before it is needed, without our stderr.
+def _start_helpers() -> None:
+    """Start the processes that multiprocessing needs beside the children, with /dev/null for stdout and stderr.
 
-    It reports what an engine that was killed has left, and would wait for the reader of a pipe that is full.
+    The fork server's children have the same. Libraries in C write there what they think of a picture; were it the
+    engine's stderr, and that a pipe that is full, they would wait for its reader until their time is over. The resource
+    tracker would wait there after the engine was killed.
     """
-    ours, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    ours = {number: os.dup(number) for number in (1, 2)}
+    for number in ours:
+        os.dup2(nowhere, number)
     try:
         resource_tracker.ensure_running()
+        forkserver.ensure_running()
     finally:
-        os.dup2(ours, 2)
-        os.close(ours)
+        for number, descriptor in ours.items():
+            os.dup2(descriptor, number)
+            os.close(descriptor)
         os.close(nowhere)
 
 
