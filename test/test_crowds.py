@@ -87,7 +87,7 @@ def test_stalled_uploads_do_not_keep_others_out(make_service: Make, photo: bytes
         IMG_HTTP__UPLOAD_BYTES_PER_SECOND="0",  # they are never cut off
     )
     service.start_rest()
-    head = b"POST /resize?width=5 HTTP/1.1\r\nHost: x\r\nContent-Type: image/jpeg\r\nContent-Length: 1000000\r\n\r\n"
+    head = b"POST /resize?width=5 HTTP/1.1\r\nHost: x\r\nContent-Type: image/jpeg\r\nContent-Length: 10000000\r\n\r\n"
     stalled = [socket.create_connection(("127.0.0.1", service.port)) for _ in range(30)]
     for connection in stalled:
         connection.sendall(head + photo[:1000])

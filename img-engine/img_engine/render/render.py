@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from img_contract.failpoints import failpoint
-from img_contract.job.outcome import ResultFile, ResultWarning, WarningCode
+from img_contract.job.outcome import ResultFile
 from img_contract.regular_file import open_regular
 from PIL import Image
 
@@ -50,23 +50,10 @@ def _rendered(upload: Upload, task: Task) -> RenderOutcome:
         upload = load(upload, task.options)
     appearance, encoded = _from_planes(upload, task) or _from_pixels(upload, task, metadata)
     files = [_write(one, task.target.with_name(f"{task.target.name}{number}")) for number, one in enumerate(encoded)]
-    warnings = [
-        *upload.warnings,
-        *(warning for one in encoded for warning in one.warnings),
-        *_growth(files, task.source.stat().st_size),
-    ]
+    warnings = [*upload.warnings, *(warning for one in encoded for warning in one.warnings)]
     return RenderOutcome(
         tuple(files), with_appearance(upload.facts, appearance, task.options), tuple(dict.fromkeys(warnings))
     )
-
-
-def _growth(files: list[ResultFile], upload_bytes: int) -> list[ResultWarning]:
-    """Return a warning with the sizes of the results that have more bytes than the upload, if there are any."""
-    larger = [f"{one.name} has {one.bytes} bytes" for one in files if one.bytes > upload_bytes]
-    if not larger:
-        return []
-    detail = f"the upload has {upload_bytes} bytes, {', '.join(larger)}"
-    return [ResultWarning(code=WarningCode.LARGER_THAN_UPLOAD, detail=detail)]
 
 
 def _from_planes(upload: Upload, task: Task) -> tuple[Image.Image, list[EncodedFile]] | None:
