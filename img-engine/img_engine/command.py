@@ -8,9 +8,10 @@ import signal
 import socket
 from importlib.metadata import version
 
-from img_contract.config import Config, add_config_option, load_config
+from img_contract.config import Config
 from img_contract.errors import ConfigError, StoreError, StoreFull
 from img_contract.failpoints import arm
+from img_contract.load_config import add_config_option, load_config
 from img_contract.logs import configure_logs, open_standard_streams, say
 from img_contract.notify.pull import ZmqListener
 from img_contract.volume.engines import Engines

@@ -14,9 +14,10 @@ from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server.mp import MPServer
-from img_contract.config import Config, add_config_option, load_config
+from img_contract.config import Config
 from img_contract.errors import ConfigError, StoreError, StoreFull
 from img_contract.failpoints import arm
+from img_contract.load_config import add_config_option, load_config
 from img_contract.logs import LoggedMessages, configure_logs, open_standard_streams, say
 from img_contract.notify.push import ZmqNotifier
 from img_contract.process import end_with_parent

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from img_contract.config import Config, load_config
+from img_contract.config import Config
 from img_contract.errors import ConfigError
+from img_contract.load_config import load_config
 from img_contract.notify.curve import fresh_keys
 
 TOP = Path(__file__).parents[2]
