@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from img_contract.testing import HANG_SECONDS
 from img_rest.errors import UploadTooSlow
-from img_rest.server.body import Body, MinimumRate, collect
+from img_rest.server.body import Body, MinimumRate
 from img_rest.server.gateway import wsgi_environ
 
 
@@ -68,38 +68,6 @@ def test_a_read_that_is_limited_in_time_returns_what_has_come(body: Callable[...
     one = body(b"abc", bytes(1000), bytes_per_second=0)
     assert len(one.read(256 * 1024, until=time.monotonic() + 0.05)) == 1003
     assert one.read(256 * 1024, until=time.monotonic() - 1) == b""
-
-
-async def sent_whole(*pieces: bytes) -> AsyncIterator[bytes]:
-    for piece in pieces:
-        await asyncio.sleep(0)
-        yield piece
-
-
-def test_a_small_body_is_collected_whole() -> None:
-    body = asyncio.run(collect(sent_whole(b"abc", b"def"), MinimumRate(1024, interval_seconds=10)))
-    assert (body.read(4), body.read(), body.read()) == (b"abcd", b"ef", b"")
-
-
-def test_a_small_body_that_stalls_is_refused_when_it_is_read() -> None:
-    """And the event loop goes on: nothing else is cancelled with it."""
-
-    async def collected() -> Any:
-        body = await collect(Sent(bytes(200_000)), MinimumRate(1024, interval_seconds=0.05))
-        await asyncio.sleep(0)
-        return body
-
-    with pytest.raises(UploadTooSlow, match="found 0 in"):
-        asyncio.run(collected()).read()
-
-
-def test_a_body_that_is_slow_but_fast_enough_is_collected() -> None:
-    async def drip() -> AsyncIterator[bytes]:
-        for _ in range(10):
-            await asyncio.sleep(0.02)
-            yield bytes(100)
-
-    assert len(asyncio.run(collect(drip(), MinimumRate(1, interval_seconds=0.05))).read()) == 1000
 
 
 def scope(path: str = "/", query: str = "", **headers: str) -> Any:

@@ -1,13 +1,8 @@
-"""A request's body on its way from the event loop to the thread that reads it, with a minimum rate.
-
-A small one is collected in the event loop, so that no thread waits for it, and nothing passes between the two but the
-whole of it. A large one, or one of unknown length, is read by its thread as it comes.
-"""
+"""A request's body on its way from the event loop to the thread that reads it, with a minimum rate."""
 
 from __future__ import annotations
 
 import asyncio
-import io
 import math
 import threading
 import time
@@ -112,55 +107,3 @@ class Body:
             most -= len(chunk)
             self._held -= len(chunk)
         return parts[0] if len(parts) == 1 else b"".join(parts)
-
-
-class CollectedBody(io.BytesIO):
-    """The body of one request, all that came of it: `wsgi.input`."""
-
-    def __init__(self, content: bytes, error: UploadTooSlow | None = None) -> None:
-        super().__init__(content)
-        self._error = error
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        """Return the next bytes. Raises UploadTooSlow if the rest did not come."""
-        if self._error:
-            raise self._error
-        return super().read(size)
-
-
-async def collect(protocol: Any, minimum_rate: MinimumRate) -> CollectedBody:
-    """Read a body to its end, or until it is too slow, in the event loop."""
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
-    chunks: list[bytes] = []
-    received = before = 0
-    error: UploadTooSlow | None = None
-    timer: asyncio.TimerHandle | None = None
-
-    def watch() -> None:
-        nonlocal timer
-        timer = loop.call_later(minimum_rate.interval_seconds, check)
-
-    def check() -> None:
-        nonlocal before, error
-        try:
-            minimum_rate.check(received - before, minimum_rate.interval_seconds)
-        except UploadTooSlow as too_slow:
-            error = too_slow
-            if task:
-                task.cancel()
-        before = received
-        watch()
-
-    watch()
-    try:
-        async for chunk in protocol:
-            chunks.append(chunk)
-            received += len(chunk)
-    except asyncio.CancelledError:
-        if error is None or task is None:
-            raise
-        task.uncancel()
-    finally:
-        if timer:
-            timer.cancel()
-    return CollectedBody(chunks[0] if len(chunks) == 1 else b"".join(chunks), error)

@@ -24,18 +24,12 @@ import structlog
 from werkzeug.datastructures import Headers
 from werkzeug.wsgi import ClosingIterator, FileWrapper
 
-from img_rest.server.body import Body, MinimumRate, collect
+from img_rest.server.body import Body, MinimumRate
 from img_rest.server.client import DISCONNECTED, Client
 from img_rest.server.process import open_descriptors
 
 _INLINE_BYTES: Final = 256 * 1024
 """A file of up to this size is read here; granian sends larger ones by itself."""
-
-_COLLECTED_BYTES: Final = 1024 * 1024
-"""A body of up to this size is collected before its request is answered."""
-
-_ROOM_BYTES: Final = 64 * _COLLECTED_BYTES
-"""So much may be collected at the same time. What does not fit is read by its thread as it comes."""
 
 _LENGTH_DIGITS: Final = 18
 """No body is longer; Python refuses to read numbers of thousands of digits."""
@@ -71,7 +65,6 @@ class Gateway:
         self._minimum_rate = minimum_rate
         self._send_timeout_seconds = send_timeout_seconds
         self._send_timeout_set = False
-        self._room = _ROOM_BYTES
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="request")
 
     async def __rsgi__(self, scope: Any, protocol: Any) -> None:
@@ -92,16 +85,10 @@ class Gateway:
 
     @asynccontextmanager
     async def _body(self, environ: dict[str, Any], protocol: Any) -> AsyncIterator[Body | io.BytesIO]:
-        """Give a request its body; see `body`."""
+        """Give a request its body, and stop receiving it afterwards."""
         length = _length(environ)
         if length == 0 or ("HTTP_EXPECT" in environ and length is not None and length > self._most_bytes):
             yield io.BytesIO()  # a body that is announced and too large: who reads it asks the client to send it
-        elif length is not None and length <= min(_COLLECTED_BYTES, self._room):
-            self._room -= length
-            try:
-                yield await collect(protocol, self._minimum_rate)
-            finally:
-                self._room += length
         else:
             body = Body(asyncio.get_running_loop(), protocol, self._minimum_rate)
             feeding = asyncio.create_task(body.feed())
