@@ -17,7 +17,7 @@ from img_rest.errors import FormTooLarge, NotAPicture, UploadMalformed, UploadMi
 from img_rest.requests.hints import about_body, forgotten_at_sign
 from img_rest.requests.receiver import FILE_FIELD, PORTION_BYTES, WATERMARK_FIELD, Receiver, RequestBody, Upload
 
-_OVERHEAD_BYTES: Final = 1024 * 1024
+OVERHEAD_BYTES: Final = 1024 * 1024
 """What boundaries, headers of parts and parameters may add to the size of the files."""
 
 
@@ -26,7 +26,7 @@ def receive_form(request: Request, submission: Submission, limits: LimitsConfig)
     upload = Upload()
     received: dict[str, int] = {}
     try:
-        body = RequestBody(request, limits, _OVERHEAD_BYTES)
+        body = RequestBody(request, limits, OVERHEAD_BYTES)
         with _form_parser(request, limits) as parser:
             for segment, chunks in _segments(parser, body, limits):
                 name = segment.name or ""
