@@ -201,6 +201,9 @@ class Work(Protocol):
         Order, polling, leases and retries are the backend's. Raises StoreError.
         """
 
+    def stop_taking(self) -> None:
+        """Say that `next` will not be called again: what was fetched ahead goes to other engines."""
+
     def maintain(self) -> None:
         """Do a bounded part of the housekeeping if it is due: expired jobs, broken submissions. Raises StoreError."""
 
