@@ -31,7 +31,7 @@ run: $(VENV)/product
 	@./run $(BIN)
 
 run-cluster: $(VENV)/cluster
-	@$(BIN)/python cluster/run_cluster.py $(BIN)
+	@$(BIN)/python -m img_cluster.local $(BIN)
 
 test: $(VENV)/tools
 	$(BIN)/pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder -m "$(TESTS)"

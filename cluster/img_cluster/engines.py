@@ -43,14 +43,15 @@ class Engines:
     def alive(self) -> list[str]:
         """Prove that the store can do what jobs need, and name the engines that are alive."""
         prove(self._bucket)
-        return self._names()
+        return self.names()
 
     def too_new(self) -> int:
         """Return how many jobs every engine that is alive has left."""
-        counts = [self._bucket.read(f"{ENGINES}/{name}") or b"0" for name in self._names()]
+        counts = [self._bucket.read(f"{ENGINES}/{name}") or b"0" for name in self.names()]
         return min((int(count) for count in counts if count.isdigit()), default=0)
 
-    def _names(self) -> list[str]:
+    def names(self) -> list[str]:
+        """Name the engines that are alive."""
         present = self._bucket.now()
         marks = self._bucket.names(ENGINES)
         return [name for name, mark in marks.items() if present - mark.modified < ENGINE_SILENCE_SECONDS]

@@ -107,7 +107,8 @@ class Gateway:
             answer.status, answer.headers = int(status.split(" ", 1)[0]), Headers(headers)
 
         def wrap_file(file: IO[bytes], size: int = 8192) -> FileWrapper:
-            files.append(str(file.name))
+            if isinstance(name := getattr(file, "name", None), str):  # else it is no file of this machine
+                files.append(name)
             return FileWrapper(file, size)
 
         environ["wsgi.file_wrapper"] = wrap_file
