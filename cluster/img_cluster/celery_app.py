@@ -87,6 +87,7 @@ def log_libraries() -> None:
         logger.setLevel(logging.WARNING)
         logger.propagate = False
         logger.handlers = [LoggedMessages()]
+    logging.getLogger("celery.app.trace").setLevel(logging.ERROR)  # it warns of messages that are returned in order
 
 
 def _quorum_queue(name: str, arguments: dict[str, str | int]) -> Queue:

@@ -13,7 +13,7 @@ from img_cluster.engines import Engines
 from img_cluster.jobs import ClusterJobs
 from img_cluster.notices import NoticesIn, NoticesOut
 from img_cluster.objects import JobsStore
-from img_cluster.proof import prove, race
+from img_cluster.proof import WRITERS, prove, race
 from img_cluster.retries import BrokerRetries
 from img_cluster.sending import CeleryDeliveries
 from img_cluster.work import ClusterWork
@@ -46,7 +46,7 @@ def race_store(config: Config, endpoints: list[str]) -> str:
             f"{', '.join(map(str, winners))} succeeded, not one each time; a job could get two outcomes"
         )
     return (
-        f"{config.store.bucket}: everything that jobs need of a store can be done, and of 20 writers at once, "
+        f"{config.store.bucket}: everything that jobs need of a store can be done, and of {WRITERS} writers at once, "
         f"through {len(buckets)} endpoint(s), one succeeded, {len(winners)} times out of {len(winners)}"
     )
 

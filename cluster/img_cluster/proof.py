@@ -14,7 +14,7 @@ from img_cluster.bucket import Bucket
 
 PROBES: Final = "probes"
 
-_WRITERS: Final = 20
+WRITERS: Final = 8
 _ROUNDS: Final = 5
 
 
@@ -43,16 +43,16 @@ def race(buckets: Sequence[Bucket]) -> list[int]:
     A store is good if in every round one did. Raises StoreError.
     """
     winners = []
-    with ThreadPoolExecutor(_WRITERS) as threads:
+    with ThreadPoolExecutor(WRITERS) as threads:
         for _ in range(_ROUNDS):
-            key, barrier = f"{PROBES}/{new_job_id()}", threading.Barrier(_WRITERS)
+            key, barrier = f"{PROBES}/{new_job_id()}", threading.Barrier(WRITERS)
 
             def create(number: int, key: str = key, barrier: threading.Barrier = barrier) -> bool:
                 barrier.wait()
                 return buckets[number % len(buckets)].create(key, b"writer %d" % number)
 
             try:
-                winners.append(sum(threads.map(create, range(_WRITERS))))
+                winners.append(sum(threads.map(create, range(WRITERS))))
             finally:
                 buckets[0].delete([key])
     return winners

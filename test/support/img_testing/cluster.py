@@ -19,11 +19,13 @@ from typing import Any, Final
 import pytest
 from img_client import Client, ImgError, Unavailable, Unreachable
 from img_cluster.bucket import Bucket, open_bucket
+from img_cluster.celery_app import Topology
 from img_cluster.local import Broker, ObjectStore, settings
 from img_cluster.objects import PENDING, JobsStore
 from img_contract.testing import HANG_SECONDS, free_port, until
+from kombu import Connection
 
-from img_testing.witness import TINY, events
+from img_testing.witness import FULL, TINY, events
 
 BIN: Final = Path(sys.executable).parent
 
@@ -162,14 +164,15 @@ class Cluster:
     def pending(self) -> int:
         return len(self.jobs.bucket.names(PENDING))
 
-    def messages(self) -> dict[str, tuple[int, int]]:
-        """Messages that are ready, and those that are not acknowledged, in each queue of this cluster."""
-        found = {}
-        for line in self.broker.ctl("list_queues", "name", "messages_ready", "messages_unacknowledged").splitlines():
-            name, *counts = line.split("\t")
-            if name.startswith(self.queue):
-                found[name.removeprefix(self.queue)] = (int(counts[0]), int(counts[1]))
-        return found
+    def messages(self) -> list[int]:
+        """How many messages are ready: jobs, those for another attempt, dead letters. (rabbitmqctl lags behind.)"""
+        topology = Topology(self.queue)
+        with Connection(self.broker.url) as connection:
+            channel = connection.default_channel
+            return [
+                queue.bind(channel).queue_declare(passive=True).message_count
+                for queue in (topology.jobs, topology.again, topology.dead)
+            ]
 
     def _log_of(self, command: str) -> Path:
         return self.logs / f"{command}-{len(self.started)}.log"
@@ -241,10 +244,30 @@ class Clients:
         told = Counter(event["id"] for event in self.cluster.events("job_done", "job_failed") if event["recorded"])
         assert [job_id for job_id, count in told.items() if count > 1] == [], "two outcomes of one job"
         until(lambda: not self.cluster.pending(), why="something stays pending")
-        until(lambda: all(counts == (0, 0) for counts in self.cluster.messages().values()), why="a message is left")
+        until(lambda: self.cluster.messages() == [0, 0, 0], why="a message is left")
         return statuses
 
     def _check(self, status: Any) -> None:
         for output in status.outputs:
             content = self.replicas()[0].client.fetch(status.id, output.name)
             assert hashlib.sha256(content).hexdigest() == output.sha256
+
+
+# Figures, told at the end of a run
+
+_FIGURES: Final = pytest.StashKey[list[tuple[str, str]]]()
+
+
+@pytest.fixture
+def figure(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
+    """Tell a figure: what was done, and what came of it."""
+    told = request.config.stash.setdefault(_FIGURES, [])
+    return lambda fault, found: told.append((fault, found))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    told = config.stash.get(_FIGURES, [])
+    if told:
+        terminalreporter.section(f"cluster ({'full' if FULL else 'short'})")
+        for fault, found in told:
+            terminalreporter.line(f"| {fault} | {found} |")
