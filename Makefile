@@ -41,7 +41,7 @@ e2e: $(VENV)/tools
 	$(BIN)/pytest -m "containers or browser" test
 
 faults: $(VENV)/tools
-	FAULTS=$(FAULTS) $(BIN)/pytest -m faults test/faults
+	FAULTS=$(FAULTS) $(BIN)/pytest -m faults $(if $(filter full,$(FAULTS)),,-n $(WORKERS) --dist loadfile) test/faults
 
 soak: $(VENV)/tools
 	$(BIN)/python test/soak.py $(MINUTES)
