@@ -16,6 +16,8 @@ from img_testing.service import TOP, Service
 from PIL import Image
 from playwright.sync_api import expect
 
+pytestmark = pytest.mark.python_independent
+
 ROUTES = {
     "header": """server { listen LISTEN;
         location /images/ {
