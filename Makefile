@@ -72,7 +72,8 @@ clean:
 
 $(VENV)/product: $(SOURCES)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt $(addprefix -e ./,$(PACKAGES))
+	@echo "Installing the service into $(VENV); this is done once."
+	$(BIN)/pip install --disable-pip-version-check -c constraints.txt $(addprefix -e ./,$(PACKAGES))
 	touch $@
 
 $(VENV)/tools: $(VENV)/product requirements-dev.txt test/support/pyproject.toml
