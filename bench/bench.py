@@ -35,9 +35,10 @@ _PAGE: Final = pictures.TOP / "docs" / "benchmarks.md"
 def main(arguments: list[str] | None = None) -> int:
     """Measure, and write the page. Returns the exit status."""
     options = _options(arguments)
-    rows = chosen(options.rows, ROWS)
-    work = contenders.HERE / ".work"
-    photo = pictures.prepare(work / "pictures")
+    rows, served = chosen(options.rows, ROWS), chosen(options.rows, SERVED)
+    work = options.work.resolve()
+    needed = (*rows * (options.parts != ["servers"]), *served * ("servers" in options.parts))
+    photo = pictures.prepare(work / "pictures", {row.picture for row in needed})
     shutil.rmtree(work / "results", ignore_errors=True)
     (work / "results").mkdir()
     reasons = {name: contenders.absent(name) for name in contenders.NAMES}
@@ -50,7 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
     if "all-cores" in options.parts:
         _all_cores(findings, work, _fewer(options.rounds))
     if "servers" in options.parts:
-        _servers(findings, work, options)
+        _servers(findings, served, work, options)
     if options.json:
         findings.write_json(options.json)
     whole = not options.rows and set(options.parts) == set(_PARTS) and not options.before
@@ -72,11 +73,15 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
         help="another commit, checked out with its .venv",
     )
     parser.add_argument("--seconds", type=float, default=3.0, help="of load, for each server in each round")
+    parser.add_argument("--work", type=Path, default=contenders.HERE / ".work", metavar="FOLDER", help="what it writes")
     parser.add_argument("--json", type=Path, metavar="FILE", help="keep the raw figures")
     parser.add_argument(
         "--output", type=Path, metavar="FILE", help=f"the page; {_PAGE.name} in docs after a whole run, else printed"
     )
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if not chosen(options.rows, (*ROWS, *SERVED)):
+        parser.error(f"expected rows of {', '.join(row.name for row in (*ROWS, *SERVED))}")
+    return options
 
 
 def _one_core(findings: Findings, work: Path, rounds: int, before: Path | None) -> None:
@@ -112,10 +117,9 @@ def _all_cores(findings: Findings, work: Path, rounds: int) -> None:
             all_cores.measure_round(teams, rows, work / "pictures", findings.rates)
 
 
-def _servers(findings: Findings, work: Path, options: argparse.Namespace) -> None:
+def _servers(findings: Findings, rows: Sequence[Row], work: Path, options: argparse.Namespace) -> None:
     made, reasons = servers.present(options.before)
     findings.absent += reasons
-    rows = chosen(options.rows, SERVED)
     for row in rows:
         _say(f"servers: {row.title}")
         findings.served[row.name] = serving.measure(

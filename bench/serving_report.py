@@ -25,8 +25,8 @@ def serving_section(findings: Findings) -> Iterator[str]:
     yield "## Servers over HTTP"
     yield (
         f"{CLIENTS} clients ask each server for pictures. Ours keeps every job: upload and result are on the disk, "
-        "flushed, before it answers; the others keep nothing. With several sizes, an image is the whole set, which ours "
-        "makes from one upload and the others in one request a size."
+        "flushed, before it answers; the others keep nothing. With several sizes, an image is the whole set, which the "
+        "others are asked for in one request a size."
     )
     for name, of_row in findings.served.items():
         yield f"### {findings.title(name)}"
