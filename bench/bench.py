@@ -72,7 +72,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
         metavar="FOLDER",
         help="another commit, checked out with its .venv",
     )
-    parser.add_argument("--seconds", type=float, default=3.0, help="of load, for each server in each round")
+    parser.add_argument("--seconds", type=float, default=2.5, help="of load, for each server in each round")
     parser.add_argument("--work", type=Path, default=contenders.HERE / ".work", metavar="FOLDER", help="what it writes")
     parser.add_argument("--json", type=Path, metavar="FILE", help="keep the raw figures")
     parser.add_argument(
