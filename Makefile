@@ -38,7 +38,7 @@ lint: $(VENV)/tools
 	$(BIN)/lint-imports
 
 e2e: $(VENV)/tools
-	$(BIN)/pytest -m "containers or browser" test
+	$(BIN)/pytest -m "containers or browser" -n 2 --dist loadfile test
 
 faults: $(VENV)/tools
 	FAULTS=$(FAULTS) $(BIN)/pytest -m faults $(if $(filter full,$(FAULTS)),,-n $(WORKERS) --dist loadfile) test/faults
