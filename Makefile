@@ -7,7 +7,7 @@
 # make run-cluster   a broker, an object store, img-rest and img-engine on this machine, to try it; Ctrl-C stops all
 # make soak    mixed load with faults at random, MINUTES=30 of it, and what it costs
 # make load    1,000 uploads from 16 clients, with what they cost
-# make bench   speed and fidelity against sharp and pyvips, written to docs/benchmarks.md (needs npm; ROUNDS=n for longer)
+# make bench   speed and fidelity against sharp, pyvips and other servers, written to docs/benchmarks.md (needs npm; ROUNDS=n for longer)
 # make audit   known holes in the pinned packages (needs a way to PyPI's advisories)
 # make schema  write docs/job.schema.json anew
 
@@ -46,10 +46,10 @@ cluster-test: $(VENV)/tools
 	FAULTS=$(FAULTS) $(BIN)/pytest -m cluster cluster/test shared/test/test_ports.py
 
 e2e: $(VENV)/tools
-	$(BIN)/pytest -m "containers or browser" test
+	$(BIN)/pytest -m "containers or browser" -n 2 --dist loadfile test
 
 faults: $(VENV)/tools
-	FAULTS=$(FAULTS) $(BIN)/pytest -m faults test/faults
+	FAULTS=$(FAULTS) $(BIN)/pytest -m faults $(if $(filter full,$(FAULTS)),,-n $(WORKERS) --dist loadfile) test/faults
 
 soak: $(VENV)/tools
 	$(BIN)/python test/soak.py $(MINUTES)
@@ -61,8 +61,9 @@ bench: $(VENV)/tools bench/.venv/ready bench/node_modules/ready
 	$(BIN)/python bench/bench.py --rounds $(ROUNDS)
 
 # What only the benchmark needs; without it, those contenders are left out of the report.
-bench/.venv/ready: bench/requirements.txt
+bench/.venv/ready: bench/requirements.txt bench/requirements-thumbor.txt
 	-$(PYTHON) -m venv bench/.venv && bench/.venv/bin/pip install --quiet --disable-pip-version-check -r $< && touch $@
+	-bench/.venv/bin/pip install --quiet --disable-pip-version-check -c $< -r bench/requirements-thumbor.txt
 
 bench/node_modules/ready: bench/package.json
 	-npm install --prefix bench --no-audit --no-fund --loglevel error && touch $@
@@ -80,7 +81,8 @@ clean:
 
 $(VENV)/product: $(SOURCES)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt $(addprefix -e ./,$(PACKAGES))
+	@echo "Installing the service into $(VENV); this is done once."
+	$(BIN)/pip install --disable-pip-version-check -c constraints.txt $(addprefix -e ./,$(PACKAGES))
 	touch $@
 
 # What `make run-cluster` needs besides; RabbitMQ comes from the system.
