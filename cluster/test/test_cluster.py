@@ -170,7 +170,8 @@ def test_the_commands_tell_whether_the_store_is_good_and_the_engine_alive(cluste
     assert cluster.kill(engine, signal.SIGTERM) == 0
     assert cluster.run("img-engine", "--check").returncode == 1
     for command in ("img-engine", "img-rest"):
-        refused = cluster.run(command, **{"IMG_STORE__SECRET_KEY": "another secret"})
+        wrong = {"IMG_STORE__SECRET_KEY": "another secret"}
+        refused = cluster.run(command, **wrong)
         assert refused.returncode == 2
         assert "cannot" in refused.stderr
         assert "another secret" not in refused.stderr

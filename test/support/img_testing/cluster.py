@@ -144,6 +144,12 @@ class Cluster:
         process.send_signal(number)
         return process.wait(HANG_SECONDS)
 
+    def kill_engines(self) -> None:
+        for process in self.started:
+            if str(process.args[0]).endswith("img-engine"):  # type: ignore[index]  # a list, as _start has it
+                process.kill()
+                process.wait(HANG_SECONDS)
+
     def kill_all(self) -> None:
         for client in self._clients:
             client.close()
