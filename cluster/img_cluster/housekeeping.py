@@ -7,50 +7,67 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
+from img_cluster.bucket import Bucket
 from img_cluster.cleanup import Cleanup
-from img_cluster.objects import JobsStore
 from img_cluster.reconciliation import Reconciliation
 
 TURNS: Final = "turns"
 
+_CLEANUP_SECONDS: Final = 60.0
 SHARDS_PER_TURN: Final = 12
 """At a turn a minute, all jobs are looked at within 22 minutes."""
+
+
+class _Turn:
+    """One kind of housekeeping, and the period in which one engine does it."""
+
+    def __init__(self, bucket: Bucket, kind: str, engine: str, seconds: float) -> None:
+        self.number = 0
+        self._bucket = bucket
+        self._kind = kind
+        self._engine = engine
+        self._seconds = seconds
+
+    def begins(self) -> bool:
+        """Return whether a new period has begun, and is this engine's."""
+        number = int(self._bucket.now() // self._seconds)
+        if number == self.number:
+            return False
+        self.number = number
+        return self._bucket.create(f"{TURNS}/{self._kind}-{number}", self._engine.encode())
 
 
 class Housekeeping:
     """What one engine does of it."""
 
     def __init__(
-        self, store: JobsStore, cleanup: Cleanup, reconciliation: Reconciliation, engine: str, turn_seconds: float
+        self, bucket: Bucket, cleanup: Cleanup, reconciliation: Reconciliation, engine: str, lost_seconds: float
     ) -> None:
-        self._bucket = store.bucket
+        self._bucket = bucket
         self._cleanup = cleanup
         self._reconciliation = reconciliation
-        self._engine = engine
-        self._turn_seconds = turn_seconds
-        self._turn = 0
+        self._reconciling = _Turn(bucket, "reconcile", engine, lost_seconds / 2)
+        self._cleaning = _Turn(bucket, "clean", engine, _CLEANUP_SECONDS)
         self._steps: deque[Callable[[], None]] = deque()
 
     def run_batch(self) -> None:
-        """Do one step, if it is this engine's turn. Raises StoreError."""
-        turn = int(self._bucket.now() // self._turn_seconds)
-        if turn != self._turn:
-            self._turn = turn
-            if self._bucket.create(f"{TURNS}/{turn}", self._engine.encode()):
-                self._begin(turn)
+        """Do one step of what is due, if it is this engine's turn. Raises StoreError."""
+        if self._reconciling.begins():
+            self._reconciliation.begin()
+            self._steps.appendleft(self._reconcile)
         elif self._steps:
             self._steps.popleft()()
-
-    def _begin(self, turn: int) -> None:
-        first = turn * SHARDS_PER_TURN
-        self._steps = deque([self._reconciliation.begin, self._reconcile])
-        self._steps += [partial(self._cleanup.shard, number) for number in range(first, first + SHARDS_PER_TURN)]
-        self._steps += [self._cleanup.keys, self._cleanup.marks, partial(self._forget_turns, turn)]
+        elif self._cleaning.begins():
+            first = self._cleaning.number * SHARDS_PER_TURN
+            self._steps += [partial(self._cleanup.shard, number) for number in range(first, first + SHARDS_PER_TURN)]
+            self._steps += [self._cleanup.keys, self._cleanup.marks, self._forget_turns]
 
     def _reconcile(self) -> None:
         if self._reconciliation.step():
             self._steps.appendleft(self._reconcile)
 
-    def _forget_turns(self, turn: int) -> None:
-        past = [name for name in self._bucket.names(TURNS) if name.isdigit() and int(name) < turn]
+    def _forget_turns(self) -> None:
+        present = self._bucket.now()
+        turns = self._bucket.names(TURNS)
+        past = [name for name, entry in turns.items() if present - entry.modified > 10 * _CLEANUP_SECONDS]
         self._bucket.delete([f"{TURNS}/{name}" for name in past])

@@ -13,7 +13,7 @@
                              sorted by it. It stands in for a message that the broker has lost
     idempotency/<digest>/<n> which job was made under an Idempotency-Key; the highest n counts
     engines/<name>           written by an engine that is alive
-    turns/<what>-<number>    which engine's turn a piece of housekeeping is
+    turns/<what>-<n>         which engine's turn a piece of housekeeping is
 
 This module knows the objects and their records, and no policy.
 """

@@ -80,7 +80,7 @@ class ClusterWork:
         self._stopping = threading.Event()
         self._reconciliation = Reconciliation(store, deliveries, lost_seconds, longest_attempt_seconds, self._is_mine)
         cleanup = Cleanup(store, retention_seconds)
-        self._housekeeping = Housekeeping(store, cleanup, self._reconciliation, engine, lost_seconds / 2)
+        self._housekeeping = Housekeeping(store.bucket, cleanup, self._reconciliation, engine, lost_seconds)
 
     # ports.Work
 
