@@ -261,18 +261,17 @@ class Clients:
 
 # Figures, told at the end of a run
 
-_FIGURES: Final = pytest.StashKey[list[tuple[str, str]]]()
-
 
 @pytest.fixture
-def figure(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
+def figure(record_property: Callable[[str, object], None]) -> Callable[[str, str], None]:
     """Tell a figure: what was done, and what came of it."""
-    told = request.config.stash.setdefault(_FIGURES, [])
-    return lambda fault, found: told.append((fault, found))
+    return lambda fault, found: record_property("figure", [fault, found])
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    told = config.stash.get(_FIGURES, [])
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    reports = [report for reports in terminalreporter.stats.values() for report in reports]
+    properties = [one for report in reports for one in getattr(report, "user_properties", ())]
+    told = list(dict.fromkeys(tuple(value) for name, value in properties if name == "figure"))
     if told:
         terminalreporter.section(f"cluster ({'full' if FULL else 'short'})")
         for fault, found in told:
