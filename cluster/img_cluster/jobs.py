@@ -83,7 +83,8 @@ class ClusterJobs:
         file = self._store.bucket.open(key)
         if file is None or file.size != output.bytes:
             raise ResultGone(f"expected a result of {output.bytes} bytes, found {file.size if file else 'none'}")
-        return StoredResult(output, io.BufferedReader(file, _BUFFER))
+        link = self._store.bucket.link(key, _LINK_SECONDS) if self._redirect else None
+        return StoredResult(output, io.BufferedReader(file, _BUFFER), link)
 
     def cancel(self, job_id: str) -> None:
         found = self._store.look(job_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import signal
 import statistics
 import threading
@@ -11,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
+import httpx2
 import pytest
 from celery import Celery
 from img_client import ImgError
@@ -48,9 +50,20 @@ def test_a_job_goes_from_any_replica_to_any_engine_and_its_result_comes_back(clu
 
 
 def _get(replica: Replica, job_id: str, headers: dict[str, str]) -> Any:
-    import httpx2
-
     return httpx2.get(f"http://127.0.0.1:{replica.port}/resize/{job_id}", headers=headers, timeout=60)
+
+
+def test_a_client_is_sent_to_the_store_for_its_result_if_so_configured(cluster: Cluster) -> None:
+    replica = cluster.start_rest(IMG_STORE__REDIRECT="true")
+    cluster.start_engine()
+    clients = Clients(cluster, lambda: [replica])
+    job_id = clients.insist()
+    (output,) = clients.ended(job_id).outputs
+    answer = _get(replica, job_id, {})
+    assert answer.status_code == 302
+    assert answer.headers["Location"].startswith(cluster.store.endpoint)
+    fetched = httpx2.get(answer.headers["Location"])
+    assert hashlib.sha256(fetched.content).hexdigest() == output.sha256
 
 
 def test_a_job_is_cancelled_at_any_replica_wherever_it_is(

@@ -68,6 +68,8 @@ class StoredResult:
 
     output: Output
     file: BinaryIO
+    link: str | None = None
+    """Where a client may fetch it itself, for a short time, if it is to be sent there."""
 
 
 class UploadedFile(Protocol):
