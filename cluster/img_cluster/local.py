@@ -45,10 +45,12 @@ class Missing(Exception):
 
 
 class Broker:
-    """RabbitMQ in a folder of its own."""
+    """RabbitMQ in a folder of its own. `within` is what its commands begin with, to run on another host."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, host: str = "127.0.0.1", within: tuple[str, ...] = ()) -> None:
         self.folder = folder
+        self.host = host
+        self._within = within
         self.port = free_port()
         self._distribution, self._epmd = free_port(), free_port()
         self._node = f"img-{os.getpid()}-{self.port}@localhost"
@@ -57,7 +59,7 @@ class Broker:
     @property
     def url(self) -> str:
         """Its address."""
-        return f"amqp://guest:guest@127.0.0.1:{self.port}/"
+        return f"amqp://guest:guest@{self.host}:{self.port}/"
 
     @property
     def pid(self) -> int:
@@ -69,22 +71,27 @@ class Broker:
         self.folder.mkdir(exist_ok=True)
         command = _command(*_RABBITMQ, package="rabbitmq-server")
         (self.folder / "rabbitmq.conf").write_text(
-            f"listeners.tcp.1 = 127.0.0.1:{self.port}\n"
+            f"listeners.tcp.1 = {self.host}:{self.port}\n"
+            "loopback_users = none\n"
             "vm_memory_high_watermark.absolute = 1GB\ndisk_free_limit.absolute = 50MB\n"
             "log.file.level = warning\nlog.console = false\n"
         )
         (self.folder / "plugins").write_text("[].")
         with (self.folder / "rabbitmq.log").open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603  a program of the system
-                [command], env=self._environment(), stdout=log, stderr=log, start_new_session=True
+                [*self._within, command], env=self._environment(), stdout=log, stderr=log, start_new_session=True
             )
-        _wait(lambda: _greets(self.port), self._process, "RabbitMQ", self.folder / "rabbitmq.log")
+        _wait(lambda: _greets(self.host, self.port), self._process, "RabbitMQ", self.folder / "rabbitmq.log")
 
     def ctl(self, *arguments: str) -> str:
         """Run rabbitmqctl against this broker."""
         command = _command("/usr/lib/rabbitmq/bin/rabbitmqctl", "rabbitmqctl", package="rabbitmq-server")
         done = subprocess.run(  # noqa: S603  a program of the system
-            [command, "-q", *arguments], env=self._environment(), capture_output=True, text=True, check=True
+            [*self._within, command, "-q", *arguments],
+            env=self._environment(),
+            capture_output=True,
+            text=True,
+            check=True,
         )
         return done.stdout
 
@@ -98,7 +105,10 @@ class Broker:
         epmd = shutil.which("epmd")
         if epmd:
             subprocess.run(  # noqa: S603  the same; it obeys only when no node is left
-                [epmd, "-port", str(self._epmd), "-kill"], capture_output=True, check=False, env=self._environment()
+                [*self._within, epmd, "-port", str(self._epmd), "-kill"],
+                capture_output=True,
+                check=False,
+                env=self._environment(),
             )
 
     def forget(self) -> None:
@@ -137,21 +147,23 @@ class Broker:
 
 
 class ObjectStore:
-    """SeaweedFS in a folder of its own, with one bucket."""
+    """SeaweedFS in a folder of its own, with one bucket. `within`: see `Broker`."""
 
     bucket = "pictures"
     access_key = "img"
     secret_key = "a secret of a store that lives for a test"  # noqa: S105  it is no secret
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, host: str = "127.0.0.1", within: tuple[str, ...] = ()) -> None:
         self.folder = folder
+        self.host = host
+        self._within = within
         self._ports = {name: free_port() for name in _WEED_PORTS}
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def endpoint(self) -> str:
         """Its address."""
-        return f"http://127.0.0.1:{self._ports['s3.port']}"
+        return f"http://{self.host}:{self._ports['s3.port']}"
 
     @property
     def pid(self) -> int:
@@ -171,12 +183,16 @@ class ObjectStore:
         }
         (self.folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
         options = [f"-{name}={port}" for name, port in self._ports.items()]
-        options += ["-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={self.folder / 'data'}", "-s3"]
+        options += [f"-ip={self.host}", f"-ip.bind={self.host}", f"-dir={self.folder / 'data'}", "-s3"]
         options += ["-master.volumeSizeLimitMB=64", "-volume.max=50", "-master.telemetry=false"]
         options += ["-s3.port.iceberg=0", "-s3.port.lance=0", f"-s3.config={self.folder / 's3.json'}"]
         with (self.folder / "weed.log").open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603  a program of a package
-                [command, "server", *options], stdout=log, stderr=log, cwd=self.folder, start_new_session=True
+                [*self._within, command, "server", *options],
+                stdout=log,
+                stderr=log,
+                cwd=self.folder,
+                start_new_session=True,
             )
         _wait(self._has_bucket, self._process, "SeaweedFS", self.folder / "weed.log")
 
@@ -190,7 +206,7 @@ class ObjectStore:
 
     def _has_bucket(self) -> bool:
         """Make the bucket as its filer has it: a folder."""
-        filer = f"http://127.0.0.1:{self._ports['filer.port']}/buckets/{self.bucket}/"
+        filer = f"http://{self.host}:{self._ports['filer.port']}/buckets/{self.bucket}/"
         try:
             with urllib.request.urlopen(urllib.request.Request(filer, method="POST"), timeout=2):
                 pass
@@ -289,10 +305,10 @@ def _wait(ready: Callable[[], bool], process: subprocess.Popen[bytes], name: str
         time.sleep(0.1)
 
 
-def _greets(port: int) -> bool:
-    """Return whether a broker answers on this port as AMQP wants it."""
+def _greets(host: str, port: int) -> bool:
+    """Return whether a broker answers there as AMQP wants it."""
     try:
-        with socket.create_connection(("127.0.0.1", port), timeout=2) as connection:
+        with socket.create_connection((host, port), timeout=2) as connection:
             connection.sendall(b"AMQP\x00\x00\x09\x01")
             return bool(connection.recv(1))
     except OSError:

@@ -121,12 +121,14 @@ class Cluster:
         assert process.poll() is None, self.log()
         return replica
 
-    def start_engine(self, **more: str) -> subprocess.Popen[bytes]:
+    def start_engine(self, *within: str, **more: str) -> subprocess.Popen[bytes]:
+        """Start an engine; `within` is what its command begins with, to run on another host."""
         log = self._log_of("img-engine")
-        engine = self._start("img-engine", **more)
+        engine = self._start("img-engine", *within, **more)
         until(
             lambda: engine.poll() is not None or b"engine_started" in log.read_bytes(), why="the engine did not start"
         )
+        assert engine.poll() in (None, -signal.SIGKILL), self.log()  # some are to die as soon as they run
         return engine
 
     def run(self, command: str, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
@@ -146,7 +148,7 @@ class Cluster:
 
     def kill_engines(self) -> None:
         for process in self.started:
-            if str(process.args[0]).endswith("img-engine"):  # type: ignore[index]  # a list, as _start has it
+            if str(process.args[-1]).endswith("img-engine"):  # type: ignore[index]  # a list, as _start has it
                 process.kill()
                 process.wait(HANG_SECONDS)
 
@@ -183,9 +185,11 @@ class Cluster:
     def _log_of(self, command: str) -> Path:
         return self.logs / f"{command}-{len(self.started)}.log"
 
-    def _start(self, command: str, **more: str) -> subprocess.Popen[bytes]:
+    def _start(self, command: str, *within: str, **more: str) -> subprocess.Popen[bytes]:
         with self._log_of(command).open("wb") as log:
-            process = subprocess.Popen([BIN / command], env=os.environ | self._settings | more, stdout=log, stderr=log)
+            process = subprocess.Popen(
+                [*within, BIN / command], env=os.environ | self._settings | more, stdout=log, stderr=log
+            )
         self.started.append(process)
         return process
 
