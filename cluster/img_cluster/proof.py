@@ -5,9 +5,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Final
 
-from img_contract.errors import StoreUnavailable
+from img_contract.errors import StoreError, StoreUnavailable
 from img_contract.job.job import new_job_id
 
 from img_cluster.bucket import Bucket
@@ -31,8 +32,11 @@ def prove(bucket: Bucket) -> None:
             raise StoreUnavailable(f"cannot read an object: {key}: not what was written before")
         if name not in bucket.names(PROBES, after=name[:-1]):
             raise StoreUnavailable(f"cannot list objects: {key} was written, and is not listed")
-    finally:
-        bucket.delete([key])
+    except StoreError:
+        with suppress(StoreError):  # the first fault tells more
+            bucket.delete([key])
+        raise
+    bucket.delete([key])
     if bucket.exists(key):
         raise StoreUnavailable(f"cannot remove an object: {key} is still there")
 
