@@ -24,12 +24,15 @@ import structlog
 from werkzeug.datastructures import Headers
 from werkzeug.wsgi import ClosingIterator, FileWrapper
 
-from img_rest.server.body import Body, MinimumRate
+from img_rest.server.body import Body, MinimumRate, Room
 from img_rest.server.client import DISCONNECTED, Client
 from img_rest.server.process import open_descriptors
 
 _INLINE_BYTES: Final = 256 * 1024
 """A file of up to this size is read here; granian sends larger ones by itself."""
+
+_COLLECTING_BYTES: Final = 64 * 1024 * 1024
+"""So much of all requests may be collected at the same time. What does not fit is read by its thread as it comes."""
 
 _LENGTH_DIGITS: Final = 18
 """No body is longer; Python refuses to read numbers of thousands of digits."""
@@ -65,6 +68,7 @@ class Gateway:
         self._minimum_rate = minimum_rate
         self._send_timeout_seconds = send_timeout_seconds
         self._send_timeout_set = False
+        self._room = Room(_COLLECTING_BYTES)
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="request")
 
     async def __rsgi__(self, scope: Any, protocol: Any) -> None:
@@ -90,8 +94,8 @@ class Gateway:
         if length == 0 or ("HTTP_EXPECT" in environ and length is not None and length > self._most_bytes):
             yield io.BytesIO()  # a body that is announced and too large: who reads it asks the client to send it
         else:
-            body = Body(asyncio.get_running_loop(), protocol, self._minimum_rate)
-            feeding = asyncio.create_task(body.feed())
+            body = Body(asyncio.get_running_loop(), protocol, self._minimum_rate, length, self._room)
+            feeding = await body.start()
             try:
                 yield body
             finally:
