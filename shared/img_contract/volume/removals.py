@@ -1,4 +1,4 @@
-"""Hearing from the kernel which files are removed from a folder: inotify(7). Linux has it, and tells what it does itself.
+"""Hearing from the kernel which files are removed from a folder: inotify(7), which Linux has, for what it does itself.
 
 What another machine does to a network file system is not told, nor what comes faster than it is read.
 """
