@@ -78,6 +78,12 @@ def rename(old: Path, new: Path) -> None:
     os.rename(old, new)
 
 
+def link(old: Path, new: Path) -> None:
+    """Give a file a second name. Raises FileExistsError: it never replaces."""
+    failpoint("storage.rename")
+    os.link(old, new)
+
+
 def make_empty(path: Path) -> None:
     """Create an empty file; one that is there stays as it is, its time included."""
     failpoint("storage.write")
@@ -116,8 +122,7 @@ def create_exclusively(path: Path, data: bytes, *, durable: bool) -> bool:
                 file.flush()
                 fsync(file.fileno())
         try:
-            failpoint("storage.rename")
-            os.link(draft, path)
+            link(draft, path)
         except FileExistsError:
             return False
     finally:

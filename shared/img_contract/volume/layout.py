@@ -10,7 +10,7 @@
         result/<n>-<name>    outputs of attempt n, published by rename
         outcome.json         written once, exclusively: done, failed or cancelled, with its facts
         deleted              its owner deleted it after it had ended
-    pending/<guid>           empty; there from submission until the outcome
+    pending/<guid>           a second name of job.json, or an empty file; there from submission until the outcome
     idempotency/<digest>     which job was made under an Idempotency-Key
     engines/<name>           its mtime says when that engine was last alive; in it, how many jobs it left for newer ones
 
