@@ -110,9 +110,9 @@ class Gateway:
         def start_response(status: str, headers: list[tuple[str, str]], _: Any = None) -> None:
             answer.status, answer.headers = int(status.split(" ", 1)[0]), Headers(headers)
 
-        def wrap_file(file: IO[bytes], size: int = 8192) -> FileWrapper:
+        def wrap_file(file: IO[bytes], _: int = 0) -> FileWrapper:
             files.append(str(file.name))
-            return FileWrapper(file, size)
+            return FileWrapper(file, _INLINE_BYTES)  # whole
 
         environ["wsgi.file_wrapper"] = wrap_file
         try:
