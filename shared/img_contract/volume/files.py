@@ -139,12 +139,12 @@ def read_record(path: Path) -> bytes:
     """
     try:
         with open_regular(path) as file:
-            content = file.read(_MOST_RECORD_BYTES + 1)
+            size = os.fstat(file.fileno()).st_size
+            if size > _MOST_RECORD_BYTES:
+                raise DamagedRecord(f"{path.name} has more than {_MOST_RECORD_BYTES} bytes")
+            return file.read(size)
     except NotARegularFile:
         raise DamagedRecord(f"{path.name} is no regular file") from None
-    if len(content) > _MOST_RECORD_BYTES:
-        raise DamagedRecord(f"{path.name} has more than {_MOST_RECORD_BYTES} bytes")
-    return content
 
 
 def names_in(folder: Path | str) -> list[str]:

@@ -24,6 +24,7 @@ import os
 import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -43,6 +44,9 @@ from img_contract.volume.files import (
     remove,
     storage_faults,
 )
+
+_FOLDERS: Final = 1024
+"""The paths of so many jobs are kept, since to make one takes as long as to use it."""
 
 _CLAIM: Final = re.compile(r"claim\.([1-9][0-9]*)")
 
@@ -66,6 +70,7 @@ class Layout:
         self.engines = self.root / "engines"
         self.idempotency = self.root / "idempotency"
         self._jobs = str(self.jobs)
+        self._folder_of = lru_cache(_FOLDERS)(self._make_folder)
 
     def prepare(self) -> None:
         """Create the folders. Both services do it at start; either may be first. Raises StoreError."""
@@ -76,7 +81,7 @@ class Layout:
 
     def folder(self, job_id: str) -> Path:
         """Return the job's folder, whether it exists or not. Raises UnknownJob for anything but a guid."""
-        return Path(self._folder_name(job_id))
+        return self._folder_of(job_id)
 
     def exists(self, job_id: str) -> bool:
         """Return whether the job is on the volume; False for anything but a guid."""
@@ -106,6 +111,9 @@ class Layout:
         failpoint("outcome.written")
         self.unmark(job_id)
         return first
+
+    def _make_folder(self, job_id: str) -> Path:
+        return Path(self._folder_name(job_id))
 
     def _folder_name(self, job_id: str) -> str:
         """The same as text, which is faster: `ended` asks for it hundreds of times a second."""
