@@ -5,7 +5,7 @@
 # make faults  kills, failing disks and attacks on real processes; FAULTS=full for the long loops
 # make soak    mixed load with faults at random, MINUTES=30 of it, and what it costs
 # make load    1,000 uploads from 16 clients, with what they cost
-# make bench   speed and fidelity against sharp and pyvips, written to docs/benchmarks.md (needs npm; ROUNDS=n for longer)
+# make bench   speed and fidelity against sharp, pyvips and other servers, written to docs/benchmarks.md (needs npm; ROUNDS=n for longer)
 # make audit   known holes in the pinned packages (needs a way to PyPI's advisories)
 # make schema  write docs/job.schema.json anew
 
@@ -38,10 +38,10 @@ lint: $(VENV)/tools
 	$(BIN)/lint-imports
 
 e2e: $(VENV)/tools
-	$(BIN)/pytest -m "containers or browser" test
+	$(BIN)/pytest -m "containers or browser" -n 2 --dist loadfile test
 
 faults: $(VENV)/tools
-	FAULTS=$(FAULTS) $(BIN)/pytest -m faults test/faults
+	FAULTS=$(FAULTS) $(BIN)/pytest -m faults $(if $(filter full,$(FAULTS)),,-n $(WORKERS) --dist loadfile) test/faults
 
 soak: $(VENV)/tools
 	$(BIN)/python test/soak.py $(MINUTES)
@@ -53,8 +53,9 @@ bench: $(VENV)/tools bench/.venv/ready bench/node_modules/ready
 	$(BIN)/python bench/bench.py --rounds $(ROUNDS)
 
 # What only the benchmark needs; without it, those contenders are left out of the report.
-bench/.venv/ready: bench/requirements.txt
+bench/.venv/ready: bench/requirements.txt bench/requirements-thumbor.txt
 	-$(PYTHON) -m venv bench/.venv && bench/.venv/bin/pip install --quiet --disable-pip-version-check -r $< && touch $@
+	-bench/.venv/bin/pip install --quiet --disable-pip-version-check -c $< -r bench/requirements-thumbor.txt
 
 bench/node_modules/ready: bench/package.json
 	-npm install --prefix bench --no-audit --no-fund --loglevel error && touch $@
@@ -72,7 +73,8 @@ clean:
 
 $(VENV)/product: $(SOURCES)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt $(addprefix -e ./,$(PACKAGES))
+	@echo "Installing the service into $(VENV); this is done once."
+	$(BIN)/pip install --disable-pip-version-check -c constraints.txt $(addprefix -e ./,$(PACKAGES))
 	touch $@
 
 $(VENV)/tools: $(VENV)/product requirements-dev.txt test/support/pyproject.toml

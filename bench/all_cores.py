@@ -32,7 +32,7 @@ def warm_up(teams: dict[str, list[Worker]], rows: Sequence[Row], pictures: Path)
 
 def _flooded(team: list[Worker], told: dict[str, Any], seconds: float) -> float:
     for worker in team:
-        worker.tell("flood", row=told, seconds=seconds)
+        worker.tell(do="flood", row=told, seconds=seconds)
     answers = [worker.answer() for worker in team]
     images, passed = sum(answer["images"] for answer in answers), max(answer["seconds"] for answer in answers)
     return float(images / passed)

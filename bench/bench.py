@@ -1,4 +1,4 @@
-"""The benchmark: img-engine against sharp and pyvips, and the whole service against its own children.
+"""The benchmark: img-engine against sharp and pyvips, and the whole service against other servers.
 
 make bench, or python bench/bench.py --help. Writes docs/benchmarks.md and the chart beside it.
 """
@@ -20,24 +20,27 @@ import looks
 import machine
 import one_core
 import pictures
-import service
+import servers
+import serving
 from chart import chart
 from contenders import Worker
 from findings import Findings
 from report import page
-from rows import ALL_CORES, ROWS, Row, chosen
+from rows import ALL_CORES, ROWS, SERVED, Row, chosen
 
-_PARTS: Final = ("one-core", "all-cores", "service")
+_PARTS: Final = ("one-core", "all-cores", "servers")
 _PAGE: Final = pictures.TOP / "docs" / "benchmarks.md"
-_SERVICE_SECONDS: Final = 4.0
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Measure, and write the page. Returns the exit status."""
     options = _options(arguments)
-    rows = chosen(options.rows)
-    work = contenders.HERE / ".work"
-    photo = pictures.prepare(work / "pictures")
+    rows, served = chosen(options.rows, ROWS), chosen(options.rows, SERVED)
+    work = options.work.resolve()
+    needed = (*rows * (options.parts != ["servers"]), *served * ("servers" in options.parts))
+    photo = pictures.prepare(work / "pictures", {row.picture for row in needed})
+    shutil.rmtree(work / "results", ignore_errors=True)
+    (work / "results").mkdir()
     reasons = {name: contenders.absent(name) for name in contenders.NAMES}
     present = [name for name in contenders.NAMES if reasons[name] is None]
     if options.before:
@@ -47,19 +50,19 @@ def main(arguments: list[str] | None = None) -> int:
         _one_core(findings, work, options.rounds, options.before)
     if "all-cores" in options.parts:
         _all_cores(findings, work, _fewer(options.rounds))
-    if "service" in options.parts:
-        _say("the whole service")
-        picture = work / "pictures" / "photo.jpg"
-        findings.service = service.compare(picture, work, _fewer(options.rounds), _SERVICE_SECONDS)
+    if "servers" in options.parts:
+        _servers(findings, served, work, options)
     if options.json:
         findings.write_json(options.json)
-    whole = rows == ROWS and set(options.parts) == set(_PARTS) and not options.before
+    whole = not options.rows and set(options.parts) == set(_PARTS) and not options.before
     _publish(findings, options.output or (_PAGE if whole else None))
     return 0
 
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Measure img-engine against sharp and pyvips, and the whole service.")
+    parser = argparse.ArgumentParser(
+        description="Measure img-engine against sharp and pyvips, and the service against other servers."
+    )
     parser.add_argument("--rounds", type=int, default=9, help="rounds on one core; the other parts do half as many")
     parser.add_argument("--rows", nargs="+", default=[], metavar="ROW", help="names or groups of rows, e.g. jpeg")
     parser.add_argument("--parts", nargs="+", default=list(_PARTS), choices=_PARTS, help="what is measured")
@@ -69,19 +72,22 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
         metavar="FOLDER",
         help="another commit, checked out with its .venv",
     )
+    parser.add_argument("--seconds", type=float, default=2.5, help="of load, for each server in each round")
+    parser.add_argument("--work", type=Path, default=contenders.HERE / ".work", metavar="FOLDER", help="what it writes")
     parser.add_argument("--json", type=Path, metavar="FILE", help="keep the raw figures")
     parser.add_argument(
         "--output", type=Path, metavar="FILE", help=f"the page; {_PAGE.name} in docs after a whole run, else printed"
     )
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if not chosen(options.rows, (*ROWS, *SERVED)):
+        parser.error(f"expected rows of {', '.join(row.name for row in (*ROWS, *SERVED))}")
+    return options
 
 
 def _one_core(findings: Findings, work: Path, rounds: int, before: Path | None) -> None:
     results = work / "results"
-    shutil.rmtree(results, ignore_errors=True)
-    results.mkdir()
     with _started(findings.contenders, work, pinned=True, before=before) as workers:
-        findings.versions = machine.versions(workers)
+        findings.versions |= machine.versions(workers)
         _say("one core: warming up")
         findings.table = one_core.warm_up(workers, findings.rows, work / "pictures", results)
         looks.check_sizes(findings.table)
@@ -89,19 +95,53 @@ def _one_core(findings: Findings, work: Path, rounds: int, before: Path | None) 
             _say(f"one core: round {number + 1} of {rounds}")
             one_core.measure_round(workers, findings.rows, work / "pictures", findings.table)
     _say("fidelity")
-    if not looks.add_fidelity(findings.table, findings.rows, work / "pictures"):
-        findings.absent.append("fidelity (scikit-image is not installed)")
+    _look(
+        findings,
+        [
+            (work / "pictures" / row.picture, figures)
+            for row in findings.rows
+            for figures in findings.table[row.name].values()
+            if figures.files and figures.failed is None
+        ],
+    )
 
 
 def _all_cores(findings: Findings, work: Path, rounds: int) -> None:
     rows: Sequence[Row] = [row for row in findings.rows if row.name in ALL_CORES]
-    names = ["ours"] * service.CORES + ["sharp"] * ("sharp" in findings.contenders)
+    names = ["ours"] * machine.CORES + ["sharp"] * ("sharp" in findings.contenders)
     with _started(names, work, pinned=False) as workers:
         teams = {name: [worker for worker in workers if worker.name == name] for name in dict.fromkeys(names)}
         all_cores.warm_up(teams, rows, work / "pictures")
         for number in range(rounds):
             _say(f"all cores: round {number + 1} of {rounds}")
             all_cores.measure_round(teams, rows, work / "pictures", findings.rates)
+
+
+def _servers(findings: Findings, rows: Sequence[Row], work: Path, options: argparse.Namespace) -> None:
+    made, reasons = servers.present(options.before)
+    findings.absent += reasons
+    for row in rows:
+        _say(f"servers: {row.title}")
+        findings.served[row.name] = serving.measure(
+            made, row, work, _fewer(options.rounds), options.seconds, findings.absent
+        )
+    findings.versions |= servers.versions(list(made))
+    _say("servers: fidelity")
+    _look(
+        findings,
+        [
+            (work / "pictures" / row.picture, load)
+            for row in rows
+            for load in findings.served[row.name].values()
+            if load.files
+        ],
+    )
+
+
+def _look(findings: Findings, results: Sequence[tuple[Path, looks.Seen]]) -> None:
+    missing = "fidelity (scikit-image is not installed)"
+    if not looks.add_fidelity(results) and missing not in findings.absent:
+        findings.absent.append(missing)
 
 
 @contextmanager

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import ours
+from lines import LineProcess
 
 HERE: Final = Path(__file__).resolve().parent
 EXTRA_PYTHON: Final = HERE / ".venv" / "bin" / "python"
@@ -18,62 +18,22 @@ EXTRA_PYTHON: Final = HERE / ".venv" / "bin" / "python"
 
 NAMES: Final = ("ours", "sharp", "pyvips")
 
-
 BEFORE: Final = "before"
 """The name of ours at another commit."""
 
 
-class WorkerFailedError(Exception):
-    """A contender cannot do what it was told; the text says why."""
-
-
-class Worker:
+class Worker(LineProcess):
     """One process of a contender."""
 
     def __init__(
         self, name: str, work: Path, core: int | None, *, all_cores: bool = False, before: Path | None = None
     ) -> None:
-        self.name = name
         environment = os.environ | (ours.child_environment() if name in ("ours", BEFORE) else {})
         if not all_cores:
             environment |= {"VIPS_CONCURRENCY": "1"}
-        self._process = subprocess.Popen(
-            _command(name, work, before, all_cores=all_cores),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=environment,
-            text=True,
-        )
+        super().__init__(name, _command(name, work, before, all_cores=all_cores), environment)
         if core is not None:
-            os.sched_setaffinity(self._process.pid, {core})
-
-    def tell(self, do: str, **what: Any) -> None:
-        """Send a line, and do not wait."""
-        assert self._process.stdin
-        self._process.stdin.write(json.dumps({"do": do, **what}) + "\n")
-        self._process.stdin.flush()
-
-    def answer(self) -> dict[str, Any]:
-        """Wait for a line. Raises WorkerFailedError."""
-        assert self._process.stdout
-        line = self._process.stdout.readline()
-        if not line:
-            raise WorkerFailedError(f"{self.name} ended with status {self._process.wait()}")
-        answer: dict[str, Any] = json.loads(line)
-        if "error" in answer:
-            raise WorkerFailedError(answer["error"])
-        return answer
-
-    def ask(self, do: str, **what: Any) -> dict[str, Any]:
-        """Send a line and wait for the answer. Raises WorkerFailedError."""
-        self.tell(do, **what)
-        return self.answer()
-
-    def stop(self) -> None:
-        """Let it end: its input ends."""
-        assert self._process.stdin
-        self._process.stdin.close()
-        self._process.wait(30)
+            os.sched_setaffinity(self.pid, {core})
 
 
 def absent(name: str) -> str | None:

@@ -11,8 +11,8 @@ from typing import Any
 
 from all_cores import Rates
 from one_core import Table
-from rows import Row
-from service import Comparison
+from rows import ROWS, SERVED, Row
+from served import Served
 
 
 @dataclass
@@ -29,11 +29,11 @@ class Findings:
     versions: dict[str, dict[str, str]] = field(default_factory=dict)
     table: Table = field(default_factory=dict)
     rates: Rates = field(default_factory=dict)
-    service: Comparison | None = None
+    served: Served = field(default_factory=dict)
 
     def title(self, name: str) -> str:
         """A row's, by its name."""
-        return next(row.title for row in self.rows if row.name == name)
+        return next(row.title for row in (*ROWS, *SERVED) if row.name == name)
 
     def write_json(self, path: Path) -> None:
         """Every raw figure."""

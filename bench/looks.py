@@ -6,9 +6,10 @@ import json
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 from contenders import EXTRA_PYTHON, HERE, extra_has
-from one_core import Figures, Table
+from one_core import Table
 from PIL import Image
 from rows import Row
 
@@ -16,8 +17,16 @@ Size = tuple[int, int, int]
 """Width and height in pixels, and frames."""
 
 
+class Seen(Protocol):
+    """Figures whose results were kept."""
+
+    files: list[str]
+    ssim: float | None
+    delta_e: float | None
+
+
 class SizesDifferError(Exception):
-    """Two contenders made pictures of different sizes: their times cannot be compared."""
+    """Contenders make pictures of different sizes: their times cannot be compared."""
 
 
 def check_sizes(table: Table) -> None:
@@ -43,20 +52,33 @@ def _size(path: str) -> Size:
         return image.width, image.height, getattr(image, "n_frames", 1)
 
 
-def add_fidelity(table: Table, rows: Sequence[Row], pictures: Path) -> bool:
-    """Put SSIM and ΔE2000 into the table. False if the tools are not installed."""
+def kept(server: str, row: Row, work: Path, results: Sequence[bytes]) -> list[str]:
+    """Write a server's results, one a width, and return their paths.
+
+    Raises SizesDifferError if one has not the row's width and, to a pixel, the height that follows, and OSError if it
+    is no JPEG that can be decoded.
+    """
+    width, height, _ = _size(str(work / "pictures" / row.picture))
+    paths = []
+    for wanted, data in zip(row.widths, results, strict=True):
+        path = work / "results" / f"{server}-{row.name}-{wanted}.jpg"
+        path.write_bytes(data)
+        with Image.open(path, formats=["JPEG"]) as image:
+            image.load()
+            if image.width != wanted or abs(image.height - wanted * height / width) > 1:
+                raise SizesDifferError(f"expected {wanted} pixels of width, found {image.width}×{image.height}")
+        paths.append(str(path))
+    return paths
+
+
+def add_fidelity(results: Sequence[tuple[Path, Seen]]) -> bool:
+    """Compare results with the picture that they were made from. False if the tools are not installed."""
     if not extra_has("skimage"):
         return False
-    asked: list[dict[str, object]] = []
-    about: list[Figures] = []
-    for row in rows:
-        for figures in table[row.name].values():
-            if figures.files and figures.failed is None:
-                about.append(figures)
-                asked.append({"picture": str(pictures / row.picture), "files": figures.files})
+    asked = [{"picture": str(picture), "files": seen.files} for picture, seen in results]
     told = subprocess.run(
         [EXTRA_PYTHON, HERE / "fidelity.py"], input=json.dumps(asked), stdout=subprocess.PIPE, text=True, check=True
     ).stdout
-    for figures, answer in zip(about, json.loads(told), strict=True):
-        figures.ssim, figures.delta_e = answer.get("ssim"), answer.get("delta_e")
+    for (_, seen), answer in zip(results, json.loads(told), strict=True):
+        seen.ssim, seen.delta_e = answer.get("ssim"), answer.get("delta_e")
     return True

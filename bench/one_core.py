@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from contenders import Worker, WorkerFailedError
+from contenders import Worker
+from lines import WorkerFailedError
 from rows import Row
 
 _VISIT_MS: Final = 200.0
@@ -52,8 +53,8 @@ def warm_up(workers: Sequence[Worker], rows: Sequence[Row], pictures: Path, resu
 
 def _warmed(worker: Worker, told: dict[str, Any], results: Path) -> Figures:
     try:
-        files = worker.ask("save", row=told, folder=str(results))["files"]
-        warm = worker.ask("render", row=told, times=_WARM_RUNS)
+        files = worker.ask(do="save", row=told, folder=str(results))["files"]
+        warm = worker.ask(do="render", row=told, times=_WARM_RUNS)
     except WorkerFailedError as error:
         return Figures(failed=str(error))
     return Figures(times=max(1, math.floor(_VISIT_MS / warm["cpu_ms"])), bytes=warm["bytes"], files=files)
@@ -66,7 +67,7 @@ def measure_round(workers: Sequence[Worker], rows: Sequence[Row], pictures: Path
         for worker in workers:
             figures = table[row.name][worker.name]
             if figures.failed is None:
-                figures.cpu_ms.append(worker.ask("render", row=told, times=figures.times)["cpu_ms"])
+                figures.cpu_ms.append(worker.ask(do="render", row=told, times=figures.times)["cpu_ms"])
 
 
 def ratios(of_row: dict[str, Figures], other: str) -> list[float]:

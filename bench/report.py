@@ -8,7 +8,7 @@ from typing import Final
 
 from findings import Findings, middle, ratio_rounds, table_of, with_spread
 from one_core import Figures, geometric_mean, ratios
-from service_report import service_section
+from serving_report import serving_section
 
 _METHOD: Final = Path(__file__).with_name("method.md")
 
@@ -27,8 +27,8 @@ def _parts(findings: Findings, chart: str | None) -> Iterator[str]:
         yield from _one_core(findings, chart)
     if findings.rates:
         yield from _all_cores(findings)
-    if findings.service:
-        yield from service_section(findings.service)
+    if findings.served:
+        yield from serving_section(findings)
     yield _METHOD.read_text(encoding="utf-8").strip()
     yield from _where(findings)
 

@@ -35,6 +35,7 @@ class Row:
 
 
 _VARIANTS: Final = (320, 640, 1280, 1920)
+_SIZES: Final = ", ".join(map(str, _VARIANTS))
 
 ROWS: Final = (
     Row("photo-720", "2725×2225 JPEG → 720", "jpeg", "photo.jpg", "jpeg", (720,), "jpeg", 80),
@@ -43,7 +44,7 @@ ROWS: Final = (
     Row("12mp-200", "4096×3072 JPEG → 200", "jpeg", "12mp.jpg", "jpeg", (200,), "jpeg", 80),
     Row("24mp-1920", "6000×4000 JPEG → 1920", "jpeg", "24mp.jpg", "jpeg", (1920,), "jpeg", 80),
     Row("small-300", "1280×960 JPEG → 300", "jpeg", "small.jpg", "jpeg", (300,), "jpeg", 80),
-    Row("variants", "4096×3072 JPEG → 320, 640, 1280, 1920", "variants", "12mp.jpg", "jpeg", _VARIANTS, "jpeg", 80),
+    Row("variants", f"4096×3072 JPEG → {_SIZES}", "variants", "12mp.jpg", "jpeg", _VARIANTS, "jpeg", 80),
     Row("png", "2048×1536 PNG with alpha → 720 PNG", "png", "alpha.png", "png", (720,), "png"),
     Row("webp", "4096×3072 JPEG → 800 WebP", "webp", "12mp.jpg", "jpeg", (800,), "webp", 80),
     Row("avif", "4096×3072 JPEG → 800 AVIF", "avif", "12mp.jpg", "jpeg", (800,), "avif", 50),
@@ -53,13 +54,14 @@ ROWS: Final = (
 ALL_CORES: Final = ("photo-720", "12mp-800", "24mp-1920")
 """Rows of the measure on all cores."""
 
-SERVICE: Final = "photo-720"
-"""What is posted to the whole service."""
+SERVED: Final = (
+    ROWS[0],
+    Row("photo-variants", f"2725×2225 JPEG → {_SIZES}", "variants", "photo.jpg", "jpeg", _VARIANTS, "jpeg", 80),
+    Row("12mp-1280", "4096×3072 JPEG → 1280", "jpeg", "12mp.jpg", "jpeg", (1280,), "jpeg", 80),
+)  # fmt: skip
+"""Rows of the measure over HTTP: from JPEG to JPEG of quality 80, which every server can do."""
 
 
-def chosen(words: list[str]) -> tuple[Row, ...]:
-    """The rows whose name or group is one of the words; all without words. Raises ValueError if there is none."""
-    rows = tuple(row for row in ROWS if not words or row.name in words or row.group in words)
-    if not rows:
-        raise ValueError(f"expected rows of {', '.join(row.name for row in ROWS)}; found {', '.join(words)}")
-    return rows
+def chosen(words: list[str], rows: tuple[Row, ...]) -> tuple[Row, ...]:
+    """The rows whose name or group is one of the words; all without words."""
+    return tuple(row for row in rows if not words or row.name in words or row.group in words)

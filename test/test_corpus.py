@@ -20,7 +20,10 @@ from PIL import Image
 
 CORPUS = TOP.parent / "shared" / "corpus"
 
-pytestmark = pytest.mark.skipif(not (CORPUS / "INDEX.tsv").exists(), reason="the corpus is not beside the repository")
+pytestmark = [
+    pytest.mark.python_independent,
+    pytest.mark.skipif(not (CORPUS / "INDEX.tsv").exists(), reason="the corpus is not beside the repository"),
+]
 
 
 def accepted(row: dict[str, str]) -> set[int]:

@@ -15,6 +15,8 @@ from img_client import Client, Unavailable
 from img_contract.testing import HANG_SECONDS, until
 from img_testing.service import Service
 
+pytestmark = pytest.mark.python_independent
+
 Make = Callable[..., Service]
 
 

@@ -11,6 +11,8 @@ from img_testing.curl import curl
 from img_testing.service import Service
 from PIL import Image
 
+pytestmark = pytest.mark.python_independent
+
 PHOTO = ("-F", "file=@photo.jpg", "-F", "width=60")
 PASTED = ("-H", "Content-Type: multipart/form-data", *PHOTO)
 

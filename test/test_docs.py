@@ -20,6 +20,8 @@ from img_rest.api.problems import all_codes
 from img_rest.app import create_app
 from pydantic import BaseModel
 
+pytestmark = pytest.mark.python_independent
+
 TOP = Path(__file__).parents[1]
 DOCS = TOP / "docs"
 PAGES = [TOP / "README.md", TOP / "CONTRIBUTING.md", TOP / "CHANGELOG.md", *sorted(DOCS.rglob("*.md"))]

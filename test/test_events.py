@@ -5,7 +5,10 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
+import pytest
 from img_contract.events import EVENTS
+
+pytestmark = pytest.mark.python_independent
 
 TOP = Path(__file__).parents[1]
 PACKAGES = [TOP / name for name in ("shared/img_contract", "img-rest/img_rest", "img-engine/img_engine")]

@@ -48,7 +48,8 @@ class _Base:
             "headers": request.headers,
             "data": request.data,
             "files": request.files,
-            "timeout": httpx2.Timeout(self._timeout, read=self._timeout + request.wait),
+            # A call waits for a connection as long as it must: the others may be long polls, a hundred at once.
+            "timeout": httpx2.Timeout(self._timeout, read=self._timeout + request.wait, pool=None),
         }
 
 

@@ -8,6 +8,7 @@ import signal
 import socket
 from importlib.metadata import version
 
+import structlog
 from img_contract.config import Config
 from img_contract.errors import ConfigError, StoreError, StoreFull
 from img_contract.failpoints import arm
@@ -18,6 +19,8 @@ from img_contract.volume.engines import Engines
 from img_contract.volume.layout import Layout
 from img_contract.volume.proof import prove
 from img_contract.volume.queue import VolumeWork
+
+log = structlog.get_logger(__name__)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -50,10 +53,13 @@ def _run(config: Config, layout: Layout) -> int:
     from img_engine.attempt import Attempts  # noqa: PLC0415
     from img_engine.errors import ChildrenBroken  # noqa: PLC0415
     from img_engine.process.pool import Children, children_for_this_machine  # noqa: PLC0415
+    from img_engine.render.jpeg_planes.turbojpeg import turbojpeg  # noqa: PLC0415
     from img_engine.render.task import PictureLimits  # noqa: PLC0415
     from img_engine.worker import Worker  # noqa: PLC0415
 
     configure_logs(config.log_level, "img-engine")
+    if turbojpeg() is None:
+        log.warning("libturbojpeg_missing", remedy="Debian and Ubuntu: apt-get install libturbojpeg0")
     limits, engine, name = config.limits, config.engine, _name()
     count = engine.children or children_for_this_machine(engine.child_bytes)
     children = Children(count, engine.child_bytes, engine.job_seconds)

@@ -15,6 +15,8 @@ from img_engine.render.task import Refusal, RenderOutcome
 from img_testing import trial
 from PIL import Image
 
+pytestmark = pytest.mark.python_independent
+
 NOTHING, BLACK, RED = (0, 0, 0, 0), (0, 0, 0, 255), (255, 0, 0, 255)
 
 Attempt = Callable[..., Any]

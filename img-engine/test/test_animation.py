@@ -15,6 +15,8 @@ from img_contract.job.outcome import FailureCode, WarningCode
 from img_testing.samples import codes, encoded
 from PIL import Image, ImageSequence
 
+pytestmark = pytest.mark.python_independent
+
 FORMATS = ("gif", "png", "webp", "avif")
 SIDE, CELL = 64, 16
 RED, GREEN, BLUE, BLACK = (255, 0, 0, 255), (0, 200, 0, 255), (0, 0, 255, 255), (0, 0, 0, 255)

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from img_engine.render.writing.avif_loops import read_loop_count, with_loop_count
 from PIL import Image
 
+pytestmark = pytest.mark.python_independent
+
 
 def moving(kind: str, **options: Any) -> bytes:
     frames = [Image.new("RGB", (16, 16), colour) for colour in ("red", "lime", "blue")]

@@ -13,6 +13,8 @@ from img_engine.render.task import Refusal, RenderOutcome
 from img_testing.samples import encoded, photo
 from PIL import ExifTags, Image
 
+pytestmark = pytest.mark.python_independent
+
 Rendered = Callable[..., Any]
 
 

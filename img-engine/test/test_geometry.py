@@ -11,6 +11,8 @@ from img_contract.job.choices import Fit, Gravity
 from img_contract.job.resize import Resize
 from img_engine.render.geometry import Sizes, offset, plan_sizes
 
+pytestmark = pytest.mark.python_independent
+
 sides = st.integers(1, 16384)
 sizes = st.tuples(sides, sides)
 fits = st.sampled_from(list(Fit))

@@ -20,6 +20,8 @@ from img_testing.options import any_value
 from img_testing.samples import encoded, photo
 from PIL import ExifTags, Image, ImageCms, ImageFilter
 
+pytestmark = pytest.mark.python_independent
+
 needs_turbojpeg = pytest.mark.skipif(turbojpeg() is None, reason="libturbojpeg is not installed")
 
 Attempt = Callable[..., RenderOutcome | Refusal]

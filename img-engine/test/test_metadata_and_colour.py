@@ -16,6 +16,8 @@ from PIL import ExifTags, Image, ImageCms, TiffImagePlugin
 from PIL.PngImagePlugin import PngInfo
 from PIL.TiffImagePlugin import IFDRational
 
+pytestmark = pytest.mark.python_independent
+
 Rendered = Callable[..., Any]
 OUTPUTS = ("jpeg", "png", "webp", "avif", "tiff", "gif")
 INPUTS = ("JPEG", "PNG", "WEBP", "AVIF", "TIFF", "HEIF", "GIF")

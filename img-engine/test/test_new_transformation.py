@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 from img_engine.render.jpeg_planes.turbojpeg import turbojpeg
 
+pytestmark = pytest.mark.python_independent
+
 TOP = Path(__file__).parents[2]
 
 FIELD = '    invert: bool = Field(default=False, description="Invert the colours.")\n'

@@ -17,6 +17,8 @@ from img_engine.render.orientation import TRANSPOSES, as_seen, as_stored, sidewa
 from img_testing.samples import all_near, corners, four_corners, lying
 from PIL import Image, ImageOps
 
+pytestmark = pytest.mark.python_independent
+
 Rendered = Callable[..., Any]
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)

@@ -12,6 +12,8 @@ from img_contract.job.outcome import WarningCode
 from img_testing.samples import codes, encoded
 from PIL import Image, ImageChops, ImageDraw, ImageStat
 
+pytestmark = pytest.mark.python_independent
+
 Rendered = Callable[..., Any]
 LOSSY = ("jpeg", "webp", "avif")
 

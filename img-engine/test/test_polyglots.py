@@ -12,6 +12,8 @@ from img_testing.bombs import chunk, gif, jpeg, png, segment, webp_with
 from img_testing.samples import encoded, four_corners
 from PIL import Image, PngImagePlugin
 
+pytestmark = pytest.mark.python_independent
+
 MARK = b"<script>alert('POLYGLOT')</script>PK\x03\x04"
 TEXT = MARK.decode("latin-1")
 

@@ -12,6 +12,8 @@ from img_testing.samples import codes, encoded
 from PIL import ExifTags, Image, ImageChops, ImageStat
 from thash import thumb_hash_to_approximate_aspect_ratio, thumb_hash_to_average_rgba
 
+pytestmark = pytest.mark.python_independent
+
 Attempt = Callable[..., Any]
 
 

@@ -134,9 +134,18 @@ def children_of_this_process() -> list[psutil.Process]:
     ]
 
 
-def busy_children() -> list[int]:
-    """Those that are at a picture's pixels: they have used more CPU time than it takes to start."""
-    return [process.pid for process in children_of_this_process() if sum(process.cpu_times()[:2]) > 0.2]
+def cpu_seconds() -> dict[int, float]:
+    """What each child has used, by its process id."""
+    return {process.pid: sum(process.cpu_times()[:2]) for process in children_of_this_process()}
+
+
+def start_rendering(site: Site, picture: bytes, slow_picture: bytes, **options: Any) -> tuple[Job, list[int]]:
+    """Submit a job that takes seconds; return it once children are at its pixels, with their process ids."""
+    site.ended(site.submit(picture))  # so that the children have started
+    idle = cpu_seconds()
+    job = site.submit(slow_picture, width=2000, format="avif", **options)
+    site.running(job)
+    return job, until(lambda: [pid for pid, used in cpu_seconds().items() if used > idle.get(pid, used) + 0.2])
 
 
 def test_a_job_is_rendered(site: Site, picture: bytes) -> None:
@@ -208,12 +217,10 @@ def test_an_upload_that_is_no_regular_file_fails_as_missing(
 
 
 def test_a_child_that_is_killed_costs_an_attempt_and_the_job_is_done_by_another(
-    site: Site, slow_picture: bytes
+    site: Site, picture: bytes, slow_picture: bytes
 ) -> None:
     with engine(site):
-        job = site.submit(slow_picture, width=2000, format="avif")
-        site.running(job)
-        victims = until(busy_children)
+        job, victims = start_rendering(site, picture, slow_picture)
         for victim in victims:
             os.kill(victim, signal.SIGKILL)
         status = site.ended(job)
@@ -268,9 +275,7 @@ def test_a_cancelled_job_is_stopped_without_an_error_and_the_next_is_served(
     site: Site, slow_picture: bytes, picture: bytes
 ) -> None:
     with capture_logs() as logs, engine(site):
-        job = site.submit(slow_picture, width=2000, format="avif", effort=10)
-        site.running(job)
-        until(busy_children)
+        job, _ = start_rendering(site, picture, slow_picture, effort=10)
         site.jobs.cancel(job.id)
         assert site.ended(site.submit(picture)).state is State.DONE, "the child went on with a cancelled picture"
     assert site.state(job) is State.CANCELLED

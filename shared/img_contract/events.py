@@ -19,6 +19,7 @@ EVENTS: Final = {
     "engine_stopped": "an engine has stopped in order",
     "children_restarted": "a child died idle, and another took its place",
     "child_not_started": "the system cannot start a child now; it is tried again with the next job",
+    "libturbojpeg_missing": "large JPEGs take longer; `remedy` says how to install the library",
     "memory_not_limited": "the system refuses to limit the memory of a child: a large picture may take all there is",
     "upload_missing": "a job's upload is not on the volume any more; the job fails",
     "store_fault": "the volume cannot be read or written; what was to be done is tried again, and costs no attempt",

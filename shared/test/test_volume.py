@@ -14,6 +14,7 @@ from img_contract import failpoints
 from img_contract.errors import ResultGone, StoreFull, StoreUnavailable, UnknownJob
 from img_contract.job.job import Job
 from img_contract.job.outcome import Facts, Failure, FailureCode, State
+from img_contract.job.resize import Resize
 from img_contract.notify.memory import MemoryNotifier
 from img_contract.testing import write_result
 from img_contract.volume.cleanup import ADOPTION_SECONDS, LEFTOVER_SECONDS, ROUND, SHARDS, Cleanup
@@ -258,6 +259,25 @@ def test_what_cannot_be_cleaned_keeps_nothing_else_from_it(
     assert faults == SHARDS // ROUND
     with pytest.raises(UnknownJob):
         jobs.status(job.id)
+
+
+@pytest.mark.parametrize("hours", [-2, 2])
+def test_an_engine_whose_clock_is_wrong_clears_neither_uploads_nor_engines(
+    hours: int, jobs: VolumeJobs, engine: VolumeWork, layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine.announce()
+    left = layout.incoming / "left"
+    left.mkdir()
+    age(left, LEFTOVER_SECONDS + 60)
+    with jobs.begin() as submission:
+        submission.picture.write(b"\xff\xd8\xff")
+        right = time.time
+        monkeypatch.setattr(time, "time", lambda: right() + hours * 3600)
+        clean(layout)
+        job = submission.commit(filename=None, resize=Resize(width=10))
+    assert jobs.status(job.id).state is State.QUEUED
+    assert not left.exists()
+    assert len(jobs.engines()) == 1
 
 
 def test_a_submission_that_is_taken_back_leaves_no_job(

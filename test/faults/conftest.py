@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from img_testing.service import Service
@@ -44,6 +45,20 @@ def _killed(make: Callable[..., Service]) -> Iterator[Callable[..., Service]]:
     yield make_and_note
     for service in made:
         end(service)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """With pytest-xdist, send the rows of this worker to the process that prints the table."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["rows"] = [row.figures() for row in session.config.stash[_TABLE].values()]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    table = node.config.stash[_TABLE]
+    for figures in getattr(node, "workeroutput", {}).get("rows", ()):
+        table.setdefault(figures["name"], Row(figures["name"])).merge(figures)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

@@ -182,19 +182,24 @@ def test_a_crowd_on_the_line_blocks_no_notification_and_costs_little(own_service
     assert service.rest is not None
     works(service, photo)
     calm = statistics.median(works(service, photo) for _ in range(5))
+
+    def prompt() -> float | None:
+        """How long a job takes, if it does not wait for the engine's look at the volume."""
+        took = statistics.median(works(service, photo) for _ in range(5))
+        return took if took <= 10 * calm else None
+
     for name, greeting in GREETINGS.items():
         crowd = []
         before = memory(service.rest)
         for _ in range(CROWD if name in ("says nothing", "never reads") else 100):
             with suppress(OSError):
                 crowd.append(raw(service, greeting))
-        took = statistics.median(works(service, photo) for _ in range(5))
+        took = until(prompt, why=f"the engine is not notified any more: {name}")
         grown = memory(service.rest) - before
         log.info("figures", attack=name, connections=len(crowd), grown_bytes=grown, job_seconds=took)
         for connection in crowd:
             connection.close()
         assert grown < 2 * GROWTH, name
-        assert took <= 10 * calm, name
     works(service, photo)
 
 

@@ -219,7 +219,7 @@ def exchange(service: Service, sent: bytes, *, half_close: bool = False) -> Exch
     found = talk(service.port, sent, seconds=25, half_close=half_close)
     assert found.ended, "neither answered nor closed"
     assert [status for status in found.statuses if status >= 500 and status not in ALLOWED_5XX] == []
-    assert service.alive()
+    until(service.alive, why="the service answers no more")
     return found
 
 

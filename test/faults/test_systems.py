@@ -85,6 +85,17 @@ def test_it_works_where_the_system_knows_no_affinity_and_limits_no_memory(
     assert "Traceback" not in service.log()
 
 
+def test_it_says_that_libturbojpeg_is_missing_and_works_without(
+    make_service: Callable[..., Service], photo: bytes
+) -> None:
+    hide = 'for one in $(ldconfig -p | sed -n "s/.*libturbojpeg.* => //p"); do mount --bind /dev/null "$one"; done'
+    service = make_service()
+    start(service, "img-engine", *namespaced("-m"), "sh", "-ec", f'{hide}; exec "$0"')
+    until(lambda: '"libturbojpeg_missing"' in service.log(), why="nobody says that it is missing")
+    service.start_rest()
+    assert service.ended(service.post(photo, width=300)).status == "done"
+
+
 @pytest.mark.parametrize(("command", "library"), [("img-rest", "granian"), ("img-engine", "zmq")])
 def test_a_signal_ends_the_first_process_of_a_container_from_the_start(
     make_service: Callable[..., Service], command: str, library: str

@@ -1,1 +1,1 @@
-"""What the tests and the benchmark share."""
+"""What the tests share."""

@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -83,6 +83,16 @@ class Row:
             self.extra += extra
             self.slowest = max(self.slowest, recovery)
             self.remarks += [remark] if remark else []
+
+    def figures(self) -> dict[str, Any]:
+        """Its fields as what can be sent from a worker of pytest-xdist."""
+        return {one.name: getattr(self, one.name) for one in fields(self) if one.name != "lock"}
+
+    def merge(self, figures: dict[str, Any]) -> None:
+        """Add another row of this name, as `figures` gave it."""
+        sums = ("rounds", "jobs", "lost", "extra")
+        self.add(**{name: figures[name] for name in sums}, recovery=figures["slowest"])
+        self.remarks += figures["remarks"]
 
 
 class Witness:

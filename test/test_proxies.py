@@ -1,4 +1,4 @@
-"""The service behind a real nginx, at the root and under a sub-path: every address leads back through it."""
+"""The service behind a real nginx and Caddy, at the root and under a sub-path: every address leads back through it."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ import pytest
 from img_contract.testing import HANG_SECONDS
 from img_testing.browser import opened
 from img_testing.curl import curl
-from img_testing.nginx import nginx
+from img_testing.proxies import caddy, nginx
 from img_testing.service import TOP, Service
 from PIL import Image
 from playwright.sync_api import expect
+
+pytestmark = pytest.mark.python_independent
 
 ROUTES = {
     "header": """server { listen LISTEN;
@@ -29,12 +31,20 @@ ROUTES = {
     "setting, prefix kept": "server { listen LISTEN; location /images { proxy_pass PORT; } }",
     "root": """server { listen LISTEN;
         location / { proxy_pass PORT; proxy_set_header Host $http_host; proxy_set_header X-Forwarded-Prefix ""; } }""",
+    "caddy": """LISTEN {
+        handle_path /images/* {
+            reverse_proxy PORT {
+                header_up X-Forwarded-Prefix /images
+            }
+        }
+    }""",
 }
 SETTINGS = {
     "header": {"IMG_ACCESS__PROXIES": "1"},
     "setting, prefix removed": {"IMG_HTTP__PREFIX": "/images"},
     "setting, prefix kept": {"IMG_HTTP__PREFIX": "/images"},
     "root": {"IMG_ACCESS__PROXIES": "1"},
+    "caddy": {"IMG_ACCESS__PROXIES": "1"},
 }
 
 
@@ -45,7 +55,8 @@ def outside(
     """The address that clients know, without a slash at its end."""
     way = request.param
     service = standing(**SETTINGS[way])
-    with nginx(tmp_path_factory.mktemp("nginx") / "files", ROUTES[way].replace("PORT", service.url)) as url:
+    proxy = caddy if way == "caddy" else nginx
+    with proxy(tmp_path_factory.mktemp("proxy") / "files", ROUTES[way].replace("PORT", service.url)) as url:
         service.start_rest()
         service.start_engine()
         yield url if way == "root" else f"{url}/images"

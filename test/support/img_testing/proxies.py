@@ -1,4 +1,4 @@
-"""A real nginx in front of the service: a process of its own, on a port of its own, with its files in one folder."""
+"""A real nginx or Caddy in front of the service: a process and a port of its own, with its files in one folder."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import pytest
 from img_contract.testing import HANG_SECONDS, free_port, until
 
 NGINX: Final = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/opt/homebrew/bin")
+CADDY: Final = shutil.which("caddy")
 
 _USER: Final = "user root;" if os.geteuid() == 0 else ""
 """Else its worker would be another user, who may not write into the folder of a test."""
@@ -38,6 +39,14 @@ http {{
 """
 
 
+_CADDYFILE: Final = """
+{{
+    admin off
+}}
+{site}
+"""
+
+
 @contextmanager
 def nginx(folder: Path, http: str) -> Iterator[str]:
     """Run nginx with the content of its `http` block, where LISTEN stands for its address; yield its URL."""
@@ -47,8 +56,28 @@ def nginx(folder: Path, http: str) -> Iterator[str]:
     folder.mkdir()
     config = folder / "nginx.conf"
     config.write_text(_FRAME.format(user=_USER, folder=folder, http=http.replace("LISTEN", f"127.0.0.1:{port}")))
+    with _running(folder, [NGINX, "-p", str(folder), "-c", str(config)], port) as url:
+        yield url
+
+
+@contextmanager
+def caddy(folder: Path, site: str) -> Iterator[str]:
+    """Run Caddy with the block of a site, where LISTEN stands for its address; yield its URL."""
+    if CADDY is None:
+        pytest.skip("no Caddy on this machine: apt-get install caddy")
+    port = free_port()
+    folder.mkdir()
+    config = folder / "Caddyfile"
+    config.write_text(_CADDYFILE.format(site=site.replace("LISTEN", f"http://127.0.0.1:{port}")))
+    with _running(folder, [CADDY, "run", "--config", str(config)], port) as url:
+        yield url
+
+
+@contextmanager
+def _running(folder: Path, command: list[str], port: int) -> Iterator[str]:
+    home = {"HOME": str(folder), "XDG_DATA_HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}
     with (folder / "log").open("wb") as log:
-        process = subprocess.Popen([NGINX, "-p", str(folder), "-c", str(config)], stdout=log, stderr=log)
+        process = subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | home)
 
     def answers() -> bool:
         assert process.poll() is None, (folder / "log").read_text()
@@ -56,7 +85,7 @@ def nginx(folder: Path, http: str) -> Iterator[str]:
             return probe.connect_ex(("127.0.0.1", port)) == 0
 
     try:
-        until(answers, why="nginx does not listen")
+        until(answers, why=f"{command[0]} does not listen")
         yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()
