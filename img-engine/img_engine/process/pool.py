@@ -19,7 +19,7 @@ from img_contract.job.outcome import Failure, FailureCode
 
 from img_engine.errors import AttemptSpent, ChildrenBroken
 from img_engine.process.child import memory_is_limited, render_within
-from img_engine.process.remote import Child, ChildDied, Rendering
+from img_engine.process.remote import START_SECONDS, Child, ChildDied, Rendering
 from img_engine.render.task import Refusal, RenderOutcome, Task
 
 _CGROUP_MEMORY: Final = (
@@ -37,9 +37,6 @@ CHILD_ENVIRONMENT: Final = {
     "OPENBLAS_NUM_THREADS": "1",
 }
 """The environment of the children, beside the engine's own."""
-
-_START_SECONDS: Final = 30.0
-"""How long a child may take to start on a busy machine."""
 
 _CPU_SHARE: Final = 0.8
 """A picture that takes this share of its time as CPU time would take it again, and fails at once."""
@@ -77,9 +74,9 @@ class Children:
         """Wait until a child has started. Raises ChildrenBroken if none can."""
         try:
             with self._child() as child:
-                limited = child.call(memory_is_limited, seconds=_START_SECONDS)
+                limited = child.call(memory_is_limited, seconds=START_SECONDS)
         except (ChildDied, TimeoutError) as error:
-            raise ChildrenBroken(f"no child can be started within {_START_SECONDS:g} seconds: {error!r}") from error
+            raise ChildrenBroken(f"no child can be started within {START_SECONDS:g} seconds: {error!r}") from error
         if not limited:
             log.warning("memory_not_limited", wanted=self._address_space)
 

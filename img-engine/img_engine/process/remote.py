@@ -8,11 +8,17 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from multiprocessing.context import ForkServerContext
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from img_engine.process.child import serve
 
 Result = TypeVar("Result")
+
+START_SECONDS: Final = 30.0
+"""How long a child may take to start on a busy machine."""
+
+_END_SECONDS: Final = 5.0
+"""How long one that was killed may take to end."""
 
 
 class ChildDied(Exception):
@@ -40,17 +46,20 @@ class Child:
         theirs.close()
 
     def call(self, function: Callable[..., Result], *arguments: Any, seconds: float) -> Result:
-        """Call a function there. Raises what it raises, ChildDied, or TimeoutError without an errno after so long."""
+        """Call a function there. Raises what it raises, ChildDied, or TimeoutError without an errno after so long.
+
+        A child that is still starting then has its time for that as well.
+        """
         self.calls += 1
         try:
             self._pipe.send((function, arguments))
-            if not self._pipe.poll(seconds):
+            if not self._pipe.poll(seconds) and (self._begun or not self._pipe.poll(START_SECONDS)):
                 raise TimeoutError
             returned, value = self._pipe.recv()
         except (EOFError, ConnectionError):
             self.ended = True
-            self._process.join()
-            raise ChildDied(self._process.exitcode, idle=self._taken.value < self.calls) from None
+            self._process.join(_END_SECONDS)
+            raise ChildDied(self._process.exitcode, idle=not self._begun) from None
         if not returned:
             raise value
         result: Result = value
@@ -64,9 +73,15 @@ class Child:
     def close(self) -> None:
         """End it, and let go of what was needed for it."""
         self.kill()
-        self._process.join()
         self._pipe.close()
-        self._process.close()
+        self._process.join(_END_SECONDS)
+        if self._process.exitcode is not None:  # else a disk that hangs keeps it
+            self._process.close()
+
+    @property
+    def _begun(self) -> bool:
+        """Whether it has taken the last call."""
+        return bool(self._taken.value == self.calls)
 
 
 class Rendering:
