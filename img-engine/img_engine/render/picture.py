@@ -60,6 +60,8 @@ class Upload:
     """The part of the picture that is used, in pixels as stored."""
     patches: tuple[FramePatch, ...] = ()
     """The stored frames of a GIF or an animated PNG."""
+    decoder_bytes: int = 0
+    """Memory that decoding takes beside the pixels, where that is much."""
     accept: tuple[Format, ...] = ()
     """Formats that the client accepts; empty if it named none."""
     results: tuple[ResultPlan, ...] = ()

@@ -9,7 +9,7 @@ from typing import BinaryIO, Final
 import pillow_heif
 from img_contract.job.formats import Format
 from img_contract.job.outcome import Facts, FailureCode
-from PIL import AvifImagePlugin, ExifTags, Image
+from PIL import AvifImagePlugin, ExifTags, Image, TiffImagePlugin
 
 from img_engine.render.animation import FramePatch
 from img_engine.render.formats import DECODERS
@@ -23,7 +23,9 @@ from img_engine.render.reading.gif import read_gif
 from img_engine.render.reading.ico import picture_sizes
 from img_engine.render.reading.jpeg_markers import check_markers
 from img_engine.render.reading.png_chunks import Notes, complete, look_through
+from img_engine.render.reading.tiff import open_tiff
 from img_engine.render.reading.tiff_directories import count_pages
+from img_engine.render.reading.webp import webp_canvas
 from img_engine.render.task import PictureLimits
 
 _TURNED_BY_DECODER: Final = frozenset({Format.TIFF, Format.HEIC})
@@ -40,7 +42,7 @@ def open_picture(file: BinaryIO, source: Format, limits: PictureLimits) -> Uploa
     """Read the header and check every limit. Raises PictureRefused; OSError if the file cannot be read."""
     with picture_faults("decoded"):
         known = _check_before(file, source, limits)
-        image = Image.open(file, formats=DECODERS[source])
+        image, extra = open_tiff(file) if source is Format.TIFF else (Image.open(file, formats=DECODERS[source]), 0)
         stored = image.size
         check_pixels(stored, limits, "the picture")
         if known.notes:
@@ -64,6 +66,7 @@ def open_picture(file: BinaryIO, source: Format, limits: PictureLimits) -> Uploa
         orientation=todo,
         region=(0, 0, *stored),
         patches=patches,
+        decoder_bytes=extra,
     )
 
 
@@ -89,7 +92,7 @@ def _check_before(file: BinaryIO, source: Format, limits: PictureLimits) -> _Kno
         case Format.TIFF:
             known = _Known(pages=count_pages(file, limits.frames))
         case Format.WEBP:
-            check_pixels(_webp_canvas(file), limits, "the picture")  # libwebp allocates it when it is opened
+            check_pixels(webp_canvas(file), limits, "the picture")  # libwebp allocates it when it is opened
         case Format.BMP:
             check_runs(file)
         case Format.ICO:
@@ -103,20 +106,9 @@ def _check_before(file: BinaryIO, source: Format, limits: PictureLimits) -> _Kno
 def configure_decoders() -> None:
     """Set up Pillow once in a process: HEIC, and one core for each decoder. Size limits are `open_picture`'s."""
     Image.MAX_IMAGE_PIXELS = None  # Pillow's own check names neither the limit nor the size
+    TiffImagePlugin.READ_LIBTIFF = True  # Pillow's own decoder takes planes and subsampled colours for others
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1
     pillow_heif.register_heif_opener(thumbnails=False, decode_threads=1)
-
-
-def _webp_canvas(file: BinaryIO) -> tuple[int, int]:
-    """Return the canvas of an extended WebP (VP8X); 0 × 0 for the simple kinds, of at most 16,383 pixels a side.
-
-    https://developers.google.com/speed/webp/docs/riff_container#extended_file_format
-    """
-    head = file.read(30)
-    file.seek(0)
-    if head[12:16] != b"VP8X" or len(head) < 30:  # noqa: PLR2004  the chunk's end
-        return 0, 0
-    return 1 + int.from_bytes(head[24:27], "little"), 1 + int.from_bytes(head[27:30], "little")
 
 
 def _png_patches(image: Image.Image, file: BinaryIO, source: Format, limits: PictureLimits) -> tuple[FramePatch, ...]:
