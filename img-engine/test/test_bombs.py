@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from img_contract.job.formats import SIGNATURE_BYTES, sniff
 from img_contract.job.outcome import FailureCode, WarningCode
@@ -35,6 +36,7 @@ from img_testing.bombs import (
     ispe_changed,
     jpeg,
     jpeg_that_lies,
+    masked_bmp,
     moving,
     png,
     scans,
@@ -105,6 +107,12 @@ def tiff_of_small_tiles() -> bytes:
     places = ((322, LONG, 1, 1), (323, LONG, 1, 1), (324, LONG, 90_000, 600), (325, LONG, 90_000, 600 + 360_000))
     lists = struct.pack("<180000I", *[600] * 90_000, *[2] * 90_000)
     return tiff(with_tags(tags, (258, SHORT, 1, 16), *places)).ljust(600, b"\0") + lists
+
+
+def bmp_of_masks(size: tuple[int, int]) -> bytes:
+    whole = bytearray(masked_bmp(np.zeros((1, 1), np.uint64), 16, (0xF, 0xF0, 0xF00, 0xF000)))
+    whole[18:26] = struct.pack("<ii", *size)
+    return bytes(whole)
 
 
 def two_directories_in_a_circle() -> bytes:
@@ -251,6 +259,8 @@ REFUSED: dict[str, tuple[Maker, FailureCode]] = {
     "bmp of 60,000 × 60,000": (lambda: bmp_of_runs(b"", (60_000, 60_000)), PIXELS),
     "bmp of 50 million runs": (lambda: bmp_of_runs(b"\1\1" * (LARGE // 2)), CORRUPT),
     "bmp of 2 million runs": (lambda: bmp_of_runs(b"\1\1" * 1_990_000), CORRUPT),
+    "bmp of masks that claims 60,000 × 60,000": (lambda: bmp_of_masks((60_000, 60_000)), PIXELS),
+    "bmp of masks whose pixels are missing": (lambda: bmp_of_masks((7900, 7900)), CORRUPT),
     "icon of a png that claims 60,000 × 60,000": (lambda: icon(png((60_000, 60_000), data=b"")), PIXELS),
     "icon of a bitmap that claims 60,000 × 60,000": (
         lambda: icon(struct.pack("<IiiHHIIiiII", 40, 60_000, 120_000, 1, 32, 0, 0, 0, 0, 0, 0)),
@@ -281,6 +291,12 @@ RENDERED: dict[str, Maker] = {
     "png of pixels that inflate to 4 GB": lambda: png(data=ENORMOUS),
     "png with 80 MiB of text behind its pixels": lambda: png(after=chunk(b"zTXt", b"k\0\0" + STORED_TEXT)),
     "png with text behind its pixels that inflates to 4 GB": lambda: png(after=chunk(b"zTXt", b"k\0\0" + ENORMOUS)),
+    "png with EXIF in a text behind its pixels that inflates to 4 GB": lambda: png(
+        after=chunk(b"zTXt", b"Raw profile type exif\0\0" + inflating(1_500_000_000))
+    ),
+    "png with 80 MB of a chunk whose checksum is wrong": lambda: png(
+        before=chunk(b"prVt", bytes(80 * MIB))[:-4] + b"\1\2\3\4"
+    ),
     "png of 99,990 chunks": lambda: png(before=chunk(b"prVt", b"") * 99_990),
     "png with an orientation of 10 million fractions": lambda: png(
         before=chunk(b"eXIf", exif_of_fractions(10_000_000))

@@ -12,7 +12,7 @@ import tifffile
 from img_contract.job.formats import SIGNATURE_BYTES, Format, sniff
 from PIL import ExifTags, Image, ImageCms
 
-from img_testing.bombs import SHORT, bmp_of_runs, grey_tags, heif, icon, tiff, tiff_of_pages, with_tags
+from img_testing.bombs import SHORT, bmp_of_runs, grey_tags, heif, icon, masked_bmp, tiff, tiff_of_pages, with_tags
 from img_testing.samples import encoded, four_corners
 
 CORPUS = Path(__file__).parents[3] / "shared" / "corpus"
@@ -68,6 +68,7 @@ def _made() -> list[bytes]:
         encoded(rgb, "BMP"),
         encoded(rgb.quantize(16), "BMP"),
         bmp_of_runs(b"\x30\1\0\0" * 40 + b"\0\1", (48, 40)),
+        masked_bmp(np.arange(48 * 40, dtype=np.uint64).reshape(40, 48) * 34, 16, (0xF00, 0xF0, 0xF, 0xF000)),
         encoded(rgba, "ICO"),
         icon(encoded(rgba, "BMP")[14:]),
     ]

@@ -8,7 +8,7 @@ from typing import BinaryIO, Final
 
 import pillow_heif
 from img_contract.job.formats import Format
-from img_contract.job.outcome import Facts, FailureCode
+from img_contract.job.outcome import Facts, FailureCode, ResultWarning, WarningCode
 from PIL import AvifImagePlugin, ExifTags, Image, TiffImagePlugin
 
 from img_engine.render.animation import FramePatch
@@ -18,11 +18,13 @@ from img_engine.render.picture import Upload
 from img_engine.render.picture_faults import picture_faults
 from img_engine.render.reading.apng import read_apng
 from img_engine.render.reading.bmp import check_runs
+from img_engine.render.reading.bmp_masks import open_bmp
 from img_engine.render.reading.bounds import at_most, check_pixels
 from img_engine.render.reading.gif import read_gif
 from img_engine.render.reading.ico import picture_sizes
 from img_engine.render.reading.jpeg_markers import check_markers
-from img_engine.render.reading.png_chunks import Notes, complete, look_through
+from img_engine.render.reading.png_chunks import Notes, look_through
+from img_engine.render.reading.png_opening import damaged_colours, open_png
 from img_engine.render.reading.tiff import open_tiff
 from img_engine.render.reading.tiff_directories import count_pages
 from img_engine.render.reading.webp import webp_canvas
@@ -42,11 +44,9 @@ def open_picture(file: BinaryIO, source: Format, limits: PictureLimits) -> Uploa
     """Read the header and check every limit. Raises PictureRefused; OSError if the file cannot be read."""
     with picture_faults("decoded"):
         known = _check_before(file, source, limits)
-        image, extra = open_tiff(file) if source is Format.TIFF else (Image.open(file, formats=DECODERS[source]), 0)
-        stored = image.size
+        opened = _opened(file, source, known)
+        image, stored = opened.image, opened.image.size
         check_pixels(stored, limits, "the picture")
-        if known.notes:
-            complete(image, known.notes)
         patches = known.patches or _png_patches(image, file, source, limits)
         for patch in patches:  # a frame may hang over the canvas by any number of pixels
             check_pixels(patch.size, limits, "a frame")
@@ -66,8 +66,40 @@ def open_picture(file: BinaryIO, source: Format, limits: PictureLimits) -> Uploa
         orientation=todo,
         region=(0, 0, *stored),
         patches=patches,
-        decoder_bytes=extra,
+        decoder_bytes=opened.bytes,
+        warnings=opened.warnings,
     )
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """A picture as Pillow opened it."""
+
+    image: Image.Image
+    bytes: int = 0
+    """Memory that decoding takes beside the pixels, where that is much."""
+    warnings: tuple[ResultWarning, ...] = ()
+
+
+def _opened(file: BinaryIO, source: Format, known: _Known) -> _Opened:
+    if source is Format.TIFF:
+        return _Opened(*open_tiff(file))
+    if source is Format.BMP:
+        return _Opened(open_bmp(file))
+    if known.notes is None:
+        return _Opened(Image.open(file, formats=DECODERS[source]))
+    image, still = open_png(file, known.notes)
+    warnings = []
+    if still:
+        warnings.append(
+            ResultWarning(
+                code=WarningCode.FRAMES_DROPPED, detail="the animation is damaged; its still picture was used"
+            )
+        )
+    if colours := damaged_colours(known.notes):
+        detail = f"{' and '.join(colours)} of the upload are damaged; its colours are taken as if they were not there"
+        warnings.append(ResultWarning(code=WarningCode.PROFILE_UNUSABLE, detail=detail))
+    return _Opened(image, warnings=tuple(warnings))
 
 
 @dataclass(frozen=True)
@@ -137,7 +169,7 @@ def _orientation(image: Image.Image, source: Format) -> int:
     if len(block) > _MOST_EXIF:
         return UPRIGHT
     try:
-        if source in _EXIF_IN_A_BLOCK and "Raw profile type exif" not in image.info:
+        if source in _EXIF_IN_A_BLOCK:
             exif = Image.Exif()
             exif.load(block)
         else:
