@@ -47,6 +47,7 @@ from img_testing.bombs import (
     webp_with,
     with_tags,
 )
+from img_testing.heif_boxes import box, with_property
 from img_testing.samples import codes, encoded, four_corners
 
 pytestmark = pytest.mark.python_independent
@@ -336,6 +337,9 @@ RENDERED: dict[str, Maker] = {
     "tiff of 990 pages": lambda: tiff_of_pages(990),
     "tiff with 80 MB of XMP": lambda: tiff_with((700, 1, 80_000_000, 200)),
     "avif with junk behind its end": lambda: encoded(four_corners(), "AVIF") + JUNK,
+    "avif of 500,000 properties": lambda: with_property(
+        encoded(four_corners(), "AVIF"), box(b"free", b"") * 500_000, associated=False
+    ),
     "heic with junk behind its end": lambda: heif() + JUNK,
     "icon with zeros behind its end": lambda: encoded(four_corners(), "ICO") + ZEROS,
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import random
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from img_contract.job.formats import SIGNATURE_BYTES, Format, sniff
 from PIL import ExifTags, Image, ImageCms
 
 from img_testing.bombs import SHORT, bmp_of_runs, grey_tags, heif, icon, masked_bmp, tiff, tiff_of_pages, with_tags
+from img_testing.heif_boxes import box, with_property
 from img_testing.samples import encoded, four_corners
 
 CORPUS = Path(__file__).parents[3] / "shared" / "corpus"
@@ -59,6 +61,8 @@ def _made() -> list[bytes]:
         encoded(rgba, "WEBP", **moving),
         encoded(rgb, "AVIF", exif=about),
         encoded(rgba, "AVIF", **moving),
+        with_property(encoded(rgb, "AVIF"), box(b"clap", struct.pack(">IIIIiIiI", 20, 1, 30, 1, 3, 1, 0, 1))),
+        with_property(heif(), box(b"pasp", struct.pack(">II", 2, 1))),
         heif(),
         *(encoded(rgb, "TIFF", compression=packing) for packing in ("raw", "tiff_lzw", "tiff_adobe_deflate", "jpeg")),
         encoded(noise.convert("1"), "TIFF", compression="group4"),

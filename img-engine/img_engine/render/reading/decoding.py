@@ -25,7 +25,8 @@ def frames(upload: Upload, *, all_of_them: bool) -> Iterator[Frame]:
         try:
             with picture_faults("decoded"):
                 frame = next(frames)
-                yield replace(frame, image=decoded(frame.image))
+                image = decoded(frame.image)
+                yield replace(frame, image=image if upload.window is None else image.crop(upload.window))
         except PictureRefused as refused:
             if refused.failure.code is not FailureCode.PICTURE_CORRUPT:
                 raise

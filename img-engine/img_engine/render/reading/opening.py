@@ -13,7 +13,7 @@ from PIL import AvifImagePlugin, ExifTags, Image, TiffImagePlugin
 
 from img_engine.render.animation import FramePatch
 from img_engine.render.formats import DECODERS
-from img_engine.render.orientation import UPRIGHT, as_seen
+from img_engine.render.orientation import UPRIGHT, Box, as_seen
 from img_engine.render.picture import Upload
 from img_engine.render.picture_faults import picture_faults
 from img_engine.render.reading.apng import read_apng
@@ -21,6 +21,7 @@ from img_engine.render.reading.bmp import check_runs
 from img_engine.render.reading.bmp_masks import open_bmp
 from img_engine.render.reading.bounds import at_most, check_pixels
 from img_engine.render.reading.gif import read_gif
+from img_engine.render.reading.heif_properties import read_properties
 from img_engine.render.reading.ico import picture_sizes
 from img_engine.render.reading.jpeg_markers import check_markers
 from img_engine.render.reading.png_chunks import Notes, look_through
@@ -40,6 +41,9 @@ _EXIF_IN_A_BLOCK: Final = frozenset({Format.JPEG, Format.PNG, Format.WEBP, Forma
 """Formats that keep EXIF in a block of its own, which Pillow returns as it is."""
 
 
+GAIN_MAP_DROPPED: Final = "the upload's gain map, which makes it brighter on some screens, is not in the result"
+
+
 def open_picture(file: BinaryIO, source: Format, limits: PictureLimits) -> Upload:
     """Read the header and check every limit. Raises PictureRefused; OSError if the file cannot be read."""
     with picture_faults("decoded"):
@@ -53,7 +57,9 @@ def open_picture(file: BinaryIO, source: Format, limits: PictureLimits) -> Uploa
         frames = _count_frames(image, source, patches or known.pages, limits.frames)
         found = _orientation(image, source)
     todo = UPRIGHT if source in _TURNED_BY_DECODER else found
-    width, height = as_seen(stored, todo)
+    window = opened.window
+    shown = stored if window is None else (window[2] - window[0], window[3] - window[1])
+    width, height = as_seen(shown, todo)
     facts = Facts(width=width, height=height, frames=frames, orientation=found)
     return Upload(
         file=file,
@@ -64,7 +70,8 @@ def open_picture(file: BinaryIO, source: Format, limits: PictureLimits) -> Uploa
         profile=image.info.get("icc_profile") or None,
         exif_orientation=todo,
         orientation=todo,
-        region=(0, 0, *stored),
+        region=(0, 0, *shown),
+        window=window,
         patches=patches,
         decoder_bytes=opened.bytes,
         warnings=opened.warnings,
@@ -78,6 +85,8 @@ class _Opened:
     image: Image.Image
     bytes: int = 0
     """Memory that decoding takes beside the pixels, where that is much."""
+    window: Box | None = None
+    """The part that is to be shown, where that is not all of it; in pixels as stored."""
     warnings: tuple[ResultWarning, ...] = ()
 
 
@@ -86,6 +95,8 @@ def _opened(file: BinaryIO, source: Format, known: _Known) -> _Opened:
         return _Opened(*open_tiff(file))
     if source is Format.BMP:
         return _Opened(open_bmp(file))
+    if source in (Format.AVIF, Format.HEIC):
+        return _opened_heif(file, source)
     if known.notes is None:
         return _Opened(Image.open(file, formats=DECODERS[source]))
     image, still = open_png(file, known.notes)
@@ -100,6 +111,22 @@ def _opened(file: BinaryIO, source: Format, known: _Known) -> _Opened:
         detail = f"{' and '.join(colours)} of the upload are damaged; its colours are taken as if they were not there"
         warnings.append(ResultWarning(code=WarningCode.PROFILE_UNUSABLE, detail=detail))
     return _Opened(image, warnings=tuple(warnings))
+
+
+def _opened_heif(file: BinaryIO, source: Format) -> _Opened:
+    properties, warnings = read_properties(file), []
+    if source is Format.AVIF:
+        properties.check_matrix()
+    image = Image.open(file, formats=DECODERS[source])
+    across, down = properties.pixel_shape
+    if across != down:
+        detail = f"a pixel of the upload is {across} wide and {down} high; the result has square ones, as many"
+        warnings.append(ResultWarning(code=WarningCode.PIXELS_NOT_SQUARE, detail=detail))
+    if properties.gain_map:
+        warnings.append(ResultWarning(code=WarningCode.GAIN_MAP_DROPPED, detail=GAIN_MAP_DROPPED))
+    # libheif cuts to the visible part itself, libavif does not.
+    window = properties.visible_part(image.size) if source is Format.AVIF else None
+    return _Opened(image, window=window, warnings=tuple(warnings))
 
 
 @dataclass(frozen=True)
