@@ -1,0 +1,150 @@
+"""Rendering by a service: a picture is sent, its job waited for, and its results fetched."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+import uuid
+from collections import defaultdict
+from http import HTTPStatus
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from img_contract.http_models import Status
+from img_contract.job.outcome import State as JobState
+
+from img_client import AsyncClient, ImgError, JobFailed, Unavailable, Unreachable
+from img_client.command.batch import GaveUp
+from img_client.command.ending import Ending, Made, State
+from img_client.command.parameters import Asked
+from img_client.command.plan import Item
+from img_client.command.report import Report
+
+_WAIT_SECONDS: Final = 30
+_PAUSE_SECONDS: Final = 2.0
+"""Between two tries of a service that does not answer and names no time."""
+
+_BY_ANOTHER: Final = "idempotency_key_in_use"
+"""The same picture is being sent, by another process."""
+
+_OUTDATED: Final = frozenset({"idempotency_key_reused", "job_cancelled", "job_deleted"})
+"""What the key of an earlier run may lead to, when the service was renewed or the job was deleted since."""
+
+
+class ServiceRenderer:
+    """Renders by a service, which may go away for so many seconds."""
+
+    def __init__(self, client: AsyncClient, asked: Asked, stdout: BinaryIO, *, fresh: bool, patience: float) -> None:
+        """Render what is asked. `fresh`: also what an earlier run has sent."""
+        self._client = client
+        self._asked = asked
+        self._stdout = stdout
+        self._fresh = fresh
+        self._patience = patience
+        self._answered = time.monotonic()
+        self._digest = _digest_of(asked)
+        self._alone: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    async def render(self, item: Item, report: Report) -> Ending:
+        """Render one picture; see `batch.Renderer`. A service that does not answer, or is full, is tried again."""
+        began = time.monotonic()
+        while True:
+            try:
+                ending = await self._render(item)
+            except ImgError as error:
+                if isinstance(error, Unreachable | Unavailable) or error.code == _BY_ANOTHER:
+                    report.note(f"{error.detail}; trying again")
+                    await self._pause(error)
+                    continue
+                if error.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+                    raise GaveUp(error.detail) from error
+                ending = Ending(
+                    file=item.shown, state=State.FAILED, code=error.code, detail=error.detail, job=error.job_id
+                )
+                break
+            except OSError as error:
+                detail = f"{error.strerror}: {error.filename}" if error.filename else str(error)
+                return Ending(file=item.shown, state=State.FAILED, code="file_error", detail=detail)
+            else:
+                break
+        self._answered = time.monotonic()
+        report.note(None)
+        ending.seconds = round(time.monotonic() - began, 3)
+        return ending
+
+    async def _pause(self, error: ImgError) -> None:
+        left = self._answered + self._patience - time.monotonic()
+        pause = error.retry_after or _PAUSE_SECONDS
+        if pause > left:
+            raise GaveUp(error.detail) from error
+        await asyncio.sleep(pause)
+
+    async def _render(self, item: Item) -> Ending:
+        status = await self._job(item)
+        several = len(self._asked.resize.variants or ()) > 0
+        made = []
+        for one in status.outputs:
+            name = one.name if several else None
+            if item.target is None:
+                path = None
+                self._stdout.write(await self._client.fetch(status.id, name))
+            else:
+                path = item.target.path_of(one.media_type, name)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                await self._client.download(status.id, path, name)
+            made.append(Made(path=path and str(path), **one.model_dump(include=set(Made.model_fields) - {"path"})))
+        return Ending(
+            file=item.shown,
+            state=State.DONE,
+            job=status.id,
+            bytes=status.source.bytes if status.source else None,
+            outputs=made,
+            warnings=status.warnings,
+        )
+
+    async def _job(self, item: Item) -> Status:
+        """Return the status of a job that is done: of an earlier run's, if it was the same."""
+        content = await asyncio.to_thread(_digest, item.source)
+        key = (
+            uuid.uuid4().hex if self._fresh else f"img-{hashlib.sha256((self._digest + content).encode()).hexdigest()}"
+        )
+        async with self._alone[key]:  # files with the same content are one job
+            try:
+                return await self._done(item, key)
+            except ImgError as error:
+                if error.code not in _OUTDATED:
+                    raise
+                return await self._done(item, uuid.uuid4().hex)
+
+    async def _done(self, item: Item, key: str) -> Status:
+        job = await self._client.submit(
+            item.source,
+            idempotency_key=key,
+            wait=_WAIT_SECONDS,
+            watermark=self._asked.watermark,
+            filename=item.source.name if isinstance(item.source, Path) else None,
+            **self._asked.given,
+        )
+        status = await self._client.wait(job.id)
+        if status.status is not JobState.DONE:
+            raise _failure(status)
+        return status
+
+
+def _failure(status: Status) -> ImgError:
+    failed = JobFailed(status.error.detail if status.error else f"the job is {status.status}", job_id=status.id)
+    failed.code = status.error.code if status.error else f"job_{status.status}"
+    return failed
+
+
+def _digest(source: Path | bytes) -> str:
+    if isinstance(source, bytes):
+        return hashlib.sha256(source).hexdigest()
+    with source.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _digest_of(asked: Asked) -> str:
+    mark = _digest(asked.watermark) if asked.watermark else ""
+    return hashlib.sha256(f"{asked.resize.model_dump_json()}\0{mark}".encode()).hexdigest()
