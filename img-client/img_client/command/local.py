@@ -8,12 +8,13 @@ from concurrent.futures import CancelledError
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import BinaryIO, Final
+from weakref import WeakSet
 
 from img_contract.config import Config
 from img_contract.job.formats import SIGNATURE_BYTES, Format, sniff
 from img_contract.job.outcome import ResultFile, ResultWarning, WarningCode
 from img_engine.errors import AttemptSpent, ChildrenBroken
-from img_engine.process.pool import Children, children_for_this_machine
+from img_engine.process.pool import Children, Rendering, children_for_this_machine
 from img_engine.render.task import PictureLimits, Refusal, RenderOutcome, Task, Watermark
 
 from img_client.command.batch import GaveUp
@@ -35,10 +36,13 @@ class LocalRenderer:
         self._asked = asked
         self._stdout = stdout
         self._limits = PictureLimits(limits.pixels, limits.frames, engine.child_bytes, limits.animation_pixels)
+        self._running: WeakSet[Rendering] = WeakSet()
         self._children = Children(self.at_once, engine.child_bytes, engine.job_seconds)
 
     def close(self) -> None:
         """Stop what still renders."""
+        for future in list(self._running):
+            future.cancel()
         self._children.stop()
 
     async def render(self, item: Item, _: Report) -> Ending:
@@ -70,7 +74,7 @@ class LocalRenderer:
             if task is None:
                 return _failed(item, "not_a_picture", _UNKNOWN)
             try:
-                rendered = self._children.render(task, lambda _: None)
+                rendered = self._children.render(task, self._running.add)
             except CancelledError:
                 raise ChildrenBroken("stopped") from None
             if isinstance(rendered, Refusal):

@@ -9,10 +9,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
-from img_client import AsyncClient, ImgError, Unreachable
+from img_client import AsyncClient, ImgError
 from img_client.command.batch import GaveUp, Renderer
 from img_client.command.parameters import Asked
-from img_client.command.service import ServiceRenderer
+from img_client.command.service import ServiceRenderer, explained
 
 OK: Final = 0
 SOME_FAILED: Final = 1
@@ -52,13 +52,6 @@ def run(work: Coroutine[Any, Any, None], interrupted: str | None) -> int:
     return OK
 
 
-def explained(error: ImgError, server: str) -> str:
-    """Return what a person is told of an error that concerns no single picture."""
-    if isinstance(error, Unreachable):
-        return f"no service answers at {server}; --server or IMG_SERVER says where it is ({error.detail})"
-    return ": ".join(filter(None, [error.code, error.detail]))
-
-
 @asynccontextmanager
 async def renderer(asked: Asked, how: How) -> AsyncIterator[tuple[Renderer, int]]:
     """Give what renders, and how many pictures it is to be given at once. Raises GaveUp if none can."""
@@ -82,4 +75,4 @@ async def renderer(asked: Asked, how: How) -> AsyncIterator[tuple[Renderer, int]
         except ImgError as error:
             raise GaveUp(explained(error, how.server)) from error
         at_once = how.at_once or min(_MOST_AT_ONCE, limits.uploads)
-        yield ServiceRenderer(client, asked, stdout, fresh=how.force, patience=how.patience), at_once
+        yield ServiceRenderer(client, how.server, asked, stdout, fresh=how.force, patience=how.patience), at_once

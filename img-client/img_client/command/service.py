@@ -25,6 +25,9 @@ _WAIT_SECONDS: Final = 30
 _PAUSE_SECONDS: Final = 2.0
 """Between two tries of a service that does not answer and names no time."""
 
+_SMALL_BYTES: Final = 4_000_000
+"""Larger files are streamed."""
+
 _BY_ANOTHER: Final = "idempotency_key_in_use"
 """The same picture is being sent, by another process."""
 
@@ -35,9 +38,12 @@ _OUTDATED: Final = frozenset({"idempotency_key_reused", "job_cancelled", "job_de
 class ServiceRenderer:
     """Renders by a service, which may go away for so many seconds."""
 
-    def __init__(self, client: AsyncClient, asked: Asked, stdout: BinaryIO, *, fresh: bool, patience: float) -> None:
+    def __init__(
+        self, client: AsyncClient, server: str, asked: Asked, stdout: BinaryIO, *, fresh: bool, patience: float
+    ) -> None:
         """Render what is asked. `fresh`: also what an earlier run has sent."""
         self._client = client
+        self._server = server
         self._asked = asked
         self._stdout = stdout
         self._fresh = fresh
@@ -58,7 +64,7 @@ class ServiceRenderer:
                     await self._pause(error)
                     continue
                 if error.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
-                    raise GaveUp(error.detail) from error
+                    raise GaveUp(explained(error, self._server)) from error
                 ending = Ending(
                     file=item.shown, state=State.FAILED, code=error.code, detail=error.detail, job=error.job_id
                 )
@@ -77,7 +83,7 @@ class ServiceRenderer:
         left = self._answered + self._patience - time.monotonic()
         pause = error.retry_after or _PAUSE_SECONDS
         if pause > left:
-            raise GaveUp(error.detail) from error
+            raise GaveUp(explained(error, self._server)) from error
         await asyncio.sleep(pause)
 
     async def _render(self, item: Item) -> Ending:
@@ -105,21 +111,22 @@ class ServiceRenderer:
 
     async def _job(self, item: Item) -> Status:
         """Return the status of a job that is done: of an earlier run's, if it was the same."""
-        content = await asyncio.to_thread(_digest, item.source)
+        source = _in_memory(item.source)
+        content = await asyncio.to_thread(_digest, source) if isinstance(source, Path) else _digest(source)
         key = (
             uuid.uuid4().hex if self._fresh else f"img-{hashlib.sha256((self._digest + content).encode()).hexdigest()}"
         )
         async with self._alone[key]:  # files with the same content are one job
             try:
-                return await self._done(item, key)
+                return await self._done(source, item, key)
             except ImgError as error:
                 if error.code not in _OUTDATED:
                     raise
-                return await self._done(item, uuid.uuid4().hex)
+                return await self._done(source, item, uuid.uuid4().hex)
 
-    async def _done(self, item: Item, key: str) -> Status:
+    async def _done(self, source: Path | bytes, item: Item, key: str) -> Status:
         job = await self._client.submit(
-            item.source,
+            source,
             idempotency_key=key,
             wait=_WAIT_SECONDS,
             watermark=self._asked.watermark,
@@ -132,10 +139,22 @@ class ServiceRenderer:
         return status
 
 
+def explained(error: ImgError, server: str) -> str:
+    """Return what a person is told of an error that concerns no single picture."""
+    if isinstance(error, Unreachable):
+        return f"no service answers at {server}; --server or IMG_SERVER says where it is ({error.detail})"
+    return ": ".join(filter(None, [error.code, error.detail]))
+
+
 def _failure(status: Status) -> ImgError:
     failed = JobFailed(status.error.detail if status.error else f"the job is {status.status}", job_id=status.id)
     failed.code = status.error.code if status.error else f"job_{status.status}"
     return failed
+
+
+def _in_memory(source: Path | bytes) -> Path | bytes:
+    """Return the content of a file that is small: it is read once, and sent in one piece."""
+    return source.read_bytes() if isinstance(source, Path) and source.stat().st_size <= _SMALL_BYTES else source
 
 
 def _digest(source: Path | bytes) -> str:

@@ -58,7 +58,9 @@ def print_failures(failed: Sequence[Ending]) -> None:
         from rich.table import Table  # noqa: PLC0415
         from rich.text import Text  # noqa: PLC0415
 
-        table = Table("file", "code", "why", title=f"{len(failed)} failed", title_justify="left")
+        table = Table(title=f"{len(failed)} failed", title_justify="left")
+        for name in ("file", "code", "why"):
+            table.add_column(name, overflow="fold")  # a path is never cut
         for one in failed:
             table.add_row(*(Text(cell) for cell in (one.file, one.code or "", one.detail or "")))
         Console(stderr=True).print(table)
