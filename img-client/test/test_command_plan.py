@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 from pathlib import Path
 from typing import Any, get_args
 
@@ -15,6 +16,7 @@ from img_client.command.plan import leave_out_current, make_plan
 from img_client.command.sources import find_sources
 from img_contract.job.resize import Resize
 from img_testing.samples import encoded
+from img_testing.service import TOP
 from PIL import Image
 from pydantic import Field
 from typer.testing import CliRunner
@@ -79,6 +81,16 @@ def test_a_new_parameter_is_an_option_by_itself() -> None:
     told = CliRunner().invoke(newer, ["--help"]).stdout
     assert "How brown." in told
     assert "Take care." in told
+
+
+def test_every_subcommand_and_each_option_of_its_own_is_in_the_docs() -> None:
+    page = (TOP / "docs" / "clients.md").read_text(encoding="utf-8")
+    group: Any = typer.main.get_command(app)
+    assert [name for name in group.commands if f"`img {name} " not in page and f"`img {name}`" not in page] == []
+    own = [one for name in group.commands for one in group.commands[name].params if one.name not in Resize.model_fields]
+    told = [one for one in own if one.param_type_name == "option" and one.name != "help"]
+    assert len(told) > 10
+    assert [one.opts for one in told if not any(re.search(rf"[ `]{opt}\b", page) for opt in one.opts)] == []
 
 
 def test_values_are_offered_where_a_parameter_has_a_list_of_them() -> None:
