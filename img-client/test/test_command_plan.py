@@ -60,7 +60,7 @@ def test_every_parameter_of_the_service_is_an_option_with_its_help() -> None:
         given = {one.name: one for one in group.commands[command].params}
         for name, field in Resize.model_fields.items():
             assert "--" + name.replace("_", "-") in given[name].opts
-            assert given[name].help.startswith(field.description)
+            assert given[name].help.replace("\\[", "[").startswith(field.description)
 
 
 def test_a_new_parameter_is_an_option_by_itself() -> None:
@@ -81,6 +81,14 @@ def test_a_new_parameter_is_an_option_by_itself() -> None:
     told = CliRunner().invoke(newer, ["--help"]).stdout
     assert "How brown." in told
     assert "Take care." in told
+
+
+def test_the_help_has_what_a_parameter_takes() -> None:
+    """Brackets, too, which would be markup."""
+    shown = CliRunner(env={"COLUMNS": "200", "TERMINAL_WIDTH": "200"}).invoke(app, ["resize", "--help"]).stdout
+    told = re.sub(r"[\s│]+", " ", shown)
+    assert "[name:]size[:fit[:gravity]][.format]" in told
+    assert "One of inside, outside, cover, contain, fill. [default: inside]" in told
 
 
 def test_every_subcommand_and_each_option_of_its_own_is_in_the_docs() -> None:

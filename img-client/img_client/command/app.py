@@ -112,8 +112,9 @@ def resize(
 
     img resize hero.heic -w 1280 > hero.jpg
 
-    Files that are there already, and newer than their picture, are skipped. What was interrupted goes on with the same
-    command. The exit status is 0, 1 if some failed, 2 if the command is wrong.
+    Results that are there, newer than their picture, are skipped. What was interrupted goes on with the same command.
+
+    The exit status is 0, 1 if some failed, 2 if the command is wrong.
     """
     how = How(at_once, as_json, local, force, server, key, patience)
     wanted = resizing.Wanted(files, out, recursive, dry_run, html)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import BinaryIO, Final
@@ -36,20 +36,26 @@ class LocalRenderer:
         self._asked = asked
         self._stdout = stdout
         self._limits = PictureLimits(limits.pixels, limits.frames, engine.child_bytes, limits.animation_pixels)
+        self._threads = ThreadPoolExecutor(self.at_once)
+        self._closed = False
         self._running: WeakSet[Rendering] = WeakSet()
         self._children = Children(self.at_once, engine.child_bytes, engine.job_seconds)
 
     def close(self) -> None:
         """Stop what still renders."""
+        self._closed = True
         for future in list(self._running):
             future.cancel()
+        self._threads.shutdown(
+            cancel_futures=True
+        )  # before the children: a rendering that begins would start them anew
         self._children.stop()
 
     async def render(self, item: Item, _: Report) -> Ending:
         """Render one picture; see `batch.Renderer`."""
         began = time.monotonic()
         try:
-            ending = await asyncio.to_thread(self._render, item)
+            ending = await asyncio.get_running_loop().run_in_executor(self._threads, self._render, item)
         except AttemptSpent as spent:
             ending = _failed(item, "attempts_exhausted", str(spent))
         except OSError as error:
@@ -58,6 +64,11 @@ class LocalRenderer:
             raise GaveUp(str(broken)) from broken
         ending.seconds = round(time.monotonic() - began, 3)
         return ending
+
+    def _started(self, future: Rendering) -> None:
+        self._running.add(future)
+        if self._closed:
+            future.cancel()
 
     def _render(self, item: Item) -> Ending:
         folder = item.target.folder if item.target else None
@@ -74,7 +85,7 @@ class LocalRenderer:
             if task is None:
                 return _failed(item, "not_a_picture", _UNKNOWN)
             try:
-                rendered = self._children.render(task, self._running.add)
+                rendered = self._children.render(task, self._started)
             except CancelledError:
                 raise ChildrenBroken("stopped") from None
             if isinstance(rendered, Refusal):

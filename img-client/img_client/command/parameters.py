@@ -44,7 +44,7 @@ def options(model: type[BaseModel]) -> list[inspect.Parameter]:
 
 def _option(name: str, field: dict[str, Any], shared: dict[str, Any]) -> inspect.Parameter:
     long, default = "--" + name.replace("_", "-"), field.get("default")
-    about = field.get("description", "")
+    about = field.get("description", "").replace("[", r"\[")  # to Rich, brackets are markup
     kind: Any
     if isinstance(default, bool):
         kind = Annotated[
@@ -53,10 +53,12 @@ def _option(name: str, field: dict[str, Any], shared: dict[str, Any]) -> inspect
         ]
     else:
         choices = _choices(field, shared)
+        more = [f"One of {', '.join(choices)}."] if choices else []
+        more += [] if default is None else [rf"\[default: {default}]"]
         info = typer.Option(
             *[long, *filter(None, [_SHORT.get(name)])],
-            help=about + ("" if default is None else f" \\[default: {default}]"),
-            metavar="|".join(choices) or name.rpartition("_")[2].upper(),
+            help=" ".join([about, *more]),
+            metavar=name.rpartition("_")[2].upper(),
             autocompletion=(lambda: choices) if choices else None,
             rich_help_panel=_PANEL,
         )

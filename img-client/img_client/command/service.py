@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import shutil
 import time
 import uuid
 from collections import defaultdict
 from http import HTTPStatus
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import IO, BinaryIO, Final
 
 from img_contract.http_models import Status
 from img_contract.job.outcome import State as JobState
 
 from img_client import AsyncClient, ImgError, JobFailed, Unavailable, Unreachable
 from img_client.command.batch import GaveUp
+from img_client.command.drafts import draft
 from img_client.command.ending import Ending, Made, State
 from img_client.command.parameters import Asked
 from img_client.command.plan import Item
@@ -48,7 +50,7 @@ class ServiceRenderer:
         self._stdout = stdout
         self._fresh = fresh
         self._patience = patience
-        self._answered = time.monotonic()
+        self._failing_since: float | None = None
         self._digest = _digest_of(asked)
         self._alone: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
@@ -74,32 +76,35 @@ class ServiceRenderer:
                 return Ending(file=item.shown, state=State.FAILED, code="file_error", detail=detail)
             else:
                 break
-        self._answered = time.monotonic()
+        self._failing_since = None
         report.note(None)
         ending.seconds = round(time.monotonic() - began, 3)
         return ending
 
     async def _pause(self, error: ImgError) -> None:
-        left = self._answered + self._patience - time.monotonic()
+        """Wait before the next try. Raises GaveUp if that is beyond the patience, since nothing went well any more."""
+        self._failing_since = self._failing_since or time.monotonic()
         pause = error.retry_after or _PAUSE_SECONDS
-        if pause > left:
+        if time.monotonic() + pause > self._failing_since + self._patience:
             raise GaveUp(explained(error, self._server)) from error
         await asyncio.sleep(pause)
 
     async def _render(self, item: Item) -> Ending:
-        status = await self._job(item)
-        several = len(self._asked.resize.variants or ()) > 0
-        made = []
-        for one in status.outputs:
-            name = one.name if several else None
-            if item.target is None:
-                path = None
-                self._stdout.write(await self._client.fetch(status.id, name))
-            else:
-                path = item.target.path_of(one.media_type, name)
-                path.parent.mkdir(parents=True, exist_ok=True)
-                await self._client.download(status.id, path, name)
-            made.append(Made(path=path and str(path), **one.model_dump(include=set(Made.model_fields) - {"path"})))
+        several = bool(self._asked.resize.variants)
+        with draft(item.target.folder if item.target else None) as file:
+            status, delivered = await self._job(item, file)
+            made = []
+            for one in status.outputs:
+                name = one.name if several else None
+                if delivered:
+                    path = self._publish(file, item, one.media_type)
+                elif item.target is None:
+                    path = None
+                    self._stdout.write(await self._client.fetch(status.id, name))
+                else:
+                    path = item.target.path_of(one.media_type, name)
+                    await self._client.download(status.id, path, name)
+                made.append(Made(path=path and str(path), **one.model_dump(include=set(Made.model_fields) - {"path"})))
         return Ending(
             file=item.shown,
             state=State.DONE,
@@ -109,34 +114,46 @@ class ServiceRenderer:
             warnings=status.warnings,
         )
 
-    async def _job(self, item: Item) -> Status:
-        """Return the status of a job that is done: of an earlier run's, if it was the same."""
+    def _publish(self, file: IO[bytes], item: Item, media_type: str) -> Path | None:
+        """Put the result that came with the answer where it belongs."""
+        if item.target is None:
+            file.seek(0)
+            shutil.copyfileobj(file, self._stdout)
+            return None
+        path = item.target.path_of(media_type)
+        file.close()
+        Path(file.name).replace(path)
+        return path
+
+    async def _job(self, item: Item, file: IO[bytes]) -> tuple[Status, bool]:
+        """Return the status of a job that is done, perhaps an earlier run's; and whether the file has its result."""
         source = _in_memory(item.source)
         content = await asyncio.to_thread(_digest, source) if isinstance(source, Path) else _digest(source)
-        key = (
-            uuid.uuid4().hex if self._fresh else f"img-{hashlib.sha256((self._digest + content).encode()).hexdigest()}"
-        )
+        key = f"img-{hashlib.sha256((self._digest + content).encode()).hexdigest()}"
+        if self._fresh:
+            key = uuid.uuid4().hex
         async with self._alone[key]:  # files with the same content are one job
             try:
-                return await self._done(source, item, key)
+                return await self._done(source, item, key, file)
             except ImgError as error:
                 if error.code not in _OUTDATED:
                     raise
-                return await self._done(source, item, uuid.uuid4().hex)
+                return await self._done(source, item, uuid.uuid4().hex, file)
 
-    async def _done(self, source: Path | bytes, item: Item, key: str) -> Status:
+    async def _done(self, source: Path | bytes, item: Item, key: str, file: IO[bytes]) -> tuple[Status, bool]:
         job = await self._client.submit(
             source,
             idempotency_key=key,
             wait=_WAIT_SECONDS,
             watermark=self._asked.watermark,
             filename=item.source.name if isinstance(item.source, Path) else None,
+            into=None if self._asked.resize.variants else file,
             **self._asked.given,
         )
         status = await self._client.wait(job.id)
         if status.status is not JobState.DONE:
             raise _failure(status)
-        return status
+        return status, job.delivered
 
 
 def explained(error: ImgError, server: str) -> str:
