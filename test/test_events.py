@@ -11,7 +11,9 @@ from img_contract.events import EVENTS
 pytestmark = pytest.mark.python_independent
 
 TOP = Path(__file__).parents[1]
-PACKAGES = [TOP / name for name in ("shared/img_contract", "img-rest/img_rest", "img-engine/img_engine")]
+PACKAGES = [
+    TOP / name for name in ("shared/img_contract", "img-rest/img_rest", "img-engine/img_engine", "cluster/img_cluster")
+]
 LEVELS = {"debug", "info", "warning", "error", "exception", "log"}
 
 

@@ -24,6 +24,8 @@ FLOORS = {
     "requests": "2.33",
     "urllib3": "2.7",
     "h11": "0.16",
+    "celery": "5.7",
+    "obstore": "0.12",
 }
 """Packages that strangers' bytes reach, and the oldest version of each that may be pinned."""
 
@@ -52,7 +54,7 @@ def test_every_package_that_is_installed_is_pinned() -> None:
     """An unpinned one could be any version tomorrow."""
     from importlib.metadata import distributions
 
-    ours = {"img-contract", "img-rest", "img-engine", "img-client", "img-testing"}
+    ours = {"img-contract", "img-rest", "img-engine", "img-client", "img-cluster", "img-testing"}
     tools = {"pip", "setuptools", "wheel", "py-spy"}  # what makes the environment, and what a person adds to it
     installed = {re.sub(r"[-_.]+", "-", found.metadata["Name"]).lower() for found in distributions()}
     assert sorted(installed - ours - tools - set(PINS)) == []

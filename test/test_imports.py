@@ -10,7 +10,7 @@ from pathlib import Path
 import grimp
 
 TOP = Path(__file__).parents[1]
-PACKAGES = ("shared", "img-rest", "img-engine", "img-client")
+PACKAGES = ("shared", "cluster", "img-rest", "img-engine", "img-client")
 
 ALL_MODULES = """
 import importlib, pkgutil, socket, sys, threading, builtins, logging
@@ -18,7 +18,8 @@ import importlib, pkgutil, socket, sys, threading, builtins, logging
 def refused(*_, **__):
     raise AssertionError("importing must have no effect")
 
-packages = [importlib.import_module(name) for name in ("img_contract", "img_rest", "img_engine", "img_client")]
+names = ("img_contract", "img_cluster", "img_rest", "img_engine", "img_client")
+packages = [importlib.import_module(name) for name in names]
 names = [
     module.name
     for package in packages
@@ -48,7 +49,7 @@ def test_the_layers_are_kept() -> None:
 
 
 def test_there_is_no_circle_between_two_modules() -> None:
-    graph = grimp.build_graph("img_contract", "img_rest", "img_engine", "img_client", cache_dir=None)
+    graph = grimp.build_graph("img_contract", "img_cluster", "img_rest", "img_engine", "img_client", cache_dir=None)
     imports = {module: graph.find_modules_directly_imported_by(module) for module in graph.modules}
     assert len(imports) > 60
     graphlib.TopologicalSorter(imports).prepare()  # raises CycleError, which names the circle

@@ -96,6 +96,7 @@ class Worker:
                 log.error("store_fault", reason=str(error))
 
     def _shut_down(self) -> None:
+        self._work.stop_taking()
         self._attempts.stop()
         deadline = time.monotonic() + self._config.shutdown_timeout_seconds
         while self._attempts and time.monotonic() < deadline:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import ctypes
 import functools
+import multiprocessing
 import os
+from concurrent.futures import ProcessPoolExecutor
 from importlib.metadata import version
 from multiprocessing.sharedctypes import RawValue
 from typing import Any, Final
@@ -20,6 +22,7 @@ from img_contract.failpoints import arm
 from img_contract.load_config import add_config_option, load_config
 from img_contract.logs import LoggedMessages, configure_logs, open_standard_streams, say
 from img_contract.notify.push import ZmqNotifier
+from img_contract.ports import Jobs
 from img_contract.process import end_with_parent
 from img_contract.volume.layout import Layout
 from img_contract.volume.proof import prove
@@ -56,10 +59,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         config = load_config(options.config)
         arm(os.environ)
-        layout = Layout(config.volume)
-        layout.prepare()
         try:
-            prove(layout)
+            _prepare(config)
         except StoreFull as full:  # results are to be had all the same
             say(f"img-rest: {full}; starting all the same")
         address = address_to_bind(config.http.host, config.http.port)
@@ -94,15 +95,42 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
+def _prepare(config: Config) -> None:
+    """Prove that what keeps the jobs can do what they need. Raises ConfigError, StoreError."""
+    if config.store is None:
+        layout = Layout(config.volume)
+        layout.prepare()
+        prove(layout)
+        return
+    # In a process of its own: the store's library has threads, which the process that serves would be forked without.
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("fork")) as process:
+        process.submit(_cluster_parts().prove_store, config.store).result()
+
+
+def _cluster_parts() -> Any:
+    """Import what is installed where there is a cluster, and nowhere else. Raises ConfigError."""
+    try:
+        from img_cluster import parts  # noqa: PLC0415
+    except ModuleNotFoundError as missing:
+        raise ConfigError([f"store: expected the package img-rest[cluster], found none: {missing}"]) from None
+    return parts
+
+
+def _jobs(config: Config) -> Jobs:
+    if config.store is not None:
+        jobs: Jobs = _cluster_parts().cluster_jobs(config)
+        return jobs
+    notifier = ZmqNotifier(config.notifier.bind, config.notifier.curve, config.limits.message_bytes)
+    return VolumeJobs(Layout(config.volume), notifier, config.retention_seconds)
+
+
 def _load(config: Config, stopping: Any) -> Gateway:
     """Build the application in the process that serves it; granian calls this there."""
     os.setpgid(0, 0)  # Ctrl-C is for the main process alone, which then stops this one
     configure_logs(config.log_level, "img-rest")
     arm(os.environ)
     end_with_parent()  # which frees the port and the notifier
-    notifier = ZmqNotifier(config.notifier.bind, config.notifier.curve, config.limits.message_bytes)
-    jobs = VolumeJobs(Layout(config.volume), notifier, config.retention_seconds)
-    app = create_app(config, jobs, lambda: bool(stopping.value))
+    app = create_app(config, _jobs(config), lambda: bool(stopping.value))
     http = config.http
     minimum_rate = MinimumRate(http.upload_bytes_per_second, _RATE_INTERVAL_SECONDS)
     return Gateway(
@@ -113,7 +141,7 @@ def _load(config: Config, stopping: Any) -> Gateway:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="img-rest",
-        description="The HTTP API: accepts pictures, writes jobs to the shared volume, and answers from its files.",
+        description="The HTTP API: accepts pictures, writes jobs to the shared volume or store, answers from there.",
         epilog="Every key of the configuration can be overridden by an environment variable: http.port is "
         "IMG_HTTP__PORT. docs/configuration.md lists them.",
     )

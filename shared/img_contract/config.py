@@ -11,7 +11,16 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Final, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 from pydantic_settings import (
     BaseSettings,
@@ -21,6 +30,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from img_contract.cluster_config import QueueConfig, StoreConfig
 from img_contract.job.formats import Format
 from img_contract.messages import quoted
 from img_contract.notify.curve import CurveConfig
@@ -214,6 +224,19 @@ class Config(BaseSettings):
     limits: LimitsConfig = LimitsConfig()
     access: AccessConfig = AccessConfig()
     engine: EngineConfig = EngineConfig()
+    store: StoreConfig | None = Field(None, description="The object store that replaces the volume.")
+    queue: QueueConfig | None = Field(None, description="The broker that replaces the notifier.")
+
+    @field_validator("queue", mode="after")
+    @classmethod
+    def _comes_with_a_store(cls, queue: QueueConfig | None, info: ValidationInfo) -> QueueConfig | None:
+        # Of a section with faults of its own there is no value here, and those faults are reported.
+        if "store" in info.data and (queue is None) != (info.data["store"] is None):
+            given, missing = ("store", "queue") if queue is None else ("queue", "store")
+            raise PydanticCustomError(
+                "together", f"expected store and queue, or neither of them; found {given} without {missing}"
+            )
+        return queue
 
     @classmethod
     def settings_customise_sources(

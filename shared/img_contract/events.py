@@ -13,6 +13,7 @@ EVENTS: Final = {
     "job_failed": "the picture is at fault; `code` and `reason` are those of the status",
     "job_too_new": "a newer version has written the job: it is left, untouched, for an engine that understands it",
     "attempt_spent": "a child died or was stopped; the job is tried again until its attempts are spent",
+    "jobs_sent_again": "the broker had no message for `jobs` jobs that have not ended; they are delivered after all",
     "attempt_cancelled": "the engine or its children stop; the attempt is not counted",
     "claim_void": "the job was cancelled, or another engine took over, while an attempt was under way",
     "engine_started": "an engine takes jobs",

@@ -146,8 +146,8 @@ class _Unquoted:
         return "a value that is not shown here"
 
 
-_SECRET: Final = ("notifier", "access")
-"""Sections that may hold secrets: keys of the notifier, and a key of the API in place of its digest."""
+_SECRET: Final = ("notifier", "access", "store", "queue")
+"""Sections that may hold secrets: keys of notifier, store and broker, and a key of the API in place of its digest."""
 
 _PUBLIC: Final = {
     ("notifier", "bind"),
@@ -155,6 +155,18 @@ _PUBLIC: Final = {
     ("access", "rate"),
     ("access", "proxies"),
     ("access", "origins"),
+    ("store", "kind"),
+    ("store", "bucket"),
+    ("store", "prefix"),
+    ("store", "region"),
+    ("store", "path_style"),
+    ("store", "timeout_seconds"),
+    ("store", "redirect"),
+    ("queue", "kind"),
+    ("queue", "name"),
+    ("queue", "heartbeat_seconds"),
+    ("queue", "lost_seconds"),
+    ("queue", "timeout_seconds"),
 }
 
 

@@ -282,6 +282,9 @@ class MemoryWork:
                     return claim
                 self._store.changed.wait(min(left, _LOOK_SECONDS))
 
+    def stop_taking(self) -> None:
+        return None  # nothing is fetched ahead
+
     def maintain(self) -> None:
         store = self._store
         with store.changed:

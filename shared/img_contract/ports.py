@@ -68,6 +68,8 @@ class StoredResult:
 
     output: Output
     file: BinaryIO
+    link: str | None = None
+    """Where a client may fetch it itself, for a short time, if it is to be sent there."""
 
 
 class UploadedFile(Protocol):
@@ -200,6 +202,9 @@ class Work(Protocol):
 
         Order, polling, leases and retries are the backend's. Raises StoreError.
         """
+
+    def stop_taking(self) -> None:
+        """Say that `next` will not be called again: what was fetched ahead goes to other engines."""
 
     def maintain(self) -> None:
         """Do a bounded part of the housekeeping if it is due: expired jobs, broken submissions. Raises StoreError."""

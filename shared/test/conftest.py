@@ -1,10 +1,12 @@
-"""Both backends behind one fixture, and a volume for what only it has."""
+"""All backends behind one fixture, and a volume for what only it has."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any, Final
 
 import pytest
 from img_contract.job.job import Job
@@ -57,7 +59,12 @@ class Backend:
         self.clock.advance(LEASE_SECONDS + 1)
 
 
-@pytest.fixture(params=["volume", "memory"])
+BACKENDS: Final[list[Any]] = ["volume", "memory"]
+if find_spec("img_cluster"):
+    BACKENDS += ["cluster", pytest.param("object_store", marks=[pytest.mark.cluster])]
+
+
+@pytest.fixture(params=BACKENDS)
 def backend(request: pytest.FixtureRequest) -> Backend:
     """Each of the backends."""
     made: Backend = request.getfixturevalue(f"{request.param}_backend")
@@ -87,3 +94,27 @@ def volume_backend(layout: Layout) -> Backend:
         return VolumeWork(layout, notifier, name, lease_seconds=LEASE_SECONDS, clock=clock)
 
     return Backend(VolumeJobs(layout, notifier), engine, clock)
+
+
+@pytest.fixture
+def cluster_backend() -> Backend:
+    """A store and a broker in memory, and all that is real between them."""
+    from img_cluster.memory import MemoryBucket
+
+    clock = ManualClock()
+    return _over(MemoryBucket(clock), clock)
+
+
+@pytest.fixture
+def object_store_backend(object_store: Any) -> Backend:
+    """The same over a real object store, from img_testing."""
+    return _over(object_store, ManualClock())
+
+
+def _over(bucket: Any, clock: ManualClock) -> Backend:
+    from img_cluster.jobs import ClusterJobs
+    from img_cluster.memory import MemoryBroker, MemoryWork, NoNotices
+    from img_cluster.objects import JobsStore
+
+    store, broker = JobsStore(bucket), MemoryBroker(clock, LEASE_SECONDS)
+    return Backend(ClusterJobs(store, broker, NoNotices()), lambda name: MemoryWork(store, broker, name, clock), clock)

@@ -15,6 +15,7 @@ import time
 import uuid
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 from unittest import mock
@@ -493,6 +494,91 @@ class VolumeMachine(Machine):
             shutil.rmtree(self.root, ignore_errors=True)
 
 
+class ClusterMachine(Machine):
+    """And what happens between a store and a broker: deaths between two requests, messages lost or sent twice."""
+
+    def new_api(self) -> Jobs:
+        from img_cluster.jobs import ClusterJobs
+        from img_cluster.memory import MemoryBroker, MemoryBucket, NoNotices
+        from img_cluster.objects import JobsStore
+
+        self.bucket = MemoryBucket(self.clock)
+        self.store = JobsStore(self.bucket)
+        self.broker = MemoryBroker(self.clock, LEASE_SECONDS)
+        return ClusterJobs(self.store, self.broker, NoNotices(), RETENTION_SECONDS)
+
+    def new_engine(self, by: int) -> Work:
+        from img_cluster.memory import MemoryWork
+
+        return MemoryWork(self.store, self.broker, f"engine-{by}", self.clock, ATTEMPTS)
+
+    def let_expire(self, known: Known) -> None:
+        from img_cluster.cleanup import Cleanup
+
+        self.bucket.age(f"{self.store.folder(known.job.id)}/outcome.json", RETENTION_SECONDS + 1)
+        Cleanup(self.store, RETENTION_SECONDS).shard(int(known.job.id[:2], 16))
+
+    def clean_all(self) -> None:
+        """Reconcile, as an engine does within three minutes."""
+        from img_cluster.reconciliation import Reconciliation
+
+        self.clock.advance(LEASE_SECONDS * 5)
+        reconciliation = Reconciliation(self.store, self.broker, LEASE_SECONDS * 4, LEASE_SECONDS, lambda _: False)
+        reconciliation.begin()
+        while reconciliation.step():
+            pass
+
+    @rule()
+    def the_queue_is_purged(self) -> None:
+        self.broker.purge()
+
+    @rule()
+    def reconcile(self) -> None:
+        self.clean_all()
+
+    @precondition(lambda self: self.jobs)
+    @rule(which=number, again=st.booleans())
+    def a_job_is_sent_twice(self, which: int, again: bool) -> None:
+        job_id = self.jobs[which % len(self.jobs)].job.id
+        if again:
+            self.broker.send_again(job_id)
+        else:
+            self.broker.send(job_id)
+
+    @rule(before=st.sampled_from(["the record", "the message"]))
+    def api_dies(self, before: str) -> None:
+        from img_cluster.objects import marker
+
+        self.submit()
+        self.broker.purge()
+        if before == "the record":
+            known = self.jobs.pop()
+            self.bucket.delete([f"{self.store.folder(known.job.id)}/job.json"])
+            assert self.bucket.exists(marker(known.job.id, known.job.submitted_at))
+
+    @precondition(lambda self: self.held)
+    @rule(which=number)
+    def publish_and_die_before_the_marker_is_gone(self, which: int) -> None:
+        from img_cluster.objects import marker
+
+        held = self.drop(which)
+        if self.published(held):
+            self.bucket.put(marker(held.known.job.id, held.known.job.submitted_at), b"")
+        held.cleaning.close()  # and its message comes again
+
+    @rule(by=engine)
+    def engine_stops(self, by: int) -> None:
+        """In order: what was fetched ahead is given back, and what runs ends."""
+        stopping = self.engines[by]
+        stopping.stop_taking()
+        assert stopping.next(0) is None
+        for held in [held for held in self.held if held.engine == by]:
+            self.held.remove(held)
+            self.published(held)
+            self.close(held)
+        self.engines[by] = self.new_engine(by)
+
+
 def bounded(machine: type[Machine], examples: int) -> Any:
     case = machine.TestCase
     case.settings = settings(
@@ -508,3 +594,5 @@ def bounded(machine: type[Machine], examples: int) -> Any:
 
 TestMemory = bounded(MemoryMachine, 60)
 TestVolume = bounded(VolumeMachine, 80)
+if find_spec("img_cluster"):
+    TestCluster = bounded(ClusterMachine, 60)

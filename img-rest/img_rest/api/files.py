@@ -14,6 +14,7 @@ from img_contract.job.outcome import Output
 from img_contract.job.status import JobStatus
 from img_contract.ports import StoredResult
 from werkzeug.exceptions import HTTPException, PreconditionFailed
+from werkzeug.utils import redirect
 from werkzeug.wrappers import Response
 
 from img_rest.requests.conditions import tidy_conditions
@@ -26,8 +27,13 @@ _UNSAFE: Final = re.compile(r'[<>:"/\\|?*\'%;]')
 
 
 def file_answer(status: JobStatus, result: StoredResult, retention_seconds: float) -> Response:
-    """Return a result, or the part or the 304 that the request asks for. Raises HTTPException, e.g. for a bad range."""
+    """Return a result, the part or the 304 that the request asks for, or where it is. Raises HTTPException."""
     output = result.output
+    if result.link:
+        result.file.close()
+        response = redirect(result.link, 302)
+        response.headers["Cache-Control"] = "no-store"  # the link is good for a short time
+        return response
     tidy_conditions(request.environ, output.bytes)
     response = send_file(
         result.file,

@@ -6,14 +6,15 @@ from collections.abc import Callable, Iterable
 from typing import Any
 from urllib.parse import urlsplit
 
-from flask import Response
+from flask import Response, request
 from img_contract.config import PREFIX
 
 
 def drop_host(response: Response) -> Response:
     """Make the Location of a redirect a path: the host that Flask puts there may be a name that only a proxy knows."""
-    if location := response.headers.get("Location"):
-        response.headers["Location"] = urlsplit(location)._replace(scheme="", netloc="").geturl()
+    location = urlsplit(response.headers.get("Location", ""))
+    if location.netloc == request.host:  # else it leads elsewhere
+        response.headers["Location"] = location._replace(scheme="", netloc="").geturl()
     return response
 
 

@@ -111,8 +111,9 @@ class Gateway:
             answer.status, answer.headers = int(status.split(" ", 1)[0]), Headers(headers)
 
         def wrap_file(file: IO[bytes], _: int = 0) -> FileWrapper:
-            files.append(str(file.name))
-            return FileWrapper(file, _INLINE_BYTES)  # whole
+            if isinstance(name := getattr(file, "name", None), str):  # else it is no file of this machine
+                files.append(name)
+            return FileWrapper(file, _INLINE_BYTES)  # whole, if it is small
 
         environ["wsgi.file_wrapper"] = wrap_file
         try:

@@ -14,6 +14,7 @@ from img_contract.failpoints import failpoint
 from img_contract.job.job import Job, now
 from img_contract.job.outcome import Facts, Failure, Outcome, Output, ResultFile, ResultWarning, State
 from img_contract.ports import LocalFiles
+from img_contract.records import ClaimRecord, attempts_in
 from img_contract.volume.files import (
     create_exclusively,
     fsync_directory,
@@ -22,7 +23,7 @@ from img_contract.volume.files import (
     rename,
     storage_faults,
 )
-from img_contract.volume.layout import ClaimRecord, Layout, attempts_in
+from img_contract.volume.layout import Layout
 
 
 class VolumeClaim:

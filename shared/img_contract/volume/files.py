@@ -12,8 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from pydantic import BaseModel
-
 from img_contract.errors import DamagedRecord, StoreFull, StoreUnavailable
 from img_contract.failpoints import failpoint
 from img_contract.regular_file import NotARegularFile, open_regular
@@ -177,8 +175,3 @@ def modified_ns(path: Path) -> int:
         return path.lstat().st_mtime_ns
     except (FileNotFoundError, NotADirectoryError):
         return 0
-
-
-def as_json(model: BaseModel) -> bytes:
-    """Return a model as it is written to a file: JSON that a person can read."""
-    return model.model_dump_json(indent=1).encode() + b"\n"

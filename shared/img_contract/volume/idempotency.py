@@ -21,7 +21,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from img_contract.errors import DamagedRecord, SubmissionUnderWay
 from img_contract.job.job import JOB_ID
 from img_contract.ports import IdempotencyKey
-from img_contract.volume.files import as_json, fsync_directory, read_record, rename, write_durably
+from img_contract.records import as_json
+from img_contract.volume.files import fsync_directory, read_record, rename, write_durably
 
 
 class Use(BaseModel):

@@ -21,22 +21,20 @@ removed is decided by the modules above it. They turn the OSErrors that are rais
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from img_contract.errors import DamagedRecord, JobTooNew, UnknownJob
 from img_contract.failpoints import failpoint
 from img_contract.job.job import JOB_ID, Job
-from img_contract.job.newer import JobOutline, is_newer, job_id_in, outline
-from img_contract.job.outcome import Failure, FailureCode, Outcome, State
+from img_contract.job.newer import JobOutline
+from img_contract.job.outcome import Outcome
+from img_contract.records import ClaimRecord, as_json, damaged_outcome, parse_job
 from img_contract.volume.files import (
-    as_json,
     create_exclusively,
     fsync_directory,
     make_empty,
@@ -47,16 +45,6 @@ from img_contract.volume.files import (
 
 _FOLDERS: Final = 1024
 """The paths of so many jobs are kept, since to make one takes as long as to use it."""
-
-_CLAIM: Final = re.compile(r"claim\.([1-9][0-9]*)")
-
-
-class ClaimRecord(BaseModel):
-    """The content of a claim: its holder, and when it started."""
-
-    model_config = ConfigDict(frozen=True)
-    engine: str
-    started_at: AwareDatetime
 
 
 class Layout:
@@ -122,11 +110,6 @@ class Layout:
         return f"{self._jobs}/{job_id[:2]}/{job_id}"
 
 
-def attempts_in(names: Iterable[str]) -> int:
-    """Return how many attempts were started, from the names in a job's folder."""
-    return max((int(match[1]) for name in names if (match := _CLAIM.fullmatch(name))), default=0)
-
-
 def started_at(folder: Path, attempt: int) -> datetime | None:
     """Return when an attempt started; None if there was none or its record cannot be read."""
     try:
@@ -143,17 +126,7 @@ def read_job(folder: Path) -> Job:
         if folder.exists():
             raise DamagedRecord("job.json is missing") from None
         raise
-    try:
-        job = Job.model_validate_json(content)
-    except ValidationError as error:
-        fault = error.errors(include_url=False)[0]
-        reason = ": ".join(["job.json", *map(str, fault["loc"]), fault["msg"]])
-        if is_newer(content, error) and job_id_in(content) == folder.name:
-            raise JobTooNew(reason, outline(content)) from None
-        raise DamagedRecord(reason) from None
-    if job.id != folder.name:
-        raise DamagedRecord(f"job.json is of job {job.id}")
-    return job
+    return parse_job(content, folder.name)
 
 
 def read_what_is_sound(folder: Path) -> Job | JobOutline | None:
@@ -172,6 +145,4 @@ def read_outcome(folder: Path) -> Outcome:
     try:
         return Outcome.model_validate_json(read_record(path))
     except (DamagedRecord, ValidationError):
-        failure = Failure(code=FailureCode.JOB_DAMAGED, detail="outcome.json is damaged, so the result is not known")
-        ended = datetime.fromtimestamp(path.lstat().st_mtime, UTC)
-        return Outcome(state=State.FAILED, finished_at=ended, error=failure)
+        return damaged_outcome(datetime.fromtimestamp(path.lstat().st_mtime, UTC))

@@ -21,11 +21,12 @@ from img_contract.failpoints import failpoint
 from img_contract.job.job import now
 from img_contract.job.outcome import Failure, FailureCode, Outcome, State, attempts_exhausted
 from img_contract.notify.notifier import Listener
+from img_contract.records import ClaimRecord, attempts_in
 from img_contract.volume.claims import VolumeClaim, last_reason
 from img_contract.volume.cleanup import Cleanup
 from img_contract.volume.engines import Engines
 from img_contract.volume.files import names_in, storage_faults
-from img_contract.volume.layout import ClaimRecord, Layout, attempts_in, read_job, started_at
+from img_contract.volume.layout import Layout, read_job, started_at
 from img_contract.volume.leases import LeaseWatch
 
 POLL_BATCH: Final = 1000
@@ -102,6 +103,9 @@ class VolumeWork:
         if not self._held:
             self._polled_at = float("-inf")  # idle: the next call polls without waiting for its time
         return None
+
+    def stop_taking(self) -> None:
+        return None  # nothing is fetched ahead
 
     def maintain(self) -> None:
         if self._clock() - self._maintained_at < MAINTENANCE_SECONDS:

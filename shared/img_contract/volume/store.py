@@ -13,13 +13,14 @@ from img_contract.job.outcome import Outcome, State
 from img_contract.job.status import JobStatus
 from img_contract.notify.notifier import Notifier
 from img_contract.ports import Capacity, IdempotencyKey, StoredResult
+from img_contract.records import attempts_in
 from img_contract.regular_file import open_regular
 from img_contract.results import find_output
 from img_contract.volume.endings import EndWatch
 from img_contract.volume.engines import Engines
 from img_contract.volume.files import create_exclusively, names_in, remove, storage_faults
 from img_contract.volume.idempotency import IdempotencyKeys
-from img_contract.volume.layout import Layout, attempts_in, read_outcome, read_what_is_sound, started_at
+from img_contract.volume.layout import Layout, read_outcome, read_what_is_sound, started_at
 from img_contract.volume.submission import VolumeSubmission
 
 

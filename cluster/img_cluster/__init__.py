@@ -1,0 +1,1 @@
+"""Jobs beyond one machine: an S3-compatible store keeps them, and Celery on RabbitMQ delivers them."""

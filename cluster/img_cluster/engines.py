@@ -1,0 +1,57 @@
+"""The engines that are alive, by objects that they write; in each is how many jobs it has left for a newer engine."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Final
+
+from img_cluster.bucket import Bucket
+from img_cluster.objects import ENGINES
+from img_cluster.proof import prove
+
+ENGINE_SILENCE_SECONDS: Final = 30.0
+"""An engine that has not announced itself for this long is not counted as alive."""
+
+_ANNOUNCE_SECONDS: Final = 10.0
+"""Each announcement is a request that costs money."""
+
+
+class Engines:
+    """The engines of one store. Every method raises StoreError."""
+
+    def __init__(self, bucket: Bucket) -> None:
+        self._bucket = bucket
+        self._lock = threading.Lock()
+        self._announced: tuple[float, int] | None = None
+
+    def announce(self, engine: str, too_new: int = 0) -> None:
+        """Say that this engine is alive, and how many jobs it has left for a newer one."""
+        present = time.monotonic()
+        with self._lock:
+            if self._announced and present - self._announced[0] < _ANNOUNCE_SECONDS and self._announced[1] == too_new:
+                return
+            self._bucket.put(f"{ENGINES}/{engine}", str(too_new).encode())
+            self._announced = present, too_new
+
+    def withdraw(self, engine: str) -> None:
+        """Say that this engine has stopped."""
+        with self._lock:
+            self._announced = None
+            self._bucket.delete([f"{ENGINES}/{engine}"])
+
+    def alive(self) -> list[str]:
+        """Prove that the store can do what jobs need, and name the engines that are alive."""
+        prove(self._bucket)
+        return self.names()
+
+    def too_new(self) -> int:
+        """Return how many jobs every engine that is alive has left."""
+        counts = [self._bucket.read(f"{ENGINES}/{name}") or b"0" for name in self.names()]
+        return min((int(count) for count in counts if count.isdigit()), default=0)
+
+    def names(self) -> list[str]:
+        """Name the engines that are alive."""
+        present = self._bucket.now()
+        marks = self._bucket.names(ENGINES)
+        return [name for name, mark in marks.items() if present - mark.modified < ENGINE_SILENCE_SECONDS]

@@ -1,0 +1,56 @@
+"""What is written of a job beside its files, wherever they are kept, and how that is read again."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Final
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
+
+from img_contract.errors import DamagedRecord, JobTooNew
+from img_contract.job.job import Job
+from img_contract.job.newer import is_newer, job_id_in, outline
+from img_contract.job.outcome import Failure, FailureCode, Outcome, State
+
+_CLAIM: Final = re.compile(r"claim\.([1-9][0-9]*)")
+
+
+class ClaimRecord(BaseModel):
+    """The content of a claim: its holder, and when it started."""
+
+    model_config = ConfigDict(frozen=True)
+    engine: str
+    started_at: AwareDatetime
+
+
+def attempts_in(names: Iterable[str]) -> int:
+    """Return how many attempts were started, from the names of a job's files."""
+    return max((int(match[1]) for name in names if (match := _CLAIM.fullmatch(name))), default=0)
+
+
+def parse_job(content: bytes, job_id: str) -> Job:
+    """Parse job.json. Raises DamagedRecord, JobTooNew."""
+    try:
+        job = Job.model_validate_json(content)
+    except ValidationError as error:
+        fault = error.errors(include_url=False)[0]
+        reason = ": ".join(["job.json", *map(str, fault["loc"]), fault["msg"]])
+        if is_newer(content, error) and job_id_in(content) == job_id:
+            raise JobTooNew(reason, outline(content)) from None
+        raise DamagedRecord(reason) from None
+    if job.id != job_id:
+        raise DamagedRecord(f"job.json is of job {job.id}")
+    return job
+
+
+def damaged_outcome(ended: datetime) -> Outcome:
+    """Return what stands for an outcome that cannot be read. It is one, too: the job is not to be done again."""
+    failure = Failure(code=FailureCode.JOB_DAMAGED, detail="outcome.json is damaged, so the result is not known")
+    return Outcome(state=State.FAILED, finished_at=ended, error=failure)
+
+
+def as_json(model: BaseModel) -> bytes:
+    """Return a model as it is written to a file: JSON that a person can read."""
+    return model.model_dump_json(indent=1).encode() + b"\n"
