@@ -15,6 +15,7 @@ from collections.abc import Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
+from io import BytesIO
 from itertools import count
 from pathlib import Path
 from typing import IO, Any, Final, TypeVar
@@ -53,7 +54,7 @@ class Request:
     pause: float = 0.0
     """Seconds to let pass before it is sent."""
     into: IO[bytes] | None = None
-    """Where the content of a good answer goes; None to keep it in the answer."""
+    """Where the content of a file goes that is the answer (200); None to keep it in the answer."""
     repeatable: bool = True
     """Whether it may be sent again after a fault."""
 
@@ -67,6 +68,8 @@ class Job:
     """Whether it was done within the wait: its result can be fetched at once."""
     repeated: bool
     """Whether it is the job of an earlier request with the same idempotency key."""
+    delivered: bool = False
+    """Whether its first result came with the answer, and is where it was to go."""
 
 
 _T = TypeVar("_T")
@@ -91,8 +94,9 @@ class Exchanges:
         watermark: Picture | None,
         filename: str | None,
         parameters: dict[str, Any],
+        into: IO[bytes] | None = None,
     ) -> Exchange[Job]:
-        """Post a form."""
+        """Post a form; with `into`, ask for the result as the answer."""
         key = uuid.uuid4().hex if idempotency_key is None else idempotency_key
         with ExitStack() as opened:
             files = {"file": opened.enter_context(_opened(picture, filename))}
@@ -101,18 +105,21 @@ class Exchanges:
             request = Request(
                 "POST",
                 "/resize",
-                _prefer(wait) | ({"Idempotency-Key": key} if key else {}),
+                _prefer(wait, "return=representation" if into else None) | ({"Idempotency-Key": key} if key else {}),
                 {name: _text(value) for name, value in parameters.items() if value is not None},
                 files,
                 wait,
+                into=into,
                 repeatable=bool(key) and all(isinstance(file, bytes) or file.seekable() for _, file in files.values()),
             )
             answer = yield from self._answer(request)
-        if done := answer.status_code == HTTPStatus.SEE_OTHER:
-            job_id = answer.headers.get("Location", "").rpartition("/")[2]
+        delivered = into is not None and answer.status_code == HTTPStatus.OK
+        if done := delivered or answer.status_code == HTTPStatus.SEE_OTHER:
+            address = answer.headers.get("Content-Location" if delivered else "Location", "")
+            job_id = address.rpartition("/resize/")[2].partition("/")[0]
         else:
             job_id = _parsed(Submitted, answer).id
-        return Job(job_id, done, "Idempotency-Replayed" in answer.headers)
+        return Job(job_id, done, "Idempotency-Replayed" in answer.headers, delivered)
 
     def status(self, job_id: str, wait: float = 0, pause: float = 0) -> Exchange[Status]:
         """Ask where a job is."""
@@ -167,6 +174,7 @@ class Exchanges:
     ) -> Exchange[bytes]:
         """Submit, wait, fetch."""
         deadline = math.inf if timeout is None else time.monotonic() + timeout
+        content = BytesIO()
         job = yield from self.submit(
             picture,
             idempotency_key=None,
@@ -174,7 +182,10 @@ class Exchanges:
             watermark=watermark,
             filename=None,
             parameters=parameters,
+            into=content,
         )
+        if job.delivered:
+            return content.getvalue()
         if not job.done:
             yield from self.wait(job.id, deadline - time.monotonic())
         return (yield from self.fetch(job.id, None))
@@ -224,9 +235,10 @@ def _opened(picture: Picture, filename: str | None) -> Iterator[tuple[str | None
         yield filename or (Path(name).name if isinstance(name, str) else None), picture
 
 
-def _prefer(wait: float) -> dict[str, str]:
-    """Return the preference to wait (RFC 7240): a shorter limit cuts it, where it would refuse the parameter."""
-    return {"Prefer": f"wait={math.ceil(wait)}"} if wait > 0 else {}
+def _prefer(wait: float, form: str | None = None) -> dict[str, str]:
+    """Return the preferences (RFC 7240): a shorter limit cuts the wait, where it would refuse the parameter."""
+    preferences = [*([f"wait={math.ceil(wait)}"] if wait > 0 else []), *([form] if form else [])]
+    return {"Prefer": ", ".join(preferences)} if preferences else {}
 
 
 def _text(value: Any) -> str:

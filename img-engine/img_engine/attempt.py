@@ -16,7 +16,8 @@ from img_contract.job.outcome import Failure, FailureCode
 from img_contract.ports import Claim, LocalFiles
 
 from img_engine.errors import AttemptSpent, ChildrenBroken
-from img_engine.process.pool import Children, Rendering
+from img_engine.process.pool import Children
+from img_engine.process.remote import Rendering
 from img_engine.render.task import PictureLimits, Refusal, Task, Watermark
 
 FAULT_SECONDS: Final = 2.0

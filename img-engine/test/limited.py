@@ -23,7 +23,8 @@ def main(folder: Path, hard: int, task_seconds: float) -> None:
     task = Task(folder / "source", Format.PNG, Resize(width=8), folder / "result", trial.LIMITS)
     for _ in range(3):
         print(type(children.render(task, lambda _: None)).__name__)  # noqa: T201
-    print(children._pool.schedule(resource.getrlimit, args=(resource.RLIMIT_CPU,)).result(60)[1])  # noqa: T201
+    with children._child() as child:
+        print(child.call(resource.getrlimit, resource.RLIMIT_CPU, seconds=60)[1])  # noqa: T201
     children.stop()
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from img_contract.job.formats import SIGNATURE_BYTES, sniff
 from img_contract.job.outcome import FailureCode, WarningCode
@@ -35,6 +36,7 @@ from img_testing.bombs import (
     ispe_changed,
     jpeg,
     jpeg_that_lies,
+    masked_bmp,
     moving,
     png,
     scans,
@@ -45,6 +47,7 @@ from img_testing.bombs import (
     webp_with,
     with_tags,
 )
+from img_testing.heif_boxes import box, with_property
 from img_testing.samples import codes, encoded, four_corners
 
 pytestmark = pytest.mark.python_independent
@@ -77,6 +80,40 @@ def tiff_with(*changed: tuple[int, int, int, int]) -> bytes:
 def tiff_in_tiles(size: tuple[int, int], *changed: tuple[int, int, int, int]) -> bytes:
     tags = [tag for tag in with_tags(grey_tags(*size), *changed) if tag[0] not in (273, 278, 279)]
     return tiff(tags, behind=bytes(84_000_000))
+
+
+def deep_tiff(size: tuple[int, int], bits: int, *changed: tuple[int, int, int, int], rows: int | None = None) -> bytes:
+    """Zeros in Deflate, in one strip or in strips of so many rows, all of them the same bytes."""
+    each = rows or size[1]
+    packed = zlib.compress(bytes(-(-size[0] * bits // 8) * each), 1)
+    count = -(-size[1] // each)
+    at = 600
+    lists = struct.pack(f"<{2 * count}I", *[at + 8 * count] * count, *[len(packed)] * count)
+    places = ((at, at + 4 * count)) if count > 1 else (at + 8, len(packed))
+    tags = with_tags(
+        grey_tags(*size),
+        (258, SHORT, 1, bits),
+        (259, SHORT, 1, 8),
+        (273, LONG, count, places[0]),
+        (278, LONG, 1, each),
+        (279, LONG, count, places[1]),
+        *changed,
+    )
+    return tiff(tags).ljust(at, b"\0") + lists + packed
+
+
+def tiff_of_small_tiles() -> bytes:
+    """300 × 300 tiles of a pixel of 16 bits."""
+    tags = [tag for tag in grey_tags(300, 300) if tag[0] not in (273, 278, 279)]
+    places = ((322, LONG, 1, 1), (323, LONG, 1, 1), (324, LONG, 90_000, 600), (325, LONG, 90_000, 600 + 360_000))
+    lists = struct.pack("<180000I", *[600] * 90_000, *[2] * 90_000)
+    return tiff(with_tags(tags, (258, SHORT, 1, 16), *places)).ljust(600, b"\0") + lists
+
+
+def bmp_of_masks(size: tuple[int, int]) -> bytes:
+    whole = bytearray(masked_bmp(np.zeros((1, 1), np.uint64), 16, (0xF, 0xF0, 0xF00, 0xF000)))
+    whole[18:26] = struct.pack("<ii", *size)
+    return bytes(whole)
 
 
 def two_directories_in_a_circle() -> bytes:
@@ -172,6 +209,40 @@ REFUSED: dict[str, tuple[Maker, FailureCode]] = {
         ),
         CORRUPT,
     ),
+    "tiff of 64 megapixels of 16 numbers of 64 bits": (
+        lambda: deep_tiff((7900, 7900), 64, (277, SHORT, 1, 16), rows=1),
+        MEMORY,
+    ),
+    "tiff of a tile of 4 gigapixels of 16 bits": (
+        lambda: tiff_in_tiles(
+            (64, 64),
+            (258, SHORT, 1, 16),
+            *((tag, LONG, 1, 2**16) for tag in (322, 323)),
+            (324, LONG, 1, 200),
+            (325, LONG, 1, 200),
+        ),
+        MEMORY,
+    ),
+    "tiff of one strip of 250 MB": (lambda: deep_tiff((7900, 7900), 32), MEMORY),
+    "tiff of a webp of 16,384 × 16,384": (
+        lambda: (
+            tiff(
+                with_tags(
+                    grey_tags(64, 64, offset=300, length=1000),
+                    (258, SHORT, 1, 8),
+                    (259, SHORT, 1, 50_001),
+                    (262, SHORT, 1, 2),
+                    (277, SHORT, 1, 3),
+                )
+            ).ljust(300, b"\0")
+            + webp((16_384, 16_384), 3)
+        ),
+        CORRUPT,
+    ),
+    "tiff of 12 bits whose strip is too short": (
+        lambda: deep_tiff((64, 64), 12, (257, LONG, 1, 8000), (278, LONG, 1, 8000)),
+        CORRUPT,
+    ),
     "tiff of 20 million depths": (lambda: tiff_with((258, SHORT, *MANY)), CORRUPT),
     "tiff of 10 million widths, as fractions": (lambda: tiff_with((256, 5, 10_000_000, 200)), CORRUPT),
     "tiff of 2,147,483,648 channels": (lambda: tiff_with((277, LONG, 1, 2**31)), UNSUPPORTED),
@@ -189,6 +260,8 @@ REFUSED: dict[str, tuple[Maker, FailureCode]] = {
     "bmp of 60,000 × 60,000": (lambda: bmp_of_runs(b"", (60_000, 60_000)), PIXELS),
     "bmp of 50 million runs": (lambda: bmp_of_runs(b"\1\1" * (LARGE // 2)), CORRUPT),
     "bmp of 2 million runs": (lambda: bmp_of_runs(b"\1\1" * 1_990_000), CORRUPT),
+    "bmp of masks that claims 60,000 × 60,000": (lambda: bmp_of_masks((60_000, 60_000)), PIXELS),
+    "bmp of masks whose pixels are missing": (lambda: bmp_of_masks((7900, 7900)), CORRUPT),
     "icon of a png that claims 60,000 × 60,000": (lambda: icon(png((60_000, 60_000), data=b"")), PIXELS),
     "icon of a bitmap that claims 60,000 × 60,000": (
         lambda: icon(struct.pack("<IiiHHIIiiII", 40, 60_000, 120_000, 1, 32, 0, 0, 0, 0, 0, 0)),
@@ -219,6 +292,12 @@ RENDERED: dict[str, Maker] = {
     "png of pixels that inflate to 4 GB": lambda: png(data=ENORMOUS),
     "png with 80 MiB of text behind its pixels": lambda: png(after=chunk(b"zTXt", b"k\0\0" + STORED_TEXT)),
     "png with text behind its pixels that inflates to 4 GB": lambda: png(after=chunk(b"zTXt", b"k\0\0" + ENORMOUS)),
+    "png with EXIF in a text behind its pixels that inflates to 4 GB": lambda: png(
+        after=chunk(b"zTXt", b"Raw profile type exif\0\0" + inflating(1_500_000_000))
+    ),
+    "png with 80 MB of a chunk whose checksum is wrong": lambda: png(
+        before=chunk(b"prVt", bytes(80 * MIB))[:-4] + b"\1\2\3\4"
+    ),
     "png of 99,990 chunks": lambda: png(before=chunk(b"prVt", b"") * 99_990),
     "png with an orientation of 10 million fractions": lambda: png(
         before=chunk(b"eXIf", exif_of_fractions(10_000_000))
@@ -251,9 +330,16 @@ RENDERED: dict[str, Maker] = {
     "webp with 80 MiB of XMP": lambda: webp_with(0x04, b"XMP ", bytes(80 * MIB)),
     "tiff with junk behind its end": lambda: encoded(four_corners(), "TIFF") + JUNK,
     "tiff whose directories lead in a circle": two_directories_in_a_circle,
+    "tiff of 65,000 strips of 12 bits": lambda: deep_tiff((900, 65_000), 12, rows=1),
+    "tiff of 36 megapixels of floating point": lambda: deep_tiff((6000, 6000), 32, (339, SHORT, 1, 3), rows=16),
+    "tiff of 64 megapixels of 11 bits": lambda: deep_tiff((7900, 7900), 11, rows=16),
+    "tiff of 90,000 tiles": tiff_of_small_tiles,
     "tiff of 990 pages": lambda: tiff_of_pages(990),
     "tiff with 80 MB of XMP": lambda: tiff_with((700, 1, 80_000_000, 200)),
     "avif with junk behind its end": lambda: encoded(four_corners(), "AVIF") + JUNK,
+    "avif of 500,000 properties": lambda: with_property(
+        encoded(four_corners(), "AVIF"), box(b"free", b"") * 500_000, associated=False
+    ),
     "heic with junk behind its end": lambda: heif() + JUNK,
     "icon with zeros behind its end": lambda: encoded(four_corners(), "ICO") + ZEROS,
 }

@@ -19,13 +19,6 @@ from img_engine.render.task import RenderOutcome, Task
 from img_testing import trial
 from img_testing.samples import encoded, four_corners
 
-PEBBLES_OWN = """
-from pebble import CONSTS
-before = dict(vars(CONSTS))
-import img_engine.process.pool
-assert dict(vars(CONSTS)) == before
-"""
-
 
 @pytest.fixture(scope="module")
 def children() -> Iterator[Children]:
@@ -81,7 +74,3 @@ def test_all_pictures_of_a_child_stay_within_its_limit(task_seconds: float, hard
     unlimited, any_number = cpu_budget(task_seconds, None)
     assert seconds <= unlimited
     assert any_number == 0
-
-
-def test_importing_the_pool_sets_nothing_in_pebble() -> None:
-    subprocess.run([sys.executable, "-c", PEBBLES_OWN], check=True)

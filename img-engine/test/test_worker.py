@@ -110,7 +110,7 @@ def slow_picture(tmp_path: Path) -> bytes:
 @contextmanager
 def engine(site: Site, *, count: int = 1, **settings: Any) -> Iterator[Worker]:
     config = EngineConfig.model_validate(
-        {"heartbeat_seconds": 0.1, "lease_seconds": 1.0, "shutdown_timeout_seconds": 5.0, "job_seconds": 30} | settings
+        {"heartbeat_seconds": 0.1, "lease_seconds": 1.0, "shutdown_timeout_seconds": 5.0, "job_seconds": 300} | settings
     )
     children = Children(count, config.child_bytes, config.job_seconds)
     worker = Worker("engine", site.new_work(), Attempts(children, LIMITS), count, config)
@@ -261,9 +261,9 @@ def test_a_picture_that_takes_its_time_in_work_fails_at_once(
     site: Site, slow_picture: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It would take it again: only who was stopped by the clock, perhaps on a busy machine, is tried again."""
-    monkeypatch.setattr("img_engine.process.pool._CPU_SHARE", 0.1)  # so that a busy machine's clock does not come first
+    monkeypatch.setattr("img_engine.process.pool._CPU_SHARE", 0.01)  # 3 s: a busy machine's clock comes later
     job = site.submit(slow_picture, width=2400, format="avif", effort=10)
-    with engine(site, job_seconds=30):
+    with engine(site):
         status = site.ended(job)
     assert status.outcome is not None
     assert status.outcome.error is not None

@@ -37,8 +37,9 @@ from img_rest.server.process import address_to_bind, allow_open_files, set_when_
 
 _RATE_INTERVAL_SECONDS: Final = 10.0
 """The rate of an upload is checked after each such time of waiting for it."""
-_READ_AHEAD_BYTES: Final = 64 * 1024
-"""What granian reads ahead of an upload. Its default of 400 kB costs 1.4 MB more for each, and is no faster."""
+_READ_AHEAD_BYTES: Final = 256 * 1024
+"""What granian reads of an upload at once; each portion wakes the event loop. 400 uploads that stall come to 25 MB more
+than with 64 KiB."""
 
 _LOGGING: Final = {
     "handlers": {"lossy": {"class": f"{LoggedMessages.__module__}.{LoggedMessages.__qualname__}"}},

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from img_contract.testing import HANG_SECONDS
 from img_rest.errors import UploadTooSlow
-from img_rest.server.body import Body, MinimumRate
+from img_rest.server.body import Body, MinimumRate, Room
 from img_rest.server.gateway import wsgi_environ
 
 
@@ -68,6 +68,29 @@ def test_a_read_that_is_limited_in_time_returns_what_has_come(body: Callable[...
     one = body(b"abc", bytes(1000), bytes_per_second=0)
     assert len(one.read(256 * 1024, until=time.monotonic() + 0.05)) == 1003
     assert one.read(256 * 1024, until=time.monotonic() - 1) == b""
+
+
+def test_a_body_of_known_length_is_collected_and_gives_its_room_back_when_it_was_read() -> None:
+    room = Room(1000)
+
+    async def collected() -> Body:
+        sent = Sent(bytes(600), bytes(400))
+        one = Body(asyncio.get_running_loop(), sent, MinimumRate(1024, interval_seconds=0.5), 1000, room)
+        await (await one.start())  # its end is known by its length: the client sends nothing that says so
+        return one
+
+    one = asyncio.run(collected())
+    assert not room.take(1)
+    assert [len(one.read(900)), len(one.read(900)), len(one.read(900))] == [900, 100, 0]
+    assert room.take(1000)
+
+
+def test_a_body_that_is_released_unread_gives_its_room_back() -> None:
+    room = Room(1000)
+    loop = asyncio.new_event_loop()
+    Body(loop, Sent(), MinimumRate(1024, interval_seconds=0.5), 1000, room).release()
+    loop.close()
+    assert room.take(1000)
 
 
 def scope(path: str = "/", query: str = "", **headers: str) -> Any:

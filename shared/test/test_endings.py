@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -136,3 +137,22 @@ def test_the_thread_ends_when_nobody_waits_and_starts_again(
     assert "watch-jobs" not in {thread.name for thread in threading.enumerate()}
     with meanwhile(end):
         assert watch.wait(job_id, LONG, never)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux has inotify")
+def test_the_removal_of_a_marker_is_told(layout: Layout, job_id: str) -> None:
+    """There is no outcome that a look could find."""
+    watch = EndWatch(layout)
+    layout.mark(job_id)
+    waiting = threading.Event()
+
+    def asked() -> bool:
+        waiting.set()  # by the thread, which has asked the kernel before
+        return False
+
+    def unmark() -> None:
+        waiting.wait(HANG_SECONDS)
+        layout.unmark(job_id)
+
+    with meanwhile(unmark):
+        assert watch.wait(job_id, LONG, asked)

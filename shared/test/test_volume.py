@@ -64,7 +64,7 @@ def test_the_layout_is_the_documented_one(submit: Submit, engine: VolumeWork, la
     folder = layout.root / "jobs" / job.id[:2] / job.id
     assert sorted(path.name for path in folder.iterdir()) == ["job.json", "source"]
     assert Job.model_validate_json((folder / "job.json").read_bytes()) == job
-    assert (layout.root / "pending" / job.id).read_bytes() == b""
+    assert (layout.root / "pending" / job.id).samefile(folder / "job.json")
     assert list((layout.root / "incoming").iterdir()) == []
     claim = engine.claim(job.id)
     assert claim is not None

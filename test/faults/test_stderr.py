@@ -94,7 +94,9 @@ def test_children_of_a_new_fork_server_do_not_write_to_a_full_pipe_either(make_s
     with stderr_that_nobody_reads() as stderr, running(service, "img-engine", stderr) as engine:
         until(lambda: list(layout.engines.iterdir()))
         family = psutil.Process(engine.pid).children()
-        next(one for one in family if "forkserver" in " ".join(one.cmdline())).kill()
+        server = next(one for one in family if "forkserver" in " ".join(one.cmdline()))
+        for process in (server, *server.children()):
+            process.kill()
         ids = [submit(jobs) for _ in range(4)]
         until(lambda: not layout.markers(), why="the jobs did not end")
         renewed = next(one for one in psutil.Process(engine.pid).children() if one not in family)

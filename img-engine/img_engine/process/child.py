@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import os
 import resource
+import signal
 import warnings
 from contextlib import suppress
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Final
+from traceback import format_exc
+from typing import Any, Final
 
 from img_contract.failpoints import arm
 from img_contract.process import end_with_parent
@@ -20,6 +23,24 @@ from img_engine.render.task import Refusal, RenderOutcome, Task
 
 _OOM_SCORE: Final = Path("/proc/self/oom_score_adj")
 """Which process the kernel ends first when memory runs out: the highest, 1000 (proc_pid_oom_score_adj(5))."""
+
+
+def serve(pipe: Connection[Any, Any], taken: Any, address_space_bytes: int) -> None:
+    """Carry out what comes through the pipe, one call after the other; the shared number `taken` counts them.
+
+    The answer is whether the call returned, and what it returned or raised.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the engine, which lets its children finish
+    start_child(address_space_bytes)
+    while True:
+        function, arguments = pipe.recv()
+        taken.value += 1
+        try:
+            answer = True, function(*arguments)
+        except Exception as error:  # noqa: BLE001  it is raised again in the parent
+            error.add_note(format_exc())
+            answer = False, error
+        pipe.send(answer)
 
 
 def start_child(address_space_bytes: int) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import multiprocessing
 import os
+import queue
 import resource
 import signal
-import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from multiprocessing import forkserver, resource_tracker
 from pathlib import Path
@@ -17,10 +16,10 @@ from typing import Final
 
 import structlog
 from img_contract.job.outcome import Failure, FailureCode
-from pebble import CONSTS, ProcessExpired, ProcessFuture, ProcessPool
 
 from img_engine.errors import AttemptSpent, ChildrenBroken
-from img_engine.process.child import memory_is_limited, render_within, start_child
+from img_engine.process.child import memory_is_limited, render_within
+from img_engine.process.remote import START_SECONDS, Child, ChildDied, Rendering
 from img_engine.render.task import Refusal, RenderOutcome, Task
 
 _CGROUP_MEMORY: Final = (
@@ -28,8 +27,6 @@ _CGROUP_MEMORY: Final = (
     Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),  # version 1
 )
 _PARENT_BYTES: Final = 256 * 1024 * 1024
-
-Rendering = ProcessFuture[RenderOutcome | Refusal]
 
 CHILD_ENVIRONMENT: Final = {
     # Let glibc keep freed memory for the next picture. By default it returns it to the kernel, and a large picture
@@ -41,20 +38,14 @@ CHILD_ENVIRONMENT: Final = {
 }
 """The environment of the children, beside the engine's own."""
 
-_START_SECONDS: Final = 30.0
-"""How long a child may take to start on a busy machine."""
-
 _CPU_SHARE: Final = 0.8
 """A picture that takes this share of its time as CPU time would take it again, and fails at once."""
 
-_BUSY_TICK_SECONDS: Final = 0.02
-"""While a child works, pebble looks this often whether one has died or has to be stopped; its default is 0.1."""
-
-_IDLE_TICK_SECONDS: Final = 0.5
-"""While none works, which costs next to nothing. Tasks and results wait for no tick."""
-
 _START_CPU_SECONDS: Final = 2
 """More than the CPU time that a child takes to start."""
+
+_DEATHS: Final = 3
+"""So many children may die before they begin a picture; then none can."""
 
 log = structlog.get_logger(__name__)
 
@@ -63,104 +54,97 @@ class Children:
     """A number of child processes. Thread-safe."""
 
     def __init__(self, count: int, address_space_bytes: int, task_seconds: float) -> None:
-        self._count = count
         self._address_space = address_space_bytes
         self._seconds = task_seconds
         _, hard = resource.getrlimit(resource.RLIMIT_CPU)
         self._cpu_seconds, self._tasks_each = cpu_budget(task_seconds, None if hard == resource.RLIM_INFINITY else hard)
-        self._busy = 0
-        CONSTS.sleep_unit = _IDLE_TICK_SECONDS
-        CONSTS.term_timeout = 0.5  # a child that ignores SIGTERM is killed half a second after its limit
-        self._lock = threading.Lock()
         # A fork server: children start from a small process that has imported Pillow, and inherit no lock of ours.
         os.environ.update(CHILD_ENVIRONMENT)  # the fork server takes its environment from here
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["img_engine.process.child"])
         _start_helpers()
-        self._pool = self._new_pool()
+        self._stopped = False
+        self._count = count
+        self._idle: queue.LifoQueue[Child | None] = queue.LifoQueue()
+        """None stands for one that could not be started, and is to be."""
+        for _ in range(count):
+            self._idle.put(self._started())
 
     def wait_ready(self) -> None:
         """Wait until a child has started. Raises ChildrenBroken if none can."""
         try:
-            if not self._pool.schedule(memory_is_limited).result(timeout=_START_SECONDS):
-                log.warning("memory_not_limited", wanted=self._address_space)
-        except (BrokenProcessPool, ProcessExpired, TimeoutError) as error:
-            raise ChildrenBroken(f"no child can be started within {_START_SECONDS:g} seconds: {error!r}") from error
+            with self._child() as child:
+                limited = child.call(memory_is_limited, seconds=START_SECONDS)
+        except (ChildDied, TimeoutError) as error:
+            raise ChildrenBroken(f"no child can be started within {START_SECONDS:g} seconds: {error!r}") from error
+        if not limited:
+            log.warning("memory_not_limited", wanted=self._address_space)
 
     def render(self, task: Task, started: Callable[[Rendering], None]) -> RenderOutcome | Refusal:
-        """Render in a child and wait for it. `started` is called with the future, which can be cancelled.
+        """Render in a child and wait for it. `started` is called with what can be cancelled.
 
         Raises AttemptSpent if the child died or outran its time, CancelledError, ChildrenBroken; and whatever `render`
         raised in the child: OSError for the disk, anything else is a defect.
         """
-        with self._ticking():
-            return self._render(task, started)
+        rendering = Rendering()
+        started(rendering)
+        for _ in range(_DEATHS):
+            with self._child() as child, rendering.by(child):
+                try:
+                    return child.call(render_within, task, self._cpu_seconds, seconds=self._seconds)
+                except TimeoutError as error:
+                    if error.errno is not None:  # from the disk, not from the clock
+                        raise
+                    child.kill()
+                    detail = f"the picture took longer than {self._seconds:g} seconds and was stopped"
+                    raise AttemptSpent(detail) from None
+                except ChildDied as death:
+                    if rendering.cancelled or self._stopped:
+                        raise CancelledError from None
+                    if not death.idle:
+                        return self._refusal_after(death)
+                    log.warning("children_restarted")  # nobody's fault, and the picture's no more than another's
+        raise ChildrenBroken("the children die before they begin")
 
     def stop(self) -> None:
-        """Kill what still runs."""
-        with self._lock:
-            self._pool.stop()
-            self._pool.join()
+        """Kill what still runs. Call it when nothing is rendered any more, or after cancelling it."""
+        self._stopped = True
+        for _ in range(self._count):
+            if child := self._idle.get():
+                child.close()
 
-    def _render(self, task: Task, started: Callable[[Rendering], None]) -> RenderOutcome | Refusal:
-        try:
-            future = self._schedule(task)
-        except RuntimeError as error:  # the pool broke down, or is being stopped
-            raise ChildrenBroken(f"the children are being restarted: {error!r}") from error
-        started(future)
-        try:
-            # Pebble's own limit, from the task's start, comes first; before its start another task may have to end.
-            return future.result(timeout=2 * self._seconds + _START_SECONDS)
-        except TimeoutError as error:
-            if error.errno == errno.ETIMEDOUT:  # from the disk, not from the clock
-                raise
-            future.cancel()
-            raise AttemptSpent(f"the picture took longer than {self._seconds:g} seconds and was stopped") from None
-        except ProcessExpired as error:
-            if error.exitcode == -signal.SIGXCPU:
-                detail = (
-                    f"the picture took more than {self._cpu_seconds} seconds of CPU time; "
-                    "ask for less effort, a smaller result or another format"
-                )
-                return Refusal(Failure(code=FailureCode.TOO_SLOW, detail=detail, limit=self._cpu_seconds), None)
-            raise AttemptSpent(f"the process that rendered it died ({_manner(error.exitcode)})") from None
-        except BrokenProcessPool as error:
-            raise ChildrenBroken(f"the children are being restarted: {error!r}") from error
+    def _refusal_after(self, death: ChildDied) -> Refusal:
+        """Return what it means for a picture that its child died so. Raises AttemptSpent."""
+        if death.exitcode == -signal.SIGXCPU:
+            detail = (
+                f"the picture took more than {self._cpu_seconds} seconds of CPU time; "
+                "ask for less effort, a smaller result or another format"
+            )
+            return Refusal(Failure(code=FailureCode.TOO_SLOW, detail=detail, limit=self._cpu_seconds), None)
+        raise AttemptSpent(f"the process that rendered it died ({_manner(death.exitcode)})") from None
 
     @contextmanager
-    def _ticking(self) -> Iterator[None]:
-        """Have pebble look after its children closely while a task is under way."""
-        with self._lock:
-            self._busy += 1
-            CONSTS.sleep_unit = _BUSY_TICK_SECONDS
+    def _child(self) -> Iterator[Child]:
+        """Give the use of a child, once one is free. Raises ChildrenBroken if it cannot be started."""
+        child = self._idle.get()
         try:
-            yield
+            child = child or self._started()
+            if child is None or self._stopped:
+                raise ChildrenBroken("the children are being stopped, or cannot be started")
+            yield child
         finally:
-            with self._lock:
-                self._busy -= 1
-                if not self._busy:
-                    CONSTS.sleep_unit = _IDLE_TICK_SECONDS
+            if child and (child.ended or child.calls == self._tasks_each):
+                child.close()
+                child = self._started()
+            self._idle.put(child)
 
-    def _schedule(self, task: Task) -> Rendering:
-        with self._lock:
-            if not self._pool.active:  # pebble stops a pool whose child dies while idle
-                log.warning("children_restarted")
-                self._pool.stop()
-                self._pool.join()
-                self._pool = self._new_pool()
-            return self._pool.schedule(render_within, args=(task, self._cpu_seconds), timeout=self._seconds)
-
-    def _new_pool(self) -> ProcessPool:
-        pool = ProcessPool(
-            max_workers=self._count,
-            max_tasks=self._tasks_each,
-            initializer=start_child,
-            initargs=(self._address_space,),
-            context=self._context,
-        )
-        if not pool.active:  # this question starts the children, so that the first job finds them ready
-            raise RuntimeError("a new pool of children is not active")
-        return pool
+    def _started(self) -> Child | None:
+        """Start a child; None if that cannot be done now."""
+        try:
+            return Child(self._context, self._address_space)
+        except (OSError, EOFError) as error:
+            log.warning("child_not_started", reason=str(error))
+            return None
 
 
 def _start_helpers() -> None:

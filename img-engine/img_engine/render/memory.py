@@ -36,7 +36,7 @@ def check_room(upload: Upload, decoded: tuple[int, int]) -> None:
         (result.encoder.bytes_per_pixel * math.prod(result.sizes.canvas) for result in upload.results), default=0
     )
     held = sum(pixels * (upload.facts.frames if frames else 1) for pixels, frames in results)
-    needed = _BASE_BYTES + 4 * (source + 2 * largest + held + between) + encoding
+    needed = _BASE_BYTES + 4 * (source + 2 * largest + held + between) + encoding + upload.decoder_bytes
     if needed > upload.limits.memory:
         raise PictureRefused(
             FailureCode.TOO_MUCH_MEMORY,

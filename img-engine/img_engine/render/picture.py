@@ -58,8 +58,12 @@ class Upload:
     """The same, combined with the turns and mirrors of the options."""
     region: Box
     """The part of the picture that is used, in pixels as stored."""
+    window: Box | None = None
+    """The part of `image` that is the picture, where that is not all of it. `region` and `stored` are within."""
     patches: tuple[FramePatch, ...] = ()
     """The stored frames of a GIF or an animated PNG."""
+    decoder_bytes: int = 0
+    """Memory that decoding takes beside the pixels, where that is much."""
     accept: tuple[Format, ...] = ()
     """Formats that the client accepts; empty if it named none."""
     results: tuple[ResultPlan, ...] = ()

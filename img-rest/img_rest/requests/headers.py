@@ -17,14 +17,16 @@ from werkzeug.exceptions import BadRequest
 
 from img_rest.errors import HeadersTooLarge
 
+_NOTHING: Final = "default-src 'none'; frame-ancestors 'none'"
+"""Content-Security-Policy of everything but pages."""
+
 _ALWAYS: Final = {
+    "Content-Security-Policy": _NOTHING,
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
-_NOTHING: Final = "default-src 'none'; frame-ancestors 'none'"
-"""Content-Security-Policy of everything but pages."""
 
 _HOST: Final = re.compile(r"([\w.~-]+|\[[0-9a-fA-F:.]+\])(:\d{0,5})?", re.ASCII)
 """Several Host headers are joined with commas, which no name contains."""
@@ -63,9 +65,7 @@ def _check_target(request: Request) -> None:
 
 
 def _secured(response: Response) -> Response:
-    for name, value in _ALWAYS.items():
-        response.headers.setdefault(name, value)
-    response.headers["Content-Security-Policy"] = _NOTHING
+    response.headers.extend(_ALWAYS)
     if response.mimetype == "text/html" and not response.direct_passthrough:  # as files are sent
         if html := response.get_data(as_text=True):
             response.headers["Content-Security-Policy"] = _policy_of_page(html)

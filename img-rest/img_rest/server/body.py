@@ -1,4 +1,8 @@
-"""A request's body on its way from the event loop to the thread that reads it, with a minimum rate."""
+"""A request's body on its way from the event loop to the thread that reads it, with a minimum rate.
+
+A small one is collected first if it comes quickly: then its thread waits for nothing, and nothing passes between the
+two but the whole of it. What is large or slow is read by its thread as it comes.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +18,15 @@ from img_rest.errors import UploadTooSlow
 
 BUFFER_BYTES: Final = 256 * 1024
 """How much of a body is read ahead; a thread that waits for it is woken when so much has come."""
+
+COLLECTED_BYTES: Final = 4 * 1024 * 1024
+"""The largest body that is collected."""
+
+_WORTH_BYTES: Final = 16 * 1024
+"""A chunk of this size is handed on by itself: memory for a joined one costs more than another read."""
+
+_COLLECTING_SECONDS: Final = 0.1
+"""How long a thread is spared; then it reads what comes, and notices what is too slow."""
 
 
 @dataclass(frozen=True)
@@ -32,21 +45,61 @@ class MinimumRate:
             )
 
 
+class Room:
+    """The memory in which bodies are collected. Thread-safe."""
+
+    def __init__(self, size: int) -> None:
+        self._free = size
+        self._lock = threading.Lock()
+
+    def take(self, size: int) -> bool:
+        """Take so many bytes; False if there are not as many."""
+        with self._lock:
+            if fits := size <= self._free:
+                self._free -= size
+            return fits
+
+    def give_back(self, size: int) -> None:
+        """Return what was taken."""
+        with self._lock:
+            self._free += size
+
+
 class Body:
     """The body of one request: `wsgi.input`. It is fed in the event loop and read in a thread."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, protocol: Any, minimum_rate: MinimumRate) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        protocol: Any,
+        minimum_rate: MinimumRate,
+        length: int | None = None,
+        room: Room | None = None,
+    ) -> None:
+        """`length`: that of the body, if it is known. It is collected if there is room for it."""
         self._loop = loop
         self._protocol = protocol
         self._minimum_rate = minimum_rate
+        self._left = length
+        """Bytes that are still to come, if that is known."""
+        self._room = room
+        self._lent = length if length and room and length <= COLLECTED_BYTES and room.take(length) else 0
+        self._ahead = max(self._lent, BUFFER_BYTES)
         self._changed = threading.Condition()
         self._chunks: deque[bytes] = deque()
         self._held = 0
         self._wanted = 0
         """Bytes that a thread waits for; 0 if none does."""
         self._ended = False
-        self._room = asyncio.Event()
-        self._room.set()
+        self._wants_more = asyncio.Event()
+        self._wants_more.set()
+
+    async def start(self) -> asyncio.Task[None]:
+        """Return the task that feeds it, once it is time for a thread to read."""
+        feeding = self._loop.create_task(self.feed())
+        if self._lent:
+            await asyncio.wait({feeding}, timeout=_COLLECTING_SECONDS)
+        return feeding
 
     async def feed(self) -> None:
         """Read ahead of the reading thread until the body ends or this task is cancelled."""
@@ -55,12 +108,16 @@ class Body:
                 with self._changed:
                     self._chunks.append(chunk)
                     self._held += len(chunk)
+                    if self._left is not None:
+                        self._left -= len(chunk)
+                    if self._left == 0:
+                        return
                     if self._wanted and self._held >= self._wanted:
                         self._changed.notify()
-                    if self._held < BUFFER_BYTES:
+                    if self._held < self._ahead:
                         continue
-                    self._room.clear()
-                await self._room.wait()
+                    self._wants_more.clear()
+                await self._wants_more.wait()
         finally:
             with self._changed:
                 self._ended = True
@@ -84,8 +141,10 @@ class Body:
                     before, began = self._held, now
             self._wanted = 0
             taken = self._take(most)
-            if self._held < BUFFER_BYTES and not self._room.is_set():
-                self._loop.call_soon_threadsafe(self._room.set)
+            if self._ended and not self._held:
+                self._return_room()
+            if self._held < self._ahead and not self._wants_more.is_set():
+                self._loop.call_soon_threadsafe(self._wants_more.set)
         return taken
 
     def release(self) -> None:
@@ -95,10 +154,17 @@ class Body:
         may live until garbage is collected: Werkzeug's request and its environment refer to each other.
         """
         self._protocol = None
+        with self._changed:
+            self._return_room()
+
+    def _return_room(self) -> None:
+        if self._room and self._lent:
+            self._room.give_back(self._lent)
+            self._lent = 0
 
     def _take(self, most: int) -> bytes:
         parts: list[bytes] = []
-        while most and self._chunks:
+        while most and self._chunks and not (parts and len(parts[0]) >= _WORTH_BYTES):
             chunk = self._chunks.popleft()
             if len(chunk) > most:
                 self._chunks.appendleft(chunk[most:])

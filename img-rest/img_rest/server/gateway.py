@@ -24,12 +24,15 @@ import structlog
 from werkzeug.datastructures import Headers
 from werkzeug.wsgi import ClosingIterator, FileWrapper
 
-from img_rest.server.body import Body, MinimumRate
+from img_rest.server.body import Body, MinimumRate, Room
 from img_rest.server.client import DISCONNECTED, Client
 from img_rest.server.process import open_descriptors
 
 _INLINE_BYTES: Final = 256 * 1024
 """A file of up to this size is read here; granian sends larger ones by itself."""
+
+_COLLECTING_BYTES: Final = 64 * 1024 * 1024
+"""So much of all requests may be collected at the same time. What does not fit is read by its thread as it comes."""
 
 _LENGTH_DIGITS: Final = 18
 """No body is longer; Python refuses to read numbers of thousands of digits."""
@@ -65,6 +68,7 @@ class Gateway:
         self._minimum_rate = minimum_rate
         self._send_timeout_seconds = send_timeout_seconds
         self._send_timeout_set = False
+        self._room = Room(_COLLECTING_BYTES)
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="request")
 
     async def __rsgi__(self, scope: Any, protocol: Any) -> None:
@@ -90,8 +94,8 @@ class Gateway:
         if length == 0 or ("HTTP_EXPECT" in environ and length is not None and length > self._most_bytes):
             yield io.BytesIO()  # a body that is announced and too large: who reads it asks the client to send it
         else:
-            body = Body(asyncio.get_running_loop(), protocol, self._minimum_rate)
-            feeding = asyncio.create_task(body.feed())
+            body = Body(asyncio.get_running_loop(), protocol, self._minimum_rate, length, self._room)
+            feeding = await body.start()
             try:
                 yield body
             finally:
@@ -106,10 +110,10 @@ class Gateway:
         def start_response(status: str, headers: list[tuple[str, str]], _: Any = None) -> None:
             answer.status, answer.headers = int(status.split(" ", 1)[0]), Headers(headers)
 
-        def wrap_file(file: IO[bytes], size: int = 8192) -> FileWrapper:
+        def wrap_file(file: IO[bytes], _: int = 0) -> FileWrapper:
             if isinstance(name := getattr(file, "name", None), str):  # else it is no file of this machine
                 files.append(name)
-            return FileWrapper(file, size)
+            return FileWrapper(file, _INLINE_BYTES)  # whole, if it is small
 
         environ["wsgi.file_wrapper"] = wrap_file
         try:

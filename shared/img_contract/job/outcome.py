@@ -55,6 +55,9 @@ class WarningCode(StrEnum):
     CROP_CLIPPED = "crop_clipped"
     PROFILE_DROPPED = "profile_dropped"
     MAX_BYTES_EXCEEDED = "max_bytes_exceeded"
+    COLOURS_REDUCED = "colours_reduced"
+    GAIN_MAP_DROPPED = "gain_map_dropped"
+    PIXELS_NOT_SQUARE = "pixels_not_square"
     LARGER_THAN_UPLOAD = "larger_than_upload"
 
 

@@ -76,6 +76,12 @@ def rename(old: Path, new: Path) -> None:
     os.rename(old, new)
 
 
+def link(old: Path, new: Path) -> None:
+    """Give a file a second name. Raises FileExistsError: it never replaces."""
+    failpoint("storage.rename")
+    os.link(old, new)
+
+
 def make_empty(path: Path) -> None:
     """Create an empty file; one that is there stays as it is, its time included."""
     failpoint("storage.write")
@@ -114,8 +120,7 @@ def create_exclusively(path: Path, data: bytes, *, durable: bool) -> bool:
                 file.flush()
                 fsync(file.fileno())
         try:
-            failpoint("storage.rename")
-            os.link(draft, path)
+            link(draft, path)
         except FileExistsError:
             return False
     finally:
@@ -132,12 +137,12 @@ def read_record(path: Path) -> bytes:
     """
     try:
         with open_regular(path) as file:
-            content = file.read(_MOST_RECORD_BYTES + 1)
+            size = os.fstat(file.fileno()).st_size
+            if size > _MOST_RECORD_BYTES:
+                raise DamagedRecord(f"{path.name} has more than {_MOST_RECORD_BYTES} bytes")
+            return file.read(size)
     except NotARegularFile:
         raise DamagedRecord(f"{path.name} is no regular file") from None
-    if len(content) > _MOST_RECORD_BYTES:
-        raise DamagedRecord(f"{path.name} has more than {_MOST_RECORD_BYTES} bytes")
-    return content
 
 
 def names_in(folder: Path | str) -> list[str]:

@@ -10,7 +10,7 @@
         result/<n>-<name>    outputs of attempt n, published by rename
         outcome.json         written once, exclusively: done, failed or cancelled, with its facts
         deleted              its owner deleted it after it had ended
-    pending/<guid>           empty; there from submission until the outcome
+    pending/<guid>           a second name of job.json, or an empty file; there from submission until the outcome
     idempotency/<digest>     which job was made under an Idempotency-Key
     engines/<name>           its mtime says when that engine was last alive; in it, how many jobs it left for newer ones
 
@@ -22,7 +22,9 @@ from __future__ import annotations
 
 import os
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
+from typing import Final
 
 from pydantic import ValidationError
 
@@ -41,6 +43,9 @@ from img_contract.volume.files import (
     storage_faults,
 )
 
+_FOLDERS: Final = 1024
+"""The paths of so many jobs are kept, since to make one takes as long as to use it."""
+
 
 class Layout:
     """The folders of one volume."""
@@ -53,6 +58,7 @@ class Layout:
         self.engines = self.root / "engines"
         self.idempotency = self.root / "idempotency"
         self._jobs = str(self.jobs)
+        self._folder_of = lru_cache(_FOLDERS)(self._make_folder)
 
     def prepare(self) -> None:
         """Create the folders. Both services do it at start; either may be first. Raises StoreError."""
@@ -63,7 +69,7 @@ class Layout:
 
     def folder(self, job_id: str) -> Path:
         """Return the job's folder, whether it exists or not. Raises UnknownJob for anything but a guid."""
-        return Path(self._folder_name(job_id))
+        return self._folder_of(job_id)
 
     def exists(self, job_id: str) -> bool:
         """Return whether the job is on the volume; False for anything but a guid."""
@@ -93,6 +99,9 @@ class Layout:
         failpoint("outcome.written")
         self.unmark(job_id)
         return first
+
+    def _make_folder(self, job_id: str) -> Path:
+        return Path(self._folder_name(job_id))
 
     def _folder_name(self, job_id: str) -> str:
         """The same as text, which is faster: `ended` asks for it hundreds of times a second."""

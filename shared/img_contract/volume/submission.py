@@ -18,7 +18,7 @@ from img_contract.job.formats import SIGNATURE_BYTES, Format
 from img_contract.job.job import Job, Source, content_digest, describe_source, new_job_id, now
 from img_contract.job.resize import Resize
 from img_contract.ports import IdempotencyKey
-from img_contract.volume.files import fsync, fsync_directory, make_empty, rename, storage_faults, write_durably
+from img_contract.volume.files import fsync, fsync_directory, link, rename, storage_faults, write_durably
 from img_contract.volume.idempotency import IdempotencyKeys, Use
 from img_contract.volume.layout import Layout, read_what_is_sound
 
@@ -162,8 +162,9 @@ class VolumeSubmission:
         try:
             failpoint("submission.renamed")
             fsync_directory(folder.parent)
-            # Not flushed: after a power cut, `Cleanup` gives a job that has no marker its marker back.
-            make_empty(self._layout.pending / job.id)
+            # A link: a file of its own would be one more to create and to free. Not flushed: after a power cut,
+            # `Cleanup` gives a job that has no marker its marker back.
+            link(folder / "job.json", self._layout.pending / job.id)
             failpoint("submission.marked")
         except OSError:
             # The client has not been answered. An engine that has found the job finds it gone.

@@ -6,7 +6,7 @@ import io
 import struct
 import zlib
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 import pillow_heif
 from PIL import Image
@@ -190,6 +190,17 @@ def bmp_of_runs(content: bytes, size: tuple[int, int] = (4000, 4000)) -> bytes:
     head = struct.pack("<IHHI", offset + len(content), 0, 0, offset)
     about = struct.pack("<IiiHHIIiiII", 40, *size, 1, 8, 1, len(content), 0, 0, 256, 0)
     return b"BM" + head + about + bytes(1024) + content
+
+
+def masked_bmp(words: Any, bits: int, masks: tuple[int, ...], *, upwards: bool = True) -> bytes:
+    """A BMP of pixels of 16 or 32 bits, rows × columns, with masks of three channels or four."""
+    height, width = words.shape
+    rows = (words[::-1] if upwards else words).astype(f"<u{bits // 8}")
+    padding = bytes(-rows.itemsize * width % 4)
+    pixels = b"".join(row.tobytes() + padding for row in rows)
+    about = struct.pack("<IiiHHIIiiII", 56, width, height if upwards else -height, 1, bits, 3, len(pixels), 0, 0, 0, 0)
+    about += struct.pack("<4I", *masks, *[0] * (4 - len(masks)))
+    return b"BM" + struct.pack("<IHHI", 70 + len(pixels), 0, 0, 70) + about + pixels
 
 
 def icon(picture: bytes, bits: int = 32) -> bytes:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import random
+import struct
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import tifffile
 from img_contract.job.formats import SIGNATURE_BYTES, Format, sniff
 from PIL import ExifTags, Image, ImageCms
 
-from img_testing.bombs import bmp_of_runs, heif, icon, tiff_of_pages
+from img_testing.bombs import SHORT, bmp_of_runs, grey_tags, heif, icon, masked_bmp, tiff, tiff_of_pages, with_tags
+from img_testing.heif_boxes import box, with_property
 from img_testing.samples import encoded, four_corners
 
 CORPUS = Path(__file__).parents[3] / "shared" / "corpus"
@@ -55,17 +61,43 @@ def _made() -> list[bytes]:
         encoded(rgba, "WEBP", **moving),
         encoded(rgb, "AVIF", exif=about),
         encoded(rgba, "AVIF", **moving),
+        with_property(encoded(rgb, "AVIF"), box(b"clap", struct.pack(">IIIIiIiI", 20, 1, 30, 1, 3, 1, 0, 1))),
+        with_property(heif(), box(b"pasp", struct.pack(">II", 2, 1))),
         heif(),
         *(encoded(rgb, "TIFF", compression=packing) for packing in ("raw", "tiff_lzw", "tiff_adobe_deflate", "jpeg")),
         encoded(noise.convert("1"), "TIFF", compression="group4"),
         encoded(rgb, "TIFF", big_tiff=True, exif=about),
         tiff_of_pages(4),
+        *deep_tiffs(),
         encoded(rgb, "BMP"),
         encoded(rgb.quantize(16), "BMP"),
         bmp_of_runs(b"\x30\1\0\0" * 40 + b"\0\1", (48, 40)),
+        masked_bmp(np.arange(48 * 40, dtype=np.uint64).reshape(40, 48) * 34, 16, (0xF00, 0xF0, 0xF, 0xF000)),
         encoded(rgba, "ICO"),
         icon(encoded(rgba, "BMP")[14:]),
     ]
+
+
+def deep_tiffs() -> list[bytes]:
+    """Samples that are read here: of 12, 16 and 32 bits, in planes, in tiles, packed or not."""
+    grey = np.arange(48 * 40, dtype=np.uint16).reshape(40, 48) * 34
+    rgba = np.stack([grey, grey[::-1], grey[:, ::-1], grey], axis=-1)
+    planes, options = np.moveaxis(rgba, -1, 0), {"photometric": "rgb", "extrasamples": ["assocalpha"], "metadata": None}
+    twelve = with_tags(grey_tags(48, 40, offset=200, length=72 * 40), (258, SHORT, 1, 12))
+    return [
+        tiff(twelve).ljust(200, b"\0") + bytes(range(240)) * 12,
+        _by_tifffile(grey, photometric="miniswhite", byteorder=">", bigtiff=True),
+        _by_tifffile(planes, planarconfig="separate", compression="zlib", predictor=True, **options),
+        _by_tifffile(rgba, tile=(16, 32), **options),
+        _by_tifffile((grey / 9.0).astype(np.float32), photometric="minisblack", compression="lzma", rowsperstrip=7),
+        _by_tifffile(rgba[..., :3].astype(np.uint8), photometric="cielab"),
+    ]
+
+
+def _by_tifffile(samples: Any, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, samples, **({"metadata": None} | options))
+    return buffer.getvalue()
 
 
 def _from_corpus() -> list[bytes]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import cast
 
 from img_contract.job.formats import Format
 from img_contract.job.outcome import FailureCode
@@ -27,7 +25,8 @@ def frames(upload: Upload, *, all_of_them: bool) -> Iterator[Frame]:
         try:
             with picture_faults("decoded"):
                 frame = next(frames)
-                yield replace(frame, image=decoded(frame.image))
+                image = decoded(frame.image)
+                yield replace(frame, image=image if upload.window is None else image.crop(upload.window))
         except PictureRefused as refused:
             if refused.failure.code is not FailureCode.PICTURE_CORRUPT:
                 raise
@@ -65,7 +64,7 @@ def _read_png(upload: Upload) -> Image.Image | None:
 def decoded(image: Image.Image) -> Image.Image:
     """Decode, and convert to a mode that can be resampled: no palette can, and 16 bits are scaled, not cut."""
     image.load()
-    if image.mode in ("I;16", "I;16L", "I;16B", "I", "F"):
+    if image.mode.startswith("I;16"):
         image = _to_eight_bits(image)
     if image.mode == "RGBA":
         return image
@@ -79,23 +78,9 @@ def decoded(image: Image.Image) -> Image.Image:
 
 
 def _to_eight_bits(image: Image.Image) -> Image.Image:
-    """Scale a picture of one wide channel to L.
-
-    By the range that its samples are in: 0…1 (floating point only), 0…255 or 0…65535; samples beyond those are
-    measurements, of which the lowest becomes black and the highest white.
-    """
+    """Scale a grey PNG of 16 bits to L, or to LA where it has a transparent grey."""
     invisible = image.info.get("transparency")
-    samples = image.convert("F")
-    lowest, highest = cast("tuple[float, float]", samples.getextrema())
-    black, white = 0.0, 65535.0
-    if lowest < 0 or highest > white:
-        black, white = lowest, max(highest, math.nextafter(lowest, math.inf))
-    elif image.mode == "F" and highest <= 1:
-        white = 1.0
-    elif image.mode in ("I", "F") and highest <= 255:  # noqa: PLR2004  eight bits in a wide channel
-        white = 255.0
-    gain = 255.0 / (white - black)
-    grey = samples.point(lambda sample: sample * gain + (0.5 - black * gain)).convert("L")
+    grey = image.convert("F").point(lambda sample: sample * (1 / 257) + 0.5).convert("L")
     if isinstance(invisible, int):
         # PNG's tRNS names one sample value; it must be looked for before the samples lose their lower bits.
         opaque = ImageMath.lambda_eval(

@@ -8,22 +8,27 @@ from typing import BinaryIO, Final
 
 import pillow_heif
 from img_contract.job.formats import Format
-from img_contract.job.outcome import Facts, FailureCode
-from PIL import AvifImagePlugin, ExifTags, Image
+from img_contract.job.outcome import Facts, FailureCode, ResultWarning, WarningCode
+from PIL import AvifImagePlugin, ExifTags, Image, TiffImagePlugin
 
 from img_engine.render.animation import FramePatch
 from img_engine.render.formats import DECODERS
-from img_engine.render.orientation import UPRIGHT, as_seen
+from img_engine.render.orientation import UPRIGHT, Box, as_seen
 from img_engine.render.picture import Upload
 from img_engine.render.picture_faults import picture_faults
 from img_engine.render.reading.apng import read_apng
 from img_engine.render.reading.bmp import check_runs
+from img_engine.render.reading.bmp_masks import open_bmp
 from img_engine.render.reading.bounds import at_most, check_pixels
 from img_engine.render.reading.gif import read_gif
+from img_engine.render.reading.heif_properties import read_properties
 from img_engine.render.reading.ico import picture_sizes
 from img_engine.render.reading.jpeg_markers import check_markers
-from img_engine.render.reading.png_chunks import Notes, complete, look_through
+from img_engine.render.reading.png_chunks import Notes, look_through
+from img_engine.render.reading.png_opening import damaged_colours, open_png
+from img_engine.render.reading.tiff import open_tiff
 from img_engine.render.reading.tiff_directories import count_pages
+from img_engine.render.reading.webp import webp_canvas
 from img_engine.render.task import PictureLimits
 
 _TURNED_BY_DECODER: Final = frozenset({Format.TIFF, Format.HEIC})
@@ -36,22 +41,25 @@ _EXIF_IN_A_BLOCK: Final = frozenset({Format.JPEG, Format.PNG, Format.WEBP, Forma
 """Formats that keep EXIF in a block of its own, which Pillow returns as it is."""
 
 
+GAIN_MAP_DROPPED: Final = "the upload's gain map, which makes it brighter on some screens, is not in the result"
+
+
 def open_picture(file: BinaryIO, source: Format, limits: PictureLimits) -> Upload:
     """Read the header and check every limit. Raises PictureRefused; OSError if the file cannot be read."""
     with picture_faults("decoded"):
         known = _check_before(file, source, limits)
-        image = Image.open(file, formats=DECODERS[source])
-        stored = image.size
+        opened = _opened(file, source, known)
+        image, stored = opened.image, opened.image.size
         check_pixels(stored, limits, "the picture")
-        if known.notes:
-            complete(image, known.notes)
         patches = known.patches or _png_patches(image, file, source, limits)
         for patch in patches:  # a frame may hang over the canvas by any number of pixels
             check_pixels(patch.size, limits, "a frame")
         frames = _count_frames(image, source, patches or known.pages, limits.frames)
         found = _orientation(image, source)
     todo = UPRIGHT if source in _TURNED_BY_DECODER else found
-    width, height = as_seen(stored, todo)
+    window = opened.window
+    shown = stored if window is None else (window[2] - window[0], window[3] - window[1])
+    width, height = as_seen(shown, todo)
     facts = Facts(width=width, height=height, frames=frames, orientation=found)
     return Upload(
         file=file,
@@ -62,9 +70,63 @@ def open_picture(file: BinaryIO, source: Format, limits: PictureLimits) -> Uploa
         profile=image.info.get("icc_profile") or None,
         exif_orientation=todo,
         orientation=todo,
-        region=(0, 0, *stored),
+        region=(0, 0, *shown),
+        window=window,
         patches=patches,
+        decoder_bytes=opened.bytes,
+        warnings=opened.warnings,
     )
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """A picture as Pillow opened it."""
+
+    image: Image.Image
+    bytes: int = 0
+    """Memory that decoding takes beside the pixels, where that is much."""
+    window: Box | None = None
+    """The part that is to be shown, where that is not all of it; in pixels as stored."""
+    warnings: tuple[ResultWarning, ...] = ()
+
+
+def _opened(file: BinaryIO, source: Format, known: _Known) -> _Opened:
+    if source is Format.TIFF:
+        return _Opened(*open_tiff(file))
+    if source is Format.BMP:
+        return _Opened(open_bmp(file))
+    if source in (Format.AVIF, Format.HEIC):
+        return _opened_heif(file, source)
+    if known.notes is None:
+        return _Opened(Image.open(file, formats=DECODERS[source]))
+    image, still = open_png(file, known.notes)
+    warnings = []
+    if still:
+        warnings.append(
+            ResultWarning(
+                code=WarningCode.FRAMES_DROPPED, detail="the animation is damaged; its still picture was used"
+            )
+        )
+    if colours := damaged_colours(known.notes):
+        detail = f"{' and '.join(colours)} of the upload are damaged; its colours are taken as if they were not there"
+        warnings.append(ResultWarning(code=WarningCode.PROFILE_UNUSABLE, detail=detail))
+    return _Opened(image, warnings=tuple(warnings))
+
+
+def _opened_heif(file: BinaryIO, source: Format) -> _Opened:
+    properties, warnings = read_properties(file), []
+    if source is Format.AVIF:
+        properties.check_matrix()
+    image = Image.open(file, formats=DECODERS[source])
+    across, down = properties.pixel_shape
+    if across != down:
+        detail = f"a pixel of the upload is {across} wide and {down} high; the result has square ones, as many"
+        warnings.append(ResultWarning(code=WarningCode.PIXELS_NOT_SQUARE, detail=detail))
+    if properties.gain_map:
+        warnings.append(ResultWarning(code=WarningCode.GAIN_MAP_DROPPED, detail=GAIN_MAP_DROPPED))
+    # libheif cuts to the visible part itself, libavif does not.
+    window = properties.visible_part(image.size) if source is Format.AVIF else None
+    return _Opened(image, window=window, warnings=tuple(warnings))
 
 
 @dataclass(frozen=True)
@@ -89,7 +151,7 @@ def _check_before(file: BinaryIO, source: Format, limits: PictureLimits) -> _Kno
         case Format.TIFF:
             known = _Known(pages=count_pages(file, limits.frames))
         case Format.WEBP:
-            check_pixels(_webp_canvas(file), limits, "the picture")  # libwebp allocates it when it is opened
+            check_pixels(webp_canvas(file), limits, "the picture")  # libwebp allocates it when it is opened
         case Format.BMP:
             check_runs(file)
         case Format.ICO:
@@ -103,20 +165,9 @@ def _check_before(file: BinaryIO, source: Format, limits: PictureLimits) -> _Kno
 def configure_decoders() -> None:
     """Set up Pillow once in a process: HEIC, and one core for each decoder. Size limits are `open_picture`'s."""
     Image.MAX_IMAGE_PIXELS = None  # Pillow's own check names neither the limit nor the size
+    TiffImagePlugin.READ_LIBTIFF = True  # Pillow's own decoder takes planes and subsampled colours for others
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1
     pillow_heif.register_heif_opener(thumbnails=False, decode_threads=1)
-
-
-def _webp_canvas(file: BinaryIO) -> tuple[int, int]:
-    """Return the canvas of an extended WebP (VP8X); 0 × 0 for the simple kinds, of at most 16,383 pixels a side.
-
-    https://developers.google.com/speed/webp/docs/riff_container#extended_file_format
-    """
-    head = file.read(30)
-    file.seek(0)
-    if head[12:16] != b"VP8X" or len(head) < 30:  # noqa: PLR2004  the chunk's end
-        return 0, 0
-    return 1 + int.from_bytes(head[24:27], "little"), 1 + int.from_bytes(head[27:30], "little")
 
 
 def _png_patches(image: Image.Image, file: BinaryIO, source: Format, limits: PictureLimits) -> tuple[FramePatch, ...]:
@@ -145,7 +196,7 @@ def _orientation(image: Image.Image, source: Format) -> int:
     if len(block) > _MOST_EXIF:
         return UPRIGHT
     try:
-        if source in _EXIF_IN_A_BLOCK and "Raw profile type exif" not in image.info:
+        if source in _EXIF_IN_A_BLOCK:
             exif = Image.Exif()
             exif.load(block)
         else:

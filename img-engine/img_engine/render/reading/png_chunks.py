@@ -6,13 +6,15 @@ PNG, third edition, https://www.w3.org/TR/png-3/.
 from __future__ import annotations
 
 import struct
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, NamedTuple
 
 from PIL import Image
 
 from img_engine.render.reading.bounds import at_most
+from img_engine.render.reading.png_raw_profiles import raw_exif
 
 SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 
@@ -26,6 +28,16 @@ _PACKED: Final = frozenset({b"iCCP", b"zTXt", b"iTXt"})
 
 _XMP: Final = b"XML:com.adobe.xmp\0\0\0\0\0"
 """Keyword, not compressed, no language, no translation."""
+
+_ANIMATION: Final = frozenset({b"acTL", b"fcTL", b"fdAT"})
+_NOTED: Final = frozenset({b"eXIf", b"tEXt", b"zTXt", b"iTXt"})
+_MOST_NOTED: Final = 2 * 1024 * 1024
+"""Bytes of a chunk that is looked into. More than 1 MiB of EXIF or XMP is not kept anyway."""
+
+_ANCILLARY: Final = 0x20
+"""Set in the first letter of a kind that is not necessary (5.4)."""
+
+_PORTION: Final = 1024 * 1024
 
 _DEPTH_AT: Final = len(SIGNATURE) + 16
 """The position of the bits per sample, in IHDR, the first chunk."""
@@ -48,6 +60,14 @@ class Header:
     def parse(cls, content: bytes | memoryview) -> Header:
         """Parse the chunk's content. Raises struct.error unless it has 13 bytes."""
         return cls(*struct.unpack(">IIBB2x?", content))
+
+
+class Place(NamedTuple):
+    """A chunk's kind, and where it lies in the file, from its length to its checksum."""
+
+    kind: bytes
+    begin: int
+    end: int
 
 
 def chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
@@ -73,8 +93,14 @@ class Notes:
     depth: int
     """Bits of a sample."""
     exif: bytes = b""
-    """EXIF that comes after the pixels."""
+    """EXIF that comes after the pixels, or in a text."""
     xmp: bytes = b""
+    damaged: tuple[Place, ...] = ()
+    """Chunks whose checksum is wrong, and which are not necessary."""
+    animation: tuple[Place, ...] = ()
+    """The chunks that make it an animation."""
+    animation_damaged: bool = False
+    """Whether the checksum of one of those is wrong."""
 
 
 def look_through(file: BinaryIO, begin: int = 0) -> Notes:
@@ -85,30 +111,61 @@ def look_through(file: BinaryIO, begin: int = 0) -> Notes:
     """
     file.seek(begin + _DEPTH_AT)
     depth = int.from_bytes(file.read(1), "big")
-    exif = xmp = b""
-    at, behind, packed = begin + len(SIGNATURE), False, 0
+    exif = xmp = raw = b""
+    damaged: list[Place] = []
+    animation: list[Place] = []
+    at, behind, packed, broken = begin + len(SIGNATURE), False, 0, False
     for _ in range(MOST_CHUNKS):
         file.seek(at)
         head = file.read(8)
         if len(head) < 8 or head[4:] == b"IEND":  # noqa: PLR2004  length and kind
             file.seek(0)
-            return Notes(depth, exif, xmp)
+            return Notes(depth, exif or raw, xmp, tuple(damaged), tuple(animation), broken)
         length, kind = int.from_bytes(head[:4], "big"), head[4:]
+        place = Place(bytes(kind), at, at + 12 + length)
         packed += kind in _PACKED
         at_most(_MOST_PACKED, packed, "chunks of iCCP, zTXt and iTXt")
         behind = behind or kind == b"IDAT"
-        if behind and kind == b"eXIf":
-            exif = exif or file.read(length)
-        elif behind and kind == b"iTXt" and not xmp:
+        sound = not _can_be_left_out(kind) or _sound(file, kind, length)
+        if kind in _ANIMATION:
+            animation.append(place)
+            broken = broken or not sound
+        elif not sound:
+            damaged.append(place)
+        elif kind in _NOTED and length <= _MOST_NOTED:
+            file.seek(at + 8)
             content = file.read(length)
-            xmp = content.removeprefix(_XMP) if content.startswith(_XMP) else b""
+            if kind == b"eXIf":
+                exif = exif or (content if behind else b"")
+            elif content.startswith(_XMP):
+                xmp = xmp or (content.removeprefix(_XMP) if behind else b"")
+            else:
+                raw = raw or raw_exif(kind, content)
         at += 12 + length
     at_most(MOST_CHUNKS, MOST_CHUNKS + 1, "chunks")
     raise AssertionError  # it has raised
 
 
+def _can_be_left_out(kind: bytes) -> bool:
+    """Return whether a picture can be shown without the chunk. The pixels of frames have a checksum of their own."""
+    return bool(kind[0] & _ANCILLARY) and kind not in (b"tRNS", b"fdAT")
+
+
+def _sound(file: BinaryIO, kind: bytes, length: int) -> bool:
+    """Return whether the checksum of the chunk is right whose content begins here; True if it is cut off."""
+    checksum = zlib.crc32(kind)
+    while length:
+        portion = file.read(min(length, _PORTION))
+        if not portion:
+            return True
+        checksum = zlib.crc32(portion, checksum)
+        length -= len(portion)
+    stored = file.read(4)
+    return len(stored) < 4 or int.from_bytes(stored, "big") == checksum  # noqa: PLR2004  bytes of a checksum
+
+
 def complete(image: Image.Image, notes: Notes) -> None:
-    """Add to an opened PNG the metadata after its pixels, and its transparent grey as Pillow widens samples.
+    """Add to an opened PNG the metadata that Pillow has not found, and its transparent grey as Pillow widens samples.
 
     If `info` had no EXIF, Pillow would decode the whole picture to look for it, and hide errors while it does.
     """

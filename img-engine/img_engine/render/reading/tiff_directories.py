@@ -30,12 +30,33 @@ _DIRECTORIES: Final = frozenset({0x8769, 0x8825, 0xA005})
 
 _LEVELS: Final = 3
 
+_OF_TYPES: Final = {
+    1: "B",
+    3: "H",
+    4: "I",
+    6: "b",
+    8: "h",
+    9: "i",
+    11: "f",
+    12: "d",
+    13: "I",
+    16: "Q",
+    17: "q",
+    18: "Q",
+}
+"""How struct reads the types; fractions (5, 10) are two numbers of 32 bits. What is not here is bytes."""
+
+_FRACTIONS: Final = {5: "I", 10: "i"}
+
+Tags = dict[int, tuple[float, ...]]
+"""Values by number; those of RATIONAL are divided."""
+
 
 class _Layout:
     """How one file stores numbers."""
 
     def __init__(self, head: bytes) -> None:
-        order = "<" if head[:2] == b"II" else ">"
+        self.order = order = "<" if head[:2] == b"II" else ">"
         self.big = head[2:4] in (b"+\0", b"\0+")
         self.count = struct.Struct(order + ("Q" if self.big else "H"))
         self.tag = struct.Struct(order + ("HHQQ" if self.big else "HHII"))
@@ -64,6 +85,42 @@ def count_pages(file: BinaryIO, most: int) -> int:
         return max(1, len(seen))
     finally:
         file.seek(0)
+
+
+def read_tags(file: BinaryIO, wanted: frozenset[int]) -> Tags:
+    """Read the wanted tags of the first directory, whose size `count_pages` has checked. Rewinds the file.
+
+    Raises struct.error, ValueError for a value that is not in the file.
+    """
+    layout = _Layout(file.read(4))
+    file.seek(8 if layout.big else 4)
+    tags = _begin(file, layout, _number(file, layout.offset))
+    table = file.read(tags * layout.tag.size)
+    found: Tags = {}
+    for at in range(0, len(table), layout.tag.size):
+        tag, kind, count, _ = layout.tag.unpack_from(table, at)
+        letter = _OF_TYPES.get(kind) or _FRACTIONS.get(kind)
+        if tag not in wanted or letter is None:
+            continue
+        form = struct.Struct(f"{layout.order}{count * (1 + (kind in _FRACTIONS))}{letter}")
+        inline = table[at + layout.tag.size - layout.offset.size : at + layout.tag.size]
+        if form.size > len(inline):
+            file.seek(layout.offset.unpack(inline)[0])
+            inline = file.read(form.size)
+        values = form.unpack(inline[: form.size])
+        found[tag] = tuple(map(_divided, values[::2], values[1::2])) if kind in _FRACTIONS else values
+    file.seek(0)
+    return found
+
+
+def _divided(above: int, below: int) -> float:
+    return above / below if below else 0.0
+
+
+def byte_order(head: bytes) -> tuple[str, bool]:
+    """Return "<" or ">" by a file's first four bytes, and whether it is a BigTIFF."""
+    layout = _Layout(head)
+    return layout.order, layout.big
 
 
 def _numbers(file: BinaryIO, layout: _Layout, at: int, levels: int) -> int:

@@ -40,7 +40,7 @@ def crop_source(upload: Upload, options: Resize) -> Upload:
             f"the crop reaches over the edge of the picture's {width} × {height} pixels; {found[0]} × {found[1]} of it "
             "lie within",
         )
-    return replace(upload, region=as_stored((left, top, right, bottom), upload.image.size, upload.exif_orientation))
+    return replace(upload, region=as_stored((left, top, right, bottom), upload.stored, upload.exif_orientation))
 
 
 def trim(upload: Upload, options: Resize) -> Upload:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -21,6 +22,8 @@ from img_engine.render.writing.palette import to_palette, to_translucent_palette
 from img_engine.render.writing.png import compression
 
 _BEST: Final = 100
+_HARDEST: Final = 9
+"""Deflate's highest level."""
 
 
 @dataclass(frozen=True)
@@ -68,16 +71,52 @@ class _Encoding:
     def data(self) -> bytes:
         """Return the file; with `max_bytes`, the one of the best quality that fits."""
         most = self._options.max_bytes
-        if most is None:
+        if self._encoder.format is Format.PNG and len(self.frames) == 1:
+            data = self._png(most)
+        elif most is None:
             return self._save(self._options.quality)
-        lossless = self._encoder.quality is None or self._options.lossless
-        data = self._save(None) if lossless else self._best_that_fits(most, self._options.quality or _BEST)
-        if len(data) > most:
+        else:
+            lossless = self._encoder.quality is None or self._options.lossless
+            data = self._save(None) if lossless else self._best_that_fits(most, self._options.quality or _BEST)
+        if most is not None and len(data) > most:
             self._warn(
                 WarningCode.MAX_BYTES_EXCEEDED,
                 f"expected at most {most} bytes; the smallest {self._encoder.format} that was found has {len(data)}",
             )
         return data
+
+    def _png(self, most: int | None) -> bytes:
+        """Return a PNG. One whose upload was indexed stays so if that is smaller.
+
+        What is larger than `most` is compressed as well as can be, and then reduced to a palette.
+        """
+        data = self._save(None)
+        indexed = self.frames[0].mode == "P"
+        if self._upload.image.mode == "P" and not indexed and not self._options.lossless:
+            data = min(data, self._reduced(0), key=len)
+        if most is None or len(data) <= most:
+            return data
+        self._save_options |= {"compress_level": _HARDEST, "compress_type": zlib.Z_DEFAULT_STRATEGY}
+        data = min(data, self._save(None), key=len)
+        if len(data) <= most or indexed or self._options.lossless:
+            return data
+        smaller = self._reduced(_HARDEST)
+        if len(smaller) >= len(data):
+            return data
+        self._warn(
+            WarningCode.COLOURS_REDUCED,
+            f"the png has at most 256 colours: with all of them it has {len(data)} bytes, more than {most}",
+        )
+        return smaller
+
+    def _reduced(self, level: int) -> bytes:
+        """Return the PNG with a palette, compressed at that level, or as suits it (0)."""
+        frame = _bare(to_translucent_palette(self.frames[0]))
+        packing = {"compress_level": level} if level else compression(frame, self._options)
+        others = {name: value for name, value in self._save_options.items() if not name.startswith("compress")}
+        buffer = io.BytesIO()
+        frame.save(buffer, "PNG", **others, **packing)
+        return buffer.getvalue()
 
     def _best_that_fits(self, most: int, highest: int) -> bytes:
         """Find the file of the highest quality that fits, by bisection; the smallest that was found if none does."""

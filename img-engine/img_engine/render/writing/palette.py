@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
+import numpy as np
 from PIL import Image
 
 from img_engine.render.picture import OPAQUE
+from img_engine.render.writing.rare_colours import with_rare_colours
 
 _COLOURS: Final = 256
 _HALF: Final = 128
@@ -32,11 +34,11 @@ def to_palette(image: Image.Image, *, clear_entry: bool = False) -> Image.Image:
     """
     shown = visible(image)
     if shown is None and not clear_entry:
-        return image if image.mode == "L" else image.convert("RGB").quantize(_COLOURS, Image.Quantize.MEDIANCUT)
+        return image if image.mode == "L" else _quantised(image.convert("RGB"), _COLOURS)
     painted = image.convert("RGB")
     if shown is not None:  # the colours of invisible pixels must not take entries
         painted = Image.composite(painted, Image.new("RGB", image.size), shown)
-    indexed = painted.quantize(_COLOURS - 1, Image.Quantize.MEDIANCUT)
+    indexed = _quantised(painted, _COLOURS - 1, shown)
     colours = (indexed.getpalette() or [])[: 3 * (_COLOURS - 1)]
     entry = len(colours) // 3
     indexed.putpalette([*colours, 0, 0, 0])
@@ -46,8 +48,24 @@ def to_palette(image: Image.Image, *, clear_entry: bool = False) -> Image.Image:
     return indexed
 
 
+def _quantised(image: Image.Image, colours: int, shown: Image.Image | None = None) -> Image.Image:
+    """Reduce RGB to so many colours. What `shown` masks out, 0, does not count."""
+    return with_rare_colours(image.quantize(colours, Image.Quantize.MEDIANCUT), image, shown)
+
+
 def to_translucent_palette(image: Image.Image) -> Image.Image:
     """Reduce RGB, RGBA or L to a palette whose entries have an alpha of their own (PNG)."""
     if not translucent(image):
         return to_palette(image)
+    if image.getcolors(_COLOURS):
+        return _exact(image)
     return image.quantize(_COLOURS, Image.Quantize.FASTOCTREE)
+
+
+def _exact(image: Image.Image) -> Image.Image:
+    """Return RGBA of at most 256 colours with those as its palette."""
+    colours, pixels = np.unique(np.asarray(image).reshape(-1, 4), axis=0, return_inverse=True)
+    made = Image.fromarray(pixels.reshape(image.height, image.width).astype(np.uint8), "P")
+    made.putpalette(colours[:, :3].tobytes())
+    made.info["transparency"] = colours[:, 3].tobytes()
+    return made

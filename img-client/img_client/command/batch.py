@@ -1,0 +1,41 @@
+"""Rendering many pictures, so many at a time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import Protocol
+
+from img_client.command.ending import Ending
+from img_client.command.plan import Item
+from img_client.command.report import Report
+
+
+class Renderer(Protocol):
+    """What makes a picture's results: a service, or this machine."""
+
+    async def render(self, item: Item, report: Report) -> Ending:
+        """Render one picture; what is wrong with it is in the ending. Raises GaveUp."""
+
+
+class GaveUp(Exception):
+    """No picture can be rendered now; the message says why."""
+
+
+async def render_all(items: Iterable[Item], renderer: Renderer, at_once: int, report: Report) -> None:
+    """Render each picture, and report its ending as soon as it is known. Raises GaveUp."""
+    left = iter(items)
+
+    async def work() -> None:
+        for item in left:
+            report.ended(await renderer.render(item, report))
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(at_once):
+                group.create_task(work())
+    except* GaveUp as several:
+        reason = several.exceptions[0]
+    else:
+        return
+    raise reason

@@ -1,0 +1,128 @@
+"""The command img when it is stopped, or the service goes away: nothing is half written, and it goes on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from img_contract.testing import HANG_SECONDS, until
+from img_testing.samples import encoded
+from img_testing.service import BIN, Service
+from PIL import Image
+
+COUNT = 12
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for number in range(COUNT):
+        (folder / f"{number:02}.png").write_bytes(encoded(Image.effect_noise((300 + number, 200), 60)))
+    return folder
+
+
+@contextmanager
+def running(service: Service, *arguments: str | Path) -> Iterator[subprocess.Popen[str]]:
+    """Run the command, without a terminal, while the test does something to it."""
+    command = [str(part) for part in (BIN / "img", "resize", *arguments)]
+    environment = os.environ | {"IMG_SERVER": service.url}
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def jobs(service: Service) -> int:
+    return len(list((service.volume / "jobs").glob("*/*")))
+
+
+def check_whole(out: Path) -> int:
+    """Return how many results there are; each is a whole picture, and there is nothing else."""
+    found = list(out.rglob("*")) if out.exists() else []
+    for path in found:
+        with Image.open(path) as image:
+            image.load()
+    return len(found)
+
+
+def has_some(out: Path) -> bool:
+    """Return whether there is a result."""
+    return out.exists() and any(path.suffix in (".png", ".webp") for path in out.iterdir())
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_what_was_interrupted_leaves_nothing_half_written_and_goes_on(
+    service: Service, pictures: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    out, before = tmp_path / "out", jobs(service)
+    command = (pictures, "-o", out, "-w", str(100 + number), "-j", "2", "--format", "webp")
+    with running(service, *command) as process:
+        until(lambda: has_some(out))
+        process.send_signal(number)
+        _, told = process.communicate(timeout=HANG_SECONDS)
+    done = check_whole(out)
+    assert (process.returncode, told) == (130, "img: stopped; the same command goes on where it was\n")
+    assert 0 < done < COUNT
+    with running(service, *command, "--json") as process:
+        lines, told = process.communicate(timeout=HANG_SECONDS)
+    assert (process.returncode, told) == (0, "")
+    states = [json.loads(line)["state"] for line in lines.splitlines()]
+    assert (states.count("skipped"), states.count("done")) == (done, COUNT - done)
+    assert check_whole(out) == COUNT
+    assert jobs(service) == before + COUNT
+
+
+def test_ctrl_c_stops_rendering_on_this_machine_too(service: Service, tmp_path: Path, slow_photo: bytes) -> None:
+    (tmp_path / "slow.png").write_bytes(slow_photo)
+    out = tmp_path / "out"
+    command = (tmp_path / "slow.png", "-o", out, "-w", "2000", "--format", "avif", "--effort", "10", "--local")
+    with running(service, *command) as process:
+        until(lambda: out.exists() and any(out.iterdir()))  # it has begun
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate(timeout=HANG_SECONDS)
+    assert (process.returncode, told) == (130, "img: stopped; the same command goes on where it was\n")
+    assert check_whole(out) == 0
+
+
+def test_a_service_that_goes_away_is_waited_for_until_patience_ends(
+    own_service: Service, pictures: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    with running(own_service, pictures, "-o", out, "-w", "100", "-j", "2") as process:
+        until(lambda: has_some(out))
+        assert own_service.rest
+        own_service.kill(own_service.rest)
+        own_service.start_rest()
+        _, told = process.communicate(timeout=HANG_SECONDS)
+    assert (process.returncode, told) == (0, "")
+    assert check_whole(out) == COUNT
+    assert jobs(own_service) == COUNT
+
+    other = tmp_path / "other"
+    with running(own_service, pictures, "-o", other, "-w", "101", "-j", "2", "--patience", "1") as process:
+        until(lambda: has_some(other))
+        own_service.kill(own_service.rest)
+        _, told = process.communicate(timeout=HANG_SECONDS)
+    assert process.returncode == 1
+    assert told.startswith(f"img: no service answers at {own_service.url}; ")
+    assert 0 < check_whole(other) < COUNT
+
+
+def test_a_wrong_key_is_told_once(standing: Callable[..., Service], pictures: Path, tmp_path: Path) -> None:
+    service = standing(IMG_ACCESS__KEYS=json.dumps({"me": hashlib.sha256(b"mine").hexdigest()}))
+    service.start_rest()
+    with running(service, pictures, "-o", tmp_path / "out", "-w", "5", "--key", "another") as process:
+        _, told = process.communicate(timeout=HANG_SECONDS)
+    assert (process.returncode, told.count("\n")) == (1, 1)
+    assert "expected an API key" in told
