@@ -14,7 +14,8 @@ from img_contract.config import Config
 from img_contract.job.formats import SIGNATURE_BYTES, Format, sniff
 from img_contract.job.outcome import ResultFile, ResultWarning, WarningCode
 from img_engine.errors import AttemptSpent, ChildrenBroken
-from img_engine.process.pool import Children, Rendering, children_for_this_machine
+from img_engine.process.pool import Children, children_for_this_machine
+from img_engine.process.remote import Rendering
 from img_engine.render.task import PictureLimits, Refusal, RenderOutcome, Task, Watermark
 
 from img_client.command.batch import GaveUp
