@@ -46,7 +46,7 @@ def under_load(clients: Clients, threads: int = 8, **parameters: Any) -> Iterato
     def post() -> None:
         while not over.is_set():
             clients.post(**parameters)
-            over.wait(0.05)  # the machine has others to serve
+            over.wait(0.2)  # the machine has others to serve
 
     with ThreadPoolExecutor(threads) as pool:
         posting = [pool.submit(post) for _ in range(threads)]
