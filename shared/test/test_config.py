@@ -265,3 +265,37 @@ def test_the_command_prints_keys_that_are_taken_as_they_are(write: Any) -> None:
     assert config.notifier.curve is not None
     assert config.notifier.curve.client_secret.get_secret_value() in printed.stdout
     assert config.notifier.curve.client_secret.get_secret_value() not in repr(config)
+
+
+STORE = {"kind": "s3", "bucket": "pictures"}
+QUEUE = {"kind": "celery", "broker": "amqp://img:hush@broker/"}
+
+
+@pytest.mark.parametrize(("given", "missing"), [("store", "queue"), ("queue", "store")])
+def test_of_store_and_queue_there_are_both_or_neither(write: Any, given: str, missing: str) -> None:
+    sections = {"store": STORE, "queue": QUEUE}
+    assert load_config(write(sections)).queue is not None
+    with pytest.raises(ConfigError) as raised:
+        load_config(write({given: sections[given]}))
+    assert raised.value.faults == [
+        f"queue: expected store and queue, or neither of them; found {given} without {missing}"
+    ]
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        {"store": {**STORE, "secret_key": ["hush"]}, "queue": QUEUE},
+        {"store": {**STORE, "endpoint": "http://img:hush@store"}, "queue": QUEUE},
+        {"store": {**STORE, "secret_key": "hush"}, "queue": QUEUE},
+        {"store": STORE, "queue": {**QUEUE, "broker": "redis://img:hush@broker"}},
+        {"store": STORE, "queue": {**QUEUE, "brocker": "amqp://img:hush@broker"}},
+    ],
+)
+def test_no_secret_of_store_or_broker_is_quoted(write: Any, section: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError) as raised:
+        load_config(write(section))
+    assert raised.value.faults
+    assert "hush" not in str(raised.value)
+    whole = load_config(write({"store": {**STORE, "access_key": "img", "secret_key": "hush"}, "queue": QUEUE}))
+    assert "hush" not in repr(whole)
