@@ -34,19 +34,19 @@ def engines_alive(config: Config) -> list[str]:
 
 def race_store(config: Config, endpoints: list[str]) -> str:
     """Race writers through every endpoint, the configured one first; return what was found. Raises StoreError."""
-    assert config.store is not None  # noqa: S101  the caller has looked
-    stores = [config.store, *(config.store.model_copy(update={"endpoint": one}) for one in endpoints)]
+    first = _store(config)
+    stores = [first, *(first.model_copy(update={"endpoint": one}) for one in endpoints)]
     buckets = [open_bucket(store) for store in stores]
     for bucket in buckets:
         prove(bucket)
     winners = race(buckets)
     if set(winners) != {1}:
         raise StoreError(
-            f"cannot use the store {config.store.bucket}: of writers that created one object at the same time, "
+            f"cannot use the store {first.bucket}: of writers that created one object at the same time, "
             f"{', '.join(map(str, winners))} succeeded, not one each time; a job could get two outcomes"
         )
     return (
-        f"{config.store.bucket}: everything that jobs need of a store can be done, and of {WRITERS} writers at once, "
+        f"{first.bucket}: everything that jobs need of a store can be done, and of {WRITERS} writers at once, "
         f"through {len(buckets)} endpoint(s), one succeeded, {len(winners)} times out of {len(winners)}"
     )
 
@@ -93,6 +93,10 @@ def cluster_work(config: Config, engine: str, slots: int) -> CeleryWork:
 
 
 def _bucket(config: Config) -> Bucket:
+    return open_bucket(_store(config))
+
+
+def _store(config: Config) -> StoreConfig:
     if config.store is None:
         raise ConfigError(["store: expected the section of an object store, found none"])
-    return open_bucket(config.store)
+    return config.store

@@ -97,3 +97,11 @@ def test_the_engines_have_no_way_out_and_every_file_that_is_mounted_is_there() -
     assert COMPOSE["networks"]["inside"]["internal"]
     mounts = [mount.split(":") for one in COMPOSE["services"].values() for mount in one.get("volumes", [])]
     assert [source for source, *_ in mounts if source.startswith(".") and not (TOP / source).is_file()] == []
+
+
+@pytest.mark.parametrize("part", ["img-rest", "img-engine"])
+def test_what_an_image_is_built_of_is_not_ignored(part: str) -> None:
+    copied = re.findall(r"^COPY ([\w.-]+)/? ", (TOP / part / "Dockerfile").read_text(), re.MULTILINE)
+    assert {"constraints.txt", "shared", "cluster", part} <= set(copied)
+    let_in = (TOP / ".dockerignore").read_text().splitlines()
+    assert [name for name in copied if f"!{name}" not in let_in] == []

@@ -59,8 +59,8 @@ def _run_over_a_store(config: Config, options: argparse.Namespace) -> int:
         from img_cluster import parts  # noqa: PLC0415
     except ModuleNotFoundError as missing:
         raise ConfigError([f"store: expected the package img-engine[cluster], found none: {missing}"]) from None
-    if options.check_store is not None:
-        print(parts.race_store(config, options.check_store))
+    if options.check_store is not None or options.check_volume:
+        print(parts.race_store(config, options.check_store or []))
         return 0
     if options.check:
         return _told_alive(parts.engines_alive(config))
