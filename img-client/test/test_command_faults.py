@@ -23,11 +23,17 @@ KEY = "a key of mine"
 
 @pytest.fixture(scope="module")
 def keyed(standing: Callable[..., Service]) -> Service:
-    """A service that asks for a key; a test that stops some of it starts it again."""
+    """A service that asks for a key, without an engine."""
     service = standing(IMG_ACCESS__KEYS=json.dumps({"me": hashlib.sha256(KEY.encode()).hexdigest()}))
     service.start_rest()
-    service.start_engine()
     return service
+
+
+@pytest.fixture(scope="module")
+def working(keyed: Service) -> Service:
+    """The same from now on with an engine; a test that stops some of it starts it again."""
+    keyed.start_engine()
+    return keyed
 
 
 @pytest.fixture
@@ -71,26 +77,40 @@ def has_some(out: Path) -> bool:
     return out.exists() and any(path.suffix in (".png", ".webp") for path in out.iterdir())
 
 
+def test_a_wrong_key_is_told_once(keyed: Service, pictures: Path, tmp_path: Path) -> None:
+    with running(keyed, pictures, "-o", tmp_path / "out", "-w", "5", "--key", "another") as process:
+        _, told = process.communicate(timeout=HANG_SECONDS)
+    assert (process.returncode, told.count("\n")) == (1, 1)
+    assert "expected an API key" in told
+
+
+def test_a_service_without_an_engine_is_not_waited_for_forever(keyed: Service, pictures: Path, tmp_path: Path) -> None:
+    with running(keyed, pictures, "-o", tmp_path / "out", "-w", "98", "-j", "2", "--patience", "1") as process:
+        _, told = process.communicate(timeout=HANG_SECONDS)
+    assert process.returncode == 1
+    assert told.startswith("img: no_engine: ")
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_what_was_interrupted_leaves_nothing_half_written_and_goes_on(
-    keyed: Service, pictures: Path, tmp_path: Path, number: signal.Signals
+    working: Service, pictures: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
-    out, before = tmp_path / "out", jobs(keyed)
+    out, before = tmp_path / "out", jobs(working)
     command = (pictures, "-o", out, "-w", str(100 + number), "-j", "2", "--format", "webp")
-    with running(keyed, *command) as process:
+    with running(working, *command) as process:
         until(lambda: has_some(out))
         process.send_signal(number)
         _, told = process.communicate(timeout=HANG_SECONDS)
     done = check_whole(out)
     assert (process.returncode, told) == (130, "img: stopped; the same command goes on where it was\n")
     assert 0 < done < COUNT
-    with running(keyed, *command, "--json") as process:
+    with running(working, *command, "--json") as process:
         lines, told = process.communicate(timeout=HANG_SECONDS)
     assert (process.returncode, told) == (0, "")
     states = [json.loads(line)["state"] for line in lines.splitlines()]
     assert (states.count("skipped"), states.count("done")) == (done, COUNT - done)
     assert check_whole(out) == COUNT
-    assert jobs(keyed) == before + COUNT
+    assert jobs(working) == before + COUNT
 
 
 def test_ctrl_c_stops_rendering_on_this_machine_too(keyed: Service, tmp_path: Path, slow_photo: bytes) -> None:
@@ -106,32 +126,25 @@ def test_ctrl_c_stops_rendering_on_this_machine_too(keyed: Service, tmp_path: Pa
 
 
 def test_a_service_that_goes_away_is_waited_for_until_patience_ends(
-    keyed: Service, pictures: Path, tmp_path: Path
+    working: Service, pictures: Path, tmp_path: Path
 ) -> None:
-    out, before = tmp_path / "out", jobs(keyed)
-    with running(keyed, pictures, "-o", out, "-w", "99", "-j", "2") as process:
+    out, before = tmp_path / "out", jobs(working)
+    with running(working, pictures, "-o", out, "-w", "99", "-j", "2") as process:
         until(lambda: has_some(out))
-        assert keyed.rest
-        keyed.kill(keyed.rest)
-        keyed.start_rest()
+        assert working.rest
+        working.kill(working.rest)
+        working.start_rest()
         _, told = process.communicate(timeout=HANG_SECONDS)
     assert (process.returncode, told) == (0, "")
     assert check_whole(out) == COUNT
-    assert jobs(keyed) == before + COUNT
+    assert jobs(working) == before + COUNT
 
     other = tmp_path / "other"
-    with running(keyed, pictures, "-o", other, "-w", "101", "-j", "2", "--patience", "1") as process:
+    with running(working, pictures, "-o", other, "-w", "101", "-j", "2", "--patience", "1") as process:
         until(lambda: has_some(other))
-        keyed.kill(keyed.rest)
+        working.kill(working.rest)
         _, told = process.communicate(timeout=HANG_SECONDS)
-    keyed.start_rest()
+    working.start_rest()
     assert process.returncode == 1
-    assert told.startswith(f"img: no service answers at {keyed.url}; ")
+    assert told.startswith(f"img: no service answers at {working.url}; ")
     assert 0 < check_whole(other) < COUNT
-
-
-def test_a_wrong_key_is_told_once(keyed: Service, pictures: Path, tmp_path: Path) -> None:
-    with running(keyed, pictures, "-o", tmp_path / "out", "-w", "5", "--key", "another") as process:
-        _, told = process.communicate(timeout=HANG_SECONDS)
-    assert (process.returncode, told.count("\n")) == (1, 1)
-    assert "expected an API key" in told
