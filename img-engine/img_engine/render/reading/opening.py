@@ -45,6 +45,10 @@ _EXIF_IN_A_BLOCK: Final = frozenset({Format.JPEG, Format.PNG, Format.WEBP, Forma
 GAIN_MAP_DROPPED: Final = "the upload's gain map, which makes it brighter on some screens, is not in the result"
 
 
+_GAIN_MAPS: Final = (b"http://ns.adobe.com/hdr-gain-map/", b"http://ns.apple.com/HDRGainMap/")
+_ISO_GAIN_MAP: Final = b"urn:iso:std:iso:ts:21496"
+
+
 def open_picture(file: BinaryIO, source: Format, limits: PictureLimits) -> Upload:
     """Read the header and check every limit. Raises PictureRefused; OSError if the file cannot be read."""
     with picture_faults("decoded"):
@@ -103,7 +107,8 @@ def _opened(file: BinaryIO, source: Format, known: _Known) -> _Opened:
         return _opened_heif(file, source)
     if known.notes is None:
         image = Image.open(file, formats=DECODERS[source])
-        return _Opened(image, colours=_embedded(image))
+        told = (ResultWarning(code=WarningCode.GAIN_MAP_DROPPED, detail=GAIN_MAP_DROPPED),)
+        return _Opened(image, colours=_embedded(image), warnings=told if _names_gain_map(image) else ())
     image, still = open_png(file, known.notes)
     warnings = []
     if still:
@@ -120,6 +125,15 @@ def _opened(file: BinaryIO, source: Format, known: _Known) -> _Opened:
 
 def _embedded(image: Image.Image) -> Colours:
     return Colours(image.info.get("icc_profile") or None)
+
+
+def _names_gain_map(image: Image.Image) -> bool:
+    """Return whether a JPEG says that it has a gain map: Ultra HDR, ISO 21496-1, or Apple's."""
+    packet = image.info.get("xmp", b"")
+    packet = packet.encode() if isinstance(packet, str) else bytes(packet)
+    return any(name in packet for name in _GAIN_MAPS) or any(
+        content.startswith(_ISO_GAIN_MAP) for _, content in getattr(image, "applist", ())
+    )
 
 
 def _opened_heif(file: BinaryIO, source: Format) -> _Opened:
