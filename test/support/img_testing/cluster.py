@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 from collections import Counter
@@ -95,8 +97,8 @@ class Cluster:
         self.queue = f"img.{self.prefix[:8]}"
         self.logs = folder / "logs"
         self.logs.mkdir()
-        self.scratch = folder / "scratch"
-        self.scratch.mkdir()
+        # Not in the folder of the test, whose path is too long for the sockets that engines make there.
+        self.scratch = Path(tempfile.mkdtemp(prefix="img-"))
         self._settings = {
             **settings(broker, store),
             "IMG_STORE__PREFIX": self.prefix,
@@ -158,6 +160,7 @@ class Cluster:
         for process in self.started:
             process.kill()
             process.wait(HANG_SECONDS)
+        shutil.rmtree(self.scratch, ignore_errors=True)
 
     def log(self) -> str:
         return "".join(path.read_text(errors="replace") for path in sorted(self.logs.iterdir()))
