@@ -8,6 +8,7 @@
 # make soak    mixed load with faults at random, MINUTES=30 of it, and what it costs
 # make load    1,000 uploads from 16 clients, with what they cost
 # make bench   speed and fidelity against sharp, pyvips and other servers, written to docs/benchmarks.md (needs npm; ROUNDS=n for longer)
+# make compare FOLDER=… renders all pictures below a folder, and prints where libvips does otherwise
 # make audit   known holes in the pinned packages (needs a way to PyPI's advisories)
 # make schema  write docs/job.schema.json anew
 
@@ -18,7 +19,7 @@ BIN := $(VENV)/bin
 PACKAGES := shared img-rest img-engine img-client
 SOURCES := $(addsuffix /pyproject.toml,$(PACKAGES)) constraints.txt
 
-.PHONY: run run-cluster test cluster-test lint e2e faults soak load bench audit schema clean
+.PHONY: run run-cluster test cluster-test lint e2e faults soak load bench compare audit schema clean
 
 ROUNDS ?= 9
 FAULTS ?= short
@@ -49,7 +50,7 @@ e2e: $(VENV)/tools
 	$(BIN)/pytest -m "containers or browser" -n 2 --dist loadfile test
 
 faults: $(VENV)/tools
-	FAULTS=$(FAULTS) $(BIN)/pytest -m faults $(if $(filter full,$(FAULTS)),,-n $(WORKERS) --dist loadfile) test/faults
+	FAULTS=$(FAULTS) $(BIN)/pytest -m faults $(if $(filter full,$(FAULTS)),,-n 3 --dist loadfile) test/faults
 
 soak: $(VENV)/tools
 	$(BIN)/python test/soak.py $(MINUTES)
@@ -59,6 +60,9 @@ load: $(VENV)/tools
 
 bench: $(VENV)/tools bench/.venv/ready bench/node_modules/ready
 	$(BIN)/python bench/bench.py --rounds $(ROUNDS)
+
+compare: $(VENV)/tools bench/.venv/ready
+	$(BIN)/python test/compare.py $(FOLDER)
 
 # What only the benchmark needs; without it, those contenders are left out of the report.
 bench/.venv/ready: bench/requirements.txt bench/requirements-thumbor.txt

@@ -18,6 +18,22 @@ from img_testing.service import BIN, Service
 from PIL import Image
 
 COUNT = 12
+KEY = "a key of mine"
+
+
+@pytest.fixture(scope="module")
+def keyed(standing: Callable[..., Service]) -> Service:
+    """A service that asks for a key, without an engine."""
+    service = standing(IMG_ACCESS__KEYS=json.dumps({"me": hashlib.sha256(KEY.encode()).hexdigest()}))
+    service.start_rest()
+    return service
+
+
+@pytest.fixture(scope="module")
+def working(keyed: Service) -> Service:
+    """The same from now on with an engine; a test that stops some of it starts it again."""
+    keyed.start_engine()
+    return keyed
 
 
 @pytest.fixture
@@ -33,7 +49,7 @@ def pictures(tmp_path: Path) -> Path:
 def running(service: Service, *arguments: str | Path) -> Iterator[subprocess.Popen[str]]:
     """Run the command, without a terminal, while the test does something to it."""
     command = [str(part) for part in (BIN / "img", "resize", *arguments)]
-    environment = os.environ | {"IMG_SERVER": service.url}
+    environment = os.environ | {"IMG_SERVER": service.url, "IMG_KEY": KEY}
     with subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
@@ -61,33 +77,47 @@ def has_some(out: Path) -> bool:
     return out.exists() and any(path.suffix in (".png", ".webp") for path in out.iterdir())
 
 
+def test_a_wrong_key_is_told_once(keyed: Service, pictures: Path, tmp_path: Path) -> None:
+    with running(keyed, pictures, "-o", tmp_path / "out", "-w", "5", "--key", "another") as process:
+        _, told = process.communicate(timeout=HANG_SECONDS)
+    assert (process.returncode, told.count("\n")) == (1, 1)
+    assert "expected an API key" in told
+
+
+def test_a_service_without_an_engine_is_not_waited_for_forever(keyed: Service, pictures: Path, tmp_path: Path) -> None:
+    with running(keyed, pictures, "-o", tmp_path / "out", "-w", "98", "-j", "2", "--patience", "1") as process:
+        _, told = process.communicate(timeout=HANG_SECONDS)
+    assert process.returncode == 1
+    assert told.startswith("img: no_engine: ")
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_what_was_interrupted_leaves_nothing_half_written_and_goes_on(
-    service: Service, pictures: Path, tmp_path: Path, number: signal.Signals
+    working: Service, pictures: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
-    out, before = tmp_path / "out", jobs(service)
+    out, before = tmp_path / "out", jobs(working)
     command = (pictures, "-o", out, "-w", str(100 + number), "-j", "2", "--format", "webp")
-    with running(service, *command) as process:
+    with running(working, *command) as process:
         until(lambda: has_some(out))
         process.send_signal(number)
         _, told = process.communicate(timeout=HANG_SECONDS)
     done = check_whole(out)
     assert (process.returncode, told) == (130, "img: stopped; the same command goes on where it was\n")
     assert 0 < done < COUNT
-    with running(service, *command, "--json") as process:
+    with running(working, *command, "--json") as process:
         lines, told = process.communicate(timeout=HANG_SECONDS)
     assert (process.returncode, told) == (0, "")
     states = [json.loads(line)["state"] for line in lines.splitlines()]
     assert (states.count("skipped"), states.count("done")) == (done, COUNT - done)
     assert check_whole(out) == COUNT
-    assert jobs(service) == before + COUNT
+    assert jobs(working) == before + COUNT
 
 
-def test_ctrl_c_stops_rendering_on_this_machine_too(service: Service, tmp_path: Path, slow_photo: bytes) -> None:
+def test_ctrl_c_stops_rendering_on_this_machine_too(keyed: Service, tmp_path: Path, slow_photo: bytes) -> None:
     (tmp_path / "slow.png").write_bytes(slow_photo)
     out = tmp_path / "out"
     command = (tmp_path / "slow.png", "-o", out, "-w", "2000", "--format", "avif", "--effort", "10", "--local")
-    with running(service, *command) as process:
+    with running(keyed, *command) as process:
         until(lambda: out.exists() and any(out.iterdir()))  # it has begun
         process.send_signal(signal.SIGINT)
         _, told = process.communicate(timeout=HANG_SECONDS)
@@ -96,33 +126,25 @@ def test_ctrl_c_stops_rendering_on_this_machine_too(service: Service, tmp_path: 
 
 
 def test_a_service_that_goes_away_is_waited_for_until_patience_ends(
-    own_service: Service, pictures: Path, tmp_path: Path
+    working: Service, pictures: Path, tmp_path: Path
 ) -> None:
-    out = tmp_path / "out"
-    with running(own_service, pictures, "-o", out, "-w", "100", "-j", "2") as process:
+    out, before = tmp_path / "out", jobs(working)
+    with running(working, pictures, "-o", out, "-w", "99", "-j", "2") as process:
         until(lambda: has_some(out))
-        assert own_service.rest
-        own_service.kill(own_service.rest)
-        own_service.start_rest()
+        assert working.rest
+        working.kill(working.rest)
+        working.start_rest()
         _, told = process.communicate(timeout=HANG_SECONDS)
     assert (process.returncode, told) == (0, "")
     assert check_whole(out) == COUNT
-    assert jobs(own_service) == COUNT
+    assert jobs(working) == before + COUNT
 
     other = tmp_path / "other"
-    with running(own_service, pictures, "-o", other, "-w", "101", "-j", "2", "--patience", "1") as process:
+    with running(working, pictures, "-o", other, "-w", "101", "-j", "2", "--patience", "1") as process:
         until(lambda: has_some(other))
-        own_service.kill(own_service.rest)
+        working.kill(working.rest)
         _, told = process.communicate(timeout=HANG_SECONDS)
+    working.start_rest()
     assert process.returncode == 1
-    assert told.startswith(f"img: no service answers at {own_service.url}; ")
+    assert told.startswith(f"img: no service answers at {working.url}; ")
     assert 0 < check_whole(other) < COUNT
-
-
-def test_a_wrong_key_is_told_once(standing: Callable[..., Service], pictures: Path, tmp_path: Path) -> None:
-    service = standing(IMG_ACCESS__KEYS=json.dumps({"me": hashlib.sha256(b"mine").hexdigest()}))
-    service.start_rest()
-    with running(service, pictures, "-o", tmp_path / "out", "-w", "5", "--key", "another") as process:
-        _, told = process.communicate(timeout=HANG_SECONDS)
-    assert (process.returncode, told.count("\n")) == (1, 1)
-    assert "expected an API key" in told

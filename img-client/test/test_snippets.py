@@ -48,6 +48,7 @@ def size(path: Path) -> tuple[str | None, tuple[int, int]]:
         return image.format, image.size
 
 
+@pytest.mark.python_independent
 @pytest.mark.parametrize("language", ["js", "php", "go"])
 def test_a_program_resizes_a_picture_and_says_why_another_is_none(
     language: str, service: Service, tmp_path: Path

@@ -88,7 +88,7 @@ class Report:
         parts = [f"{ended}/{self._total}" if self._total is not None else str(ended)]
         if self._total:
             parts.append(f"{100 * ended // self._total} %")
-        if worked and seconds:
+        if worked and seconds and self._total:  # a watch is mostly idle
             parts.append(f"{worked / seconds:.2g}/s" if worked / seconds < 10 else f"{worked / seconds:.0f}/s")  # noqa: PLR2004
         return " · ".join([*parts, *self._shares(), *([self._note] if self._note else [])])
 

@@ -15,7 +15,7 @@ from typing import IO, BinaryIO, Final
 from img_contract.http_models import Status
 from img_contract.job.outcome import State as JobState
 
-from img_client import AsyncClient, ImgError, JobFailed, Unavailable, Unreachable
+from img_client import AsyncClient, ImgError, JobFailed, Unavailable, Unreachable, WaitTimedOut
 from img_client.command.batch import GaveUp
 from img_client.command.drafts import draft
 from img_client.command.ending import Ending, Made, State
@@ -24,6 +24,8 @@ from img_client.command.plan import Item
 from img_client.command.report import Report
 
 _WAIT_SECONDS: Final = 30
+"""How long a job is waited for until a look at whether there is an engine."""
+
 _PAUSE_SECONDS: Final = 2.0
 """Between two tries of a service that does not answer and names no time."""
 
@@ -50,6 +52,7 @@ class ServiceRenderer:
         self._stdout = stdout
         self._fresh = fresh
         self._patience = patience
+        self._wait = min(_WAIT_SECONDS, max(patience, 1))
         self._failing_since: float | None = None
         self._digest = _digest_of(asked)
         self._alone: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -144,16 +147,24 @@ class ServiceRenderer:
         job = await self._client.submit(
             source,
             idempotency_key=key,
-            wait=_WAIT_SECONDS,
+            wait=self._wait,
             watermark=self._asked.watermark,
             filename=item.source.name if isinstance(item.source, Path) else None,
             into=None if self._asked.resize.variants else file,
             **self._asked.given,
         )
-        status = await self._client.wait(job.id)
+        status = await self._ended(job.id)
         if status.status is not JobState.DONE:
             raise _failure(status)
         return status, job.delivered
+
+    async def _ended(self, job_id: str) -> Status:
+        """Return the status of a job that has ended. Raises Unavailable if there is no engine that could do it."""
+        while True:
+            try:
+                return await self._client.wait(job_id, self._wait)
+            except WaitTimedOut:
+                await self._client.health(ready=True)
 
 
 def explained(error: ImgError, server: str) -> str:

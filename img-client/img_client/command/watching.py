@@ -23,6 +23,7 @@ def watch(folder: Path, out: Path, asked: Asked, how: How, *, recursive: bool) -
     """Render what comes into a folder; return the exit status once it is interrupted."""
     with Report(None, as_json=how.as_json, each=True) as report:
         status = run(_watch(_Folder(folder, out, recursive=recursive), asked, how, report), None)
+        report.finish()
     return status if status not in (OK, INTERRUPTED) else (SOME_FAILED if report.failed else OK)
 
 

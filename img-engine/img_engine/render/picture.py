@@ -11,6 +11,7 @@ from img_contract.job.resize import Resize
 from PIL import Image
 
 from img_engine.render.animation import FramePatch
+from img_engine.render.cicp import Cicp
 from img_engine.render.formats import Encoder
 from img_engine.render.geometry import Sizes
 from img_engine.render.orientation import UPRIGHT, Box, as_seen
@@ -51,7 +52,7 @@ class Upload:
     facts: Facts
     limits: PictureLimits
     profile: bytes | None
-    """The embedded ICC profile."""
+    """The ICC profile: embedded, or made of what the file says otherwise."""
     exif_orientation: int
     """The EXIF orientation that is still to be applied; some decoders apply it themselves."""
     orientation: int
@@ -62,6 +63,8 @@ class Upload:
     """The part of `image` that is the picture, where that is not all of it. `region` and `stored` are within."""
     patches: tuple[FramePatch, ...] = ()
     """The stored frames of a GIF or an animated PNG."""
+    hdr: Cicp | None = None
+    """The meaning of colours of high dynamic range, which no profile says."""
     decoder_bytes: int = 0
     """Memory that decoding takes beside the pixels, where that is much."""
     accept: tuple[Format, ...] = ()
@@ -99,6 +102,7 @@ class Picture:
     """In upright pixels."""
     encoder: Encoder
     profile: bytes | None
+    hdr: Cicp | None = None
     orientation: int = UPRIGHT
     warnings: tuple[ResultWarning, ...] = ()
     padded: bool = False

@@ -92,6 +92,7 @@ def _scaled(frame: Image.Image, wanted: list[RenderedFrames], upload: Upload) ->
             sizes=plan.sizes,
             encoder=plan.encoder,
             profile=upload.profile,
+            hdr=upload.hdr,
             orientation=upload.orientation,
             cut=one.first.cut if one.first else None,
         )

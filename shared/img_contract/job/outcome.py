@@ -57,6 +57,7 @@ class WarningCode(StrEnum):
     MAX_BYTES_EXCEEDED = "max_bytes_exceeded"
     COLOURS_REDUCED = "colours_reduced"
     GAIN_MAP_DROPPED = "gain_map_dropped"
+    HDR_TONE_MAPPED = "hdr_tone_mapped"
     PIXELS_NOT_SQUARE = "pixels_not_square"
     LARGER_THAN_UPLOAD = "larger_than_upload"
 

@@ -13,7 +13,18 @@ import tifffile
 from img_contract.job.formats import SIGNATURE_BYTES, Format, sniff
 from PIL import ExifTags, Image, ImageCms
 
-from img_testing.bombs import SHORT, bmp_of_runs, grey_tags, heif, icon, masked_bmp, tiff, tiff_of_pages, with_tags
+from img_testing.bombs import (
+    SHORT,
+    bmp_of_runs,
+    chunk,
+    grey_tags,
+    heif,
+    icon,
+    masked_bmp,
+    tiff,
+    tiff_of_pages,
+    with_tags,
+)
 from img_testing.heif_boxes import box, with_property
 from img_testing.samples import encoded, four_corners
 
@@ -51,6 +62,7 @@ def _made() -> list[bytes]:
         encoded(noise, "JPEG", restart_marker_blocks=1),
         encoded(rgb, "PNG", exif=about, icc_profile=profile),
         encoded(rgba, "PNG"),
+        coloured(encoded(rgb, "PNG")),
         encoded(rgb.quantize(16), "PNG", transparency=3),
         encoded(noise.convert("I;16"), "PNG"),
         encoded(rgba, "PNG", **moving),
@@ -76,6 +88,13 @@ def _made() -> list[bytes]:
         encoded(rgba, "ICO"),
         icon(encoded(rgba, "BMP")[14:]),
     ]
+
+
+def coloured(png: bytes) -> bytes:
+    """A PNG that says all of its colours in chunks."""
+    points = struct.pack(">8I", 31270, 32900, 68000, 32000, 26500, 69000, 15000, 6000)
+    told = chunk(b"cICP", b"\x09\x10\0\1") + chunk(b"gAMA", struct.pack(">I", 55_000)) + chunk(b"cHRM", points)
+    return png[:33] + told + png[33:]
 
 
 def deep_tiffs() -> list[bytes]:

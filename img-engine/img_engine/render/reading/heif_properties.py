@@ -13,6 +13,7 @@ from typing import BinaryIO, Final
 
 from img_contract.job.outcome import FailureCode
 
+from img_engine.render.cicp import Cicp
 from img_engine.render.orientation import Box
 from img_engine.render.picture_faults import PictureRefused
 
@@ -26,16 +27,6 @@ _UNREADABLE: Final = {10: "BT.2020, constant luminance", 11: "SMPTE 2085", 13: "
 _APPLES_GAIN_MAP: Final = b"urn:com:apple:photo:2020:aux:hdrgainmap"
 
 Content = memoryview
-
-
-@dataclass(frozen=True)
-class Cicp:
-    """The meaning of colours in numbers (ITU-T H.273)."""
-
-    primaries: int
-    transfer: int
-    matrix: int
-    full_range: bool = True
 
 
 @dataclass(frozen=True)

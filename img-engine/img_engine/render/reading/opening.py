@@ -20,6 +20,7 @@ from img_engine.render.reading.apng import read_apng
 from img_engine.render.reading.bmp import check_runs
 from img_engine.render.reading.bmp_masks import open_bmp
 from img_engine.render.reading.bounds import at_most, check_pixels
+from img_engine.render.reading.colours import SRGB, Colours, colours_by_cicp, colours_of_png
 from img_engine.render.reading.gif import read_gif
 from img_engine.render.reading.heif_properties import read_properties
 from img_engine.render.reading.ico import picture_sizes
@@ -42,6 +43,10 @@ _EXIF_IN_A_BLOCK: Final = frozenset({Format.JPEG, Format.PNG, Format.WEBP, Forma
 
 
 GAIN_MAP_DROPPED: Final = "the upload's gain map, which makes it brighter on some screens, is not in the result"
+
+
+_GAIN_MAPS: Final = (b"http://ns.adobe.com/hdr-gain-map/", b"http://ns.apple.com/HDRGainMap/")
+_ISO_GAIN_MAP: Final = b"urn:iso:std:iso:ts:21496"
 
 
 def open_picture(file: BinaryIO, source: Format, limits: PictureLimits) -> Upload:
@@ -67,7 +72,8 @@ def open_picture(file: BinaryIO, source: Format, limits: PictureLimits) -> Uploa
         format=source,
         facts=facts,
         limits=limits,
-        profile=image.info.get("icc_profile") or None,
+        profile=opened.colours.profile,
+        hdr=opened.colours.hdr,
         exif_orientation=todo,
         orientation=todo,
         region=(0, 0, *shown),
@@ -85,6 +91,7 @@ class _Opened:
     image: Image.Image
     bytes: int = 0
     """Memory that decoding takes beside the pixels, where that is much."""
+    colours: Colours = SRGB
     window: Box | None = None
     """The part that is to be shown, where that is not all of it; in pixels as stored."""
     warnings: tuple[ResultWarning, ...] = ()
@@ -92,13 +99,16 @@ class _Opened:
 
 def _opened(file: BinaryIO, source: Format, known: _Known) -> _Opened:
     if source is Format.TIFF:
-        return _Opened(*open_tiff(file))
+        image, extra = open_tiff(file)
+        return _Opened(image, extra, colours=_embedded(image))
     if source is Format.BMP:
         return _Opened(open_bmp(file))
     if source in (Format.AVIF, Format.HEIC):
         return _opened_heif(file, source)
     if known.notes is None:
-        return _Opened(Image.open(file, formats=DECODERS[source]))
+        image = Image.open(file, formats=DECODERS[source])
+        told = (ResultWarning(code=WarningCode.GAIN_MAP_DROPPED, detail=GAIN_MAP_DROPPED),)
+        return _Opened(image, colours=_embedded(image), warnings=told if _names_gain_map(image) else ())
     image, still = open_png(file, known.notes)
     warnings = []
     if still:
@@ -110,7 +120,20 @@ def _opened(file: BinaryIO, source: Format, known: _Known) -> _Opened:
     if colours := damaged_colours(known.notes):
         detail = f"{' and '.join(colours)} of the upload are damaged; its colours are taken as if they were not there"
         warnings.append(ResultWarning(code=WarningCode.PROFILE_UNUSABLE, detail=detail))
-    return _Opened(image, warnings=tuple(warnings))
+    return _Opened(image, colours=colours_of_png(image, known.notes), warnings=tuple(warnings))
+
+
+def _embedded(image: Image.Image) -> Colours:
+    return Colours(image.info.get("icc_profile") or None)
+
+
+def _names_gain_map(image: Image.Image) -> bool:
+    """Return whether a JPEG says that it has a gain map: Ultra HDR, ISO 21496-1, or Apple's."""
+    packet = image.info.get("xmp", b"")
+    packet = packet.encode() if isinstance(packet, str) else bytes(packet)
+    return any(name in packet for name in _GAIN_MAPS) or any(
+        content.startswith(_ISO_GAIN_MAP) for _, content in getattr(image, "applist", ())
+    )
 
 
 def _opened_heif(file: BinaryIO, source: Format) -> _Opened:
@@ -124,9 +147,13 @@ def _opened_heif(file: BinaryIO, source: Format) -> _Opened:
         warnings.append(ResultWarning(code=WarningCode.PIXELS_NOT_SQUARE, detail=detail))
     if properties.gain_map:
         warnings.append(ResultWarning(code=WarningCode.GAIN_MAP_DROPPED, detail=GAIN_MAP_DROPPED))
+    colours = _embedded(image) if image.info.get("icc_profile") else colours_by_cicp(properties.cicp)
+    if colours.unknown:
+        detail = f"the upload's colours are by {colours.unknown}; sRGB is assumed"
+        warnings.append(ResultWarning(code=WarningCode.PROFILE_UNUSABLE, detail=detail))
     # libheif cuts to the visible part itself, libavif does not.
     window = properties.visible_part(image.size) if source is Format.AVIF else None
-    return _Opened(image, window=window, warnings=tuple(warnings))
+    return _Opened(image, colours=colours, window=window, warnings=tuple(warnings))
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from typing import BinaryIO, Final, NamedTuple
 
 from PIL import Image
 
+from img_engine.render.cicp import Cicp
 from img_engine.render.reading.bounds import at_most
 from img_engine.render.reading.png_raw_profiles import raw_exif
 
@@ -31,6 +32,10 @@ _XMP: Final = b"XML:com.adobe.xmp\0\0\0\0\0"
 
 _ANIMATION: Final = frozenset({b"acTL", b"fcTL", b"fdAT"})
 _NOTED: Final = frozenset({b"eXIf", b"tEXt", b"zTXt", b"iTXt"})
+_OF_COLOURS: Final = frozenset({b"cICP", b"sRGB", b"gAMA", b"cHRM"})
+_SIZES: Final = {b"cICP": 4, b"sRGB": 1, b"gAMA": 4, b"cHRM": 32, b"pHYs": 9}
+"""Bytes of chunks that Pillow and others refuse if they have another size."""
+
 _MOST_NOTED: Final = 2 * 1024 * 1024
 """Bytes of a chunk that is looked into. More than 1 MiB of EXIF or XMP is not kept anyway."""
 
@@ -95,6 +100,12 @@ class Notes:
     exif: bytes = b""
     """EXIF that comes after the pixels, or in a text."""
     xmp: bytes = b""
+    cicp: Cicp | None = None
+    srgb: bool = False
+    gamma: int = 0
+    """gAMA, times 100,000."""
+    chromaticities: tuple[int, ...] = ()
+    """cHRM: x and y of white, red, green and blue, times 100,000."""
     damaged: tuple[Place, ...] = ()
     """Chunks whose checksum is wrong, and which are not necessary."""
     animation: tuple[Place, ...] = ()
@@ -114,24 +125,29 @@ def look_through(file: BinaryIO, begin: int = 0) -> Notes:
     exif = xmp = raw = b""
     damaged: list[Place] = []
     animation: list[Place] = []
+    told: dict[bytes, bytes] = {}
     at, behind, packed, broken = begin + len(SIGNATURE), False, 0, False
     for _ in range(MOST_CHUNKS):
         file.seek(at)
         head = file.read(8)
         if len(head) < 8 or head[4:] == b"IEND":  # noqa: PLR2004  length and kind
             file.seek(0)
-            return Notes(depth, exif or raw, xmp, tuple(damaged), tuple(animation), broken)
+            return Notes(depth, exif or raw, xmp, *_colours(told), tuple(damaged), tuple(animation), broken)
         length, kind = int.from_bytes(head[:4], "big"), head[4:]
         place = Place(bytes(kind), at, at + 12 + length)
         packed += kind in _PACKED
         at_most(_MOST_PACKED, packed, "chunks of iCCP, zTXt and iTXt")
         behind = behind or kind == b"IDAT"
-        sound = not _can_be_left_out(kind) or _sound(file, kind, length)
+        right_size = _SIZES.get(kind, length) == length
+        sound = not _can_be_left_out(kind) or (right_size and _sound(file, kind, length))
         if kind in _ANIMATION:
             animation.append(place)
             broken = broken or not sound
         elif not sound:
             damaged.append(place)
+        elif kind in _OF_COLOURS:
+            file.seek(at + 8)
+            told.setdefault(kind, b"" if behind else file.read(length))
         elif kind in _NOTED and length <= _MOST_NOTED:
             file.seek(at + 8)
             content = file.read(length)
@@ -144,6 +160,17 @@ def look_through(file: BinaryIO, begin: int = 0) -> Notes:
         at += 12 + length
     at_most(MOST_CHUNKS, MOST_CHUNKS + 1, "chunks")
     raise AssertionError  # it has raised
+
+
+def _colours(told: dict[bytes, bytes]) -> tuple[Cicp | None, bool, int, tuple[int, ...]]:
+    """Parse what chunks say of colours."""
+    numbers, gamma, points = told.get(b"cICP", b""), told.get(b"gAMA", b""), told.get(b"cHRM", b"")
+    return (
+        Cicp(numbers[0], numbers[1], numbers[2], bool(numbers[3])) if numbers else None,
+        bool(told.get(b"sRGB")),
+        int.from_bytes(gamma, "big"),
+        struct.unpack(">8I", points) if points else (),
+    )
 
 
 def _can_be_left_out(kind: bytes) -> bool:

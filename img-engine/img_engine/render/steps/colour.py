@@ -12,7 +12,9 @@ from img_contract.job.outcome import WarningCode
 from img_contract.job.resize import Resize
 from PIL import Image, ImageChops, ImageCms
 
+from img_engine.render.cicp import Cicp
 from img_engine.render.picture import Picture
+from img_engine.render.steps.tone_mapping import to_sdr
 
 _SRGB: Final = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
 
@@ -26,6 +28,8 @@ _UNSEEN: Final = 1
 def to_srgb(picture: Picture, options: Resize) -> Picture:
     """Convert by the embedded ICC profile (perceptual, black point compensation). CMYK becomes RGB."""
     image, icc = picture.image, picture.profile
+    if picture.hdr is not None:
+        return _from_hdr(picture, picture.hdr, options)
     if icc is None:
         return picture.having(image.convert("RGB")) if image.mode == "CMYK" else picture
     try:
@@ -42,6 +46,19 @@ def to_srgb(picture: Picture, options: Resize) -> Picture:
             WarningCode.PROFILE_UNUSABLE, f"the embedded colour profile cannot be used, sRGB is assumed: {error}"
         )
     return replace(picture, image=image.convert("RGB") if image.mode == "CMYK" else image, profile=None)
+
+
+def _from_hdr(picture: Picture, cicp: Cicp, options: Resize) -> Picture:
+    grey = picture.image.mode == "L"
+    image, brighter = to_sdr(picture.image.convert("RGB") if grey else picture.image, cicp)
+    if brighter:
+        picture = picture.warned(
+            WarningCode.HDR_TONE_MAPPED, "the upload has parts brighter than white (HDR), which were made less bright"
+        )
+    if options.profile is Profile.KEEP:
+        detail = "colours of high dynamic range cannot be kept; they were converted to sRGB"
+        picture = picture.warned(WarningCode.PROFILE_DROPPED, detail)
+    return replace(picture, image=image.convert("L") if grey else image, hdr=None)
 
 
 def _can_keep(picture: Picture, options: Resize) -> bool:

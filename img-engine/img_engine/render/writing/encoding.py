@@ -176,6 +176,9 @@ class _Encoding:
             self._warn(
                 WarningCode.METADATA_DROPPED, f"{self._encoder.format} cannot hold the upload's {' and '.join(lost)}"
             )
+        if kept.lost:
+            detail = f"{' and '.join(kept.lost)} of the upload would not be true of the result, and was left out"
+            self._warn(WarningCode.METADATA_DROPPED, detail)
         options |= metadata
         if self._encoder.format is Format.TIFF:
             options |= tiff_tags(kept)

@@ -8,10 +8,15 @@ import numpy as np
 from PIL import Image
 
 from img_engine.render.picture import OPAQUE
-from img_engine.render.writing.rare_colours import with_rare_colours
+from img_engine.render.writing.rare_colours import centred, with_rare_colours
 
 _COLOURS: Final = 256
 _HALF: Final = 128
+
+_FEW: Final = 2048
+"""A picture with no more colours is quantised by all of their bits."""
+
+_SEVEN_BITS: Final = [level & ~1 | 1 for level in range(256)] * 3
 
 
 def translucent(image: Image.Image) -> bool:
@@ -49,8 +54,15 @@ def to_palette(image: Image.Image, *, clear_entry: bool = False) -> Image.Image:
 
 
 def _quantised(image: Image.Image, colours: int, shown: Image.Image | None = None) -> Image.Image:
-    """Reduce RGB to so many colours. What `shown` masks out, 0, does not count."""
-    return with_rare_colours(image.quantize(colours, Image.Quantize.MEDIANCUT), image, shown)
+    """Reduce RGB to so many colours by median cut. What `shown` masks out, 0, does not count.
+
+    Of a picture with many colours it sees seven bits of each channel, in a third of the time. As its entries are then
+    made the means of what they stand for, the result is nearer to the picture than by eight bits without that.
+    """
+    if image.getcolors(_FEW):
+        return with_rare_colours(image.quantize(colours, Image.Quantize.MEDIANCUT), image, shown)
+    coarse = image.point(_SEVEN_BITS).quantize(colours, Image.Quantize.MEDIANCUT)
+    return with_rare_colours(centred(coarse, image, shown), image, shown)
 
 
 def to_translucent_palette(image: Image.Image) -> Image.Image:

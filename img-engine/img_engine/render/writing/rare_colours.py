@@ -58,10 +58,7 @@ def with_rare_colours(indexed: Image.Image, original: Image.Image, shown: Image.
     pixels = merged_into[pixels]
     for entry, members in added:
         pixels[rows[members], columns[members]] = entry
-    made = Image.fromarray(pixels, "P")
-    _centre(entries, pixels, original, shown)
-    made.putpalette(entries.round().clip(0, 255).astype(np.uint8).tobytes())
-    return made
+    return _centred(entries, pixels, original, shown)
 
 
 def _clusters(colours: Any, lost: Any) -> list[Any]:
@@ -74,11 +71,11 @@ def _clusters(colours: Any, lost: Any) -> list[Any]:
 
 
 def _merging_costs(entries: Any, counts: Any) -> Any:
-    """Return what merging each pair costs; infinite below the diagonal, so that the first has the smaller number."""
-    distances = ((entries[:, None] - entries[None]) ** 2).sum(axis=-1)
-    together = counts[:, None] + counts[None]
-    costs = distances * counts[:, None] * counts[None] / np.maximum(together, 1)
-    costs[np.tril_indices(len(entries))] = np.inf
+    """Return what merging each pair costs; infinite but where the first has the smaller number."""
+    squares = (entries**2).sum(axis=-1)
+    distances = squares[:, None] + squares - 2 * (entries @ entries.T)
+    costs = distances.clip(0) * (counts[:, None] * counts / np.maximum(counts[:, None] + counts, 1))
+    costs[~np.tri(len(entries), dtype=bool).T | np.eye(len(entries), dtype=bool)] = np.inf
     return costs
 
 
@@ -97,8 +94,13 @@ def _merge(entries: Any, counts: Any, costs: Any, first: int, second: int) -> No
     costs[first, first] = np.inf
 
 
-def _centre(entries: Any, pixels: Any, original: Image.Image, shown: Image.Image | None) -> None:
-    """Make each entry the mean of the colours that it stands for."""
+def centred(indexed: Image.Image, original: Image.Image, shown: Image.Image | None = None) -> Image.Image:
+    """Return a quantised picture (P) whose entries are the means of the colours that they stand for."""
+    entries = np.array(indexed.getpalette() or [], np.float32).reshape(-1, 3)
+    return _centred(entries, np.asarray(indexed), original, shown)
+
+
+def _centred(entries: Any, pixels: Any, original: Image.Image, shown: Image.Image | None) -> Image.Image:
     counted = None if shown is None else (np.asarray(shown) > 0).ravel()
     numbers = pixels.ravel() if counted is None else pixels.ravel()[counted]
     counts = np.bincount(numbers, minlength=len(entries))
@@ -106,3 +108,6 @@ def _centre(entries: Any, pixels: Any, original: Image.Image, shown: Image.Image
         values = np.asarray(band).ravel()
         sums = np.bincount(numbers, values if counted is None else values[counted], len(entries))
         np.divide(sums, counts, out=entries[:, channel], where=counts > 0, casting="unsafe")
+    made = Image.fromarray(pixels, "P")
+    made.putpalette(entries.round().clip(0, 255).astype(np.uint8).tobytes())
+    return made
