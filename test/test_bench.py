@@ -10,6 +10,8 @@ from textwrap import dedent
 import pytest
 from img_testing.service import TOP
 
+pytestmark = pytest.mark.python_independent
+
 WRONG_SIZE = f"""\
     #!{sys.executable}
     import io, os

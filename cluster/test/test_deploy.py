@@ -13,6 +13,8 @@ import yaml
 from img_contract.config import Config
 from img_contract.load_config import load_config
 
+pytestmark = pytest.mark.python_independent
+
 TOP = Path(__file__).parents[2]
 KUBERNETES = TOP / "deploy" / "kubernetes"
 COMPOSE = yaml.safe_load((TOP / "docker-compose.cluster.yml").read_text())

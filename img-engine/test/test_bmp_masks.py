@@ -20,6 +20,8 @@ from img_engine.render.task import PictureLimits, Refusal, RenderOutcome, Task
 from img_testing.bombs import masked_bmp
 from PIL import Image
 
+pytestmark = pytest.mark.python_independent
+
 LIMITS = PictureLimits(pixels=4_000_000, frames=20, memory=2**30, animation_pixels=8_000_000)
 CASES = Path(__file__).parents[3] / "shared" / "cases"
 

@@ -18,6 +18,8 @@ from img_testing.bombs import chunk
 from img_testing.samples import codes, encoded
 from PIL import Image, ImageCms
 
+pytestmark = pytest.mark.python_independent
+
 Rendered = Callable[..., tuple[Image.Image, RenderOutcome]]
 CASES = Path(__file__).parents[3] / "shared" / "cases"
 

@@ -14,6 +14,8 @@ from img_testing.bombs import chunk, png
 from img_testing.samples import all_near, codes, corners, encoded, four_corners, lying
 from PIL import ExifTags, Image, ImageCms
 
+pytestmark = pytest.mark.python_independent
+
 Rendered = Callable[..., tuple[Image.Image, RenderOutcome]]
 CASES = Path(__file__).parents[3] / "shared" / "cases"
 

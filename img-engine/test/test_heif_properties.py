@@ -15,6 +15,8 @@ from img_testing.heif_boxes import box, with_item, with_property
 from img_testing.samples import STORED, codes, encoded, photo
 from PIL import Image
 
+pytestmark = pytest.mark.python_independent
+
 Rendered = Callable[..., tuple[Image.Image, RenderOutcome]]
 CASES = Path(__file__).parents[3] / "shared" / "cases"
 SIZE = (64, 48)

@@ -19,6 +19,8 @@ from img_testing.samples import codes, encoded, photo
 from PIL import ExifTags, Image
 from PIL.PngImagePlugin import PngInfo
 
+pytestmark = pytest.mark.python_independent
+
 Rendered = Callable[..., tuple[Image.Image, RenderOutcome]]
 
 THUMBNAIL = base64.b64encode(encoded(photo((64, 48)), "JPEG")).decode()

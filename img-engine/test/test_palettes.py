@@ -14,6 +14,8 @@ from img_engine.render.writing.rare_colours import with_rare_colours
 from img_testing.samples import codes, encoded, near, photo
 from PIL import Image
 
+pytestmark = pytest.mark.python_independent
+
 Rendered = Callable[..., tuple[Image.Image, RenderOutcome]]
 CASES = Path(__file__).parents[3] / "shared" / "cases"
 

@@ -21,6 +21,8 @@ from img_testing.bombs import LONG, SHORT, grey_tags, tiff, with_tags
 from img_testing.samples import encoded, photo
 from PIL import Image
 
+pytestmark = pytest.mark.python_independent
+
 LIMITS = PictureLimits(pixels=4_000_000, frames=20, memory=2**30, animation_pixels=8_000_000)
 CASES = Path(__file__).parents[3] / "shared" / "cases"
 """Beside the clone where CI runs, and perhaps not here."""
