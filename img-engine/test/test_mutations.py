@@ -23,7 +23,7 @@ from PIL import Image
 
 pytestmark = pytest.mark.python_independent
 
-EACH = int(os.environ.get("MUTATIONS", "120"))
+EACH = int(os.environ.get("MUTATIONS", "90"))
 CHILDREN = 2
 CHILD_BYTES = 2**30
 LIMITS = PictureLimits(pixels=64_000_000, frames=1000, memory=CHILD_BYTES, animation_pixels=500_000_000)
