@@ -8,16 +8,13 @@ is taken: no object is ever replaced, as not every store can do that conditional
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
 from img_contract.errors import SubmissionUnderWay
-from img_contract.job.job import JOB_ID
 from img_contract.ports import IdempotencyKey
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from img_contract.receiving import HeldKeys, KeyUse
+from pydantic import ValidationError
 
 from img_cluster.bucket import Bucket
 from img_cluster.objects import IDEMPOTENCY, JobsStore
@@ -26,45 +23,21 @@ UNDER_WAY_SECONDS: Final = 60.0
 """The job of a record that is older than this, and is not there, will not come."""
 
 
-class Use(BaseModel):
-    """The use of a key."""
-
-    model_config = ConfigDict(frozen=True)
-    job: str = Field(pattern=f"^{JOB_ID.pattern}$")
-    content: str
-    """SHA-256 of what was sent, hexadecimal; see `job.content_digest`."""
-
-
 @dataclass(frozen=True)
 class Found:
     """The newest record of a key."""
 
     number: int
-    use: Use | None
+    use: KeyUse | None
     """None if there is no record, or it leads to no job."""
 
 
-class IdempotencyKeys:
+class IdempotencyKeys(HeldKeys):
     """The records of one store. Every method raises StoreError."""
 
     def __init__(self, store: JobsStore) -> None:
+        super().__init__()
         self._store = store
-        self._lock = threading.Lock()
-        self._under_way: set[str] = set()
-
-    @contextmanager
-    def held(self, key: IdempotencyKey) -> Iterator[None]:
-        """Keep other requests of this process with this key out. Raises SubmissionUnderWay."""
-        digest = key.digest
-        with self._lock:
-            if digest in self._under_way:
-                raise SubmissionUnderWay
-            self._under_way.add(digest)
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._under_way.discard(digest)
 
     def find(self, key: IdempotencyKey) -> Found:
         """Return what the key was used for. Raises SubmissionUnderWay if its job may be about to come."""
@@ -78,7 +51,7 @@ class IdempotencyKeys:
             raise SubmissionUnderWay
         return Found(number, None)
 
-    def record(self, key: IdempotencyKey, after: Found, use: Use) -> str:
+    def record(self, key: IdempotencyKey, after: Found, use: KeyUse) -> str:
         """Record what a key is used for; return the object's name. Raises SubmissionUnderWay if another was faster."""
         name = f"{IDEMPOTENCY}/{key.digest}/{after.number + 1}"
         if not self._store.bucket.create(name, use.model_dump_json().encode()):
@@ -86,10 +59,10 @@ class IdempotencyKeys:
         return name
 
 
-def read_use(bucket: Bucket, name: str) -> Use | None:
+def read_use(bucket: Bucket, name: str) -> KeyUse | None:
     """Read a record; None if it is damaged or gone."""
     content = bucket.read(name)
     try:
-        return Use.model_validate_json(content) if content is not None else None
+        return KeyUse.model_validate_json(content) if content is not None else None
     except ValidationError:
         return None

@@ -6,7 +6,6 @@ client would hold a connection.
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -15,44 +14,31 @@ from typing import Final, Self
 
 from img_contract.errors import KeyReused, StoreError, StoreUnavailable, UnknownJob
 from img_contract.failpoints import failpoint
-from img_contract.job.formats import SIGNATURE_BYTES, Format
-from img_contract.job.job import Job, Source, content_digest, describe_source, new_job_id, now
+from img_contract.job.formats import Format
+from img_contract.job.job import Job, content_digest, new_job_id, now
 from img_contract.job.resize import Resize
 from img_contract.ports import IdempotencyKey
+from img_contract.receiving import KeyUse, ReceivedFile
 
 from img_cluster.deliveries import Deliveries
-from img_cluster.idempotency import Found, IdempotencyKeys, Use
+from img_cluster.idempotency import Found, IdempotencyKeys
 from img_cluster.objects import JobsStore, marker
 
 _IN_MEMORY: Final = 1024 * 1024
 """Bytes of an upload that are kept in memory; of a larger one, all is in a temporary file."""
 
 
-class ReceivedFile:
+class ScratchFile(ReceivedFile):
     """One uploaded file on this machine; see `ports.UploadedFile`."""
 
     def __init__(self, *, digested: bool) -> None:
+        super().__init__(digested=digested)
         self._file = tempfile.SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115  closed by the submission
-        self._head = b""
-        self._digest = hashlib.sha256() if digested else None
-        self.received = 0
 
     def write(self, chunk: bytes) -> None:
         with _scratch():
             self._file.write(chunk)
-        self._head += chunk[: SIGNATURE_BYTES - len(self._head)]
-        self.received += len(chunk)
-        if self._digest:
-            self._digest.update(chunk)
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of what was written, hexadecimal, if it was to be digested."""
-        return self._digest.hexdigest() if self._digest else ""
-
-    def described(self, filename: str | None) -> Source:
-        """Describe it by its first bytes. Raises ValueError if they are not a picture's."""
-        return describe_source(self._head, self.received, filename)
+        self._count(chunk)
 
     def store(self, jobs: JobsStore, key: str) -> None:
         """Write it to the store. Raises StoreError."""
@@ -77,7 +63,7 @@ class ClusterSubmission:
         self._keys = keys
         self._deliveries = deliveries
         self._key = key
-        self._files: list[ReceivedFile] = []
+        self._files: list[ScratchFile] = []
         self._cleaning = ExitStack()
 
     def __enter__(self) -> Self:
@@ -93,7 +79,7 @@ class ClusterSubmission:
             file.close()
         self._cleaning.close()
 
-    def watermark(self) -> ReceivedFile:
+    def watermark(self) -> ScratchFile:
         return self._files[1] if len(self._files) > 1 else self._new_file()
 
     def commit(
@@ -124,9 +110,9 @@ class ClusterSubmission:
             return job
         return self._earlier(job, found.use, content)
 
-    def _new_file(self) -> ReceivedFile:
+    def _new_file(self) -> ScratchFile:
         with _scratch():
-            self._files.append(ReceivedFile(digested=self._key is not None))
+            self._files.append(ScratchFile(digested=self._key is not None))
         return self._files[-1]
 
     def _write(self, job: Job, key: IdempotencyKey | None, content: str, found: Found | None) -> None:
@@ -138,7 +124,7 @@ class ClusterSubmission:
                 file.store(self._store, f"{folder}/{name}")
             failpoint("submission.flushed")
             if key and found:
-                written.append(self._keys.record(key, found, Use(job=job.id, content=content)))
+                written.append(self._keys.record(key, found, KeyUse(job=job.id, content=content)))
             bucket.put(written[0], b"")
             failpoint("submission.recorded")
             bucket.put(record, job.message())  # from here on the job exists
@@ -152,7 +138,7 @@ class ClusterSubmission:
             raise
         failpoint("notifier.notified")
 
-    def _earlier(self, asked: Job, use: Use, content: str) -> Job:
+    def _earlier(self, asked: Job, use: KeyUse, content: str) -> Job:
         """Return the job that the key has made already. Raises KeyReused if it was made of something else."""
         if use.content != content:
             raise KeyReused

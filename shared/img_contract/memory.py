@@ -11,14 +11,14 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Literal, Self
 
-from img_contract.errors import JobDeleted, KeyReused, ResultGone, SubmissionUnderWay, UnknownJob
+from img_contract.errors import JobDeleted, KeyReused, ResultGone, UnknownJob
 from img_contract.job.formats import SIGNATURE_BYTES, Format
 from img_contract.job.job import Job, content_digest, describe_source, new_job_id, now
 from img_contract.job.outcome import (
@@ -34,6 +34,7 @@ from img_contract.job.outcome import (
 from img_contract.job.resize import Resize
 from img_contract.job.status import JobStatus
 from img_contract.ports import Capacity, IdempotencyKey, LocalFiles, StoredResult
+from img_contract.receiving import HeldKeys
 from img_contract.results import find_output
 
 _LOOK_SECONDS: Final = 0.05
@@ -83,15 +84,17 @@ class MemorySubmission:
         self._store = store
         self._key = key
         self._watermark: MemoryFile | None = None
+        self._cleaning = ExitStack()
 
     def __enter__(self) -> Self:
-        self._store.hold_key(self._key)
+        if self._key:
+            self._cleaning.enter_context(self._store.under_way.held(self._key))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._store.let_go_of_key(self._key)
+        self._cleaning.close()
 
     def watermark(self) -> MemoryFile:
         self._watermark = self._watermark or MemoryFile()
@@ -145,7 +148,7 @@ class MemoryStore:
         self.alive: set[str] = set()
         self._free_bytes = free_bytes
         self._keys: dict[IdempotencyKey, tuple[str, str]] = {}
-        self._keys_held: set[IdempotencyKey] = set()
+        self.under_way = HeldKeys()
 
     def work(self, engine: str) -> MemoryWork:
         """Return the engine's side of this store."""
@@ -208,20 +211,6 @@ class MemoryStore:
             return Capacity(self._free_bytes, sum(record.outcome is None for record in self.records.values()))
 
     # For its submissions and claims
-
-    def hold_key(self, key: IdempotencyKey | None) -> None:
-        """Keep other requests with this key out. Raises SubmissionUnderWay."""
-        with self.changed:
-            if key in self._keys_held:
-                raise SubmissionUnderWay
-            if key:
-                self._keys_held.add(key)
-
-    def let_go_of_key(self, key: IdempotencyKey | None) -> None:
-        """Let the next request with this key in."""
-        with self.changed, suppress(KeyError):
-            if key:
-                self._keys_held.remove(key)
 
     def add(self, record: _Record, key: IdempotencyKey | None, content: str) -> Job:
         """Add a job, or return the one that the key has made already. Raises KeyReused."""

@@ -12,7 +12,7 @@ from weakref import WeakSet
 
 from img_contract.config import Config
 from img_contract.job.formats import SIGNATURE_BYTES, Format, sniff
-from img_contract.job.outcome import ResultFile, ResultWarning, WarningCode
+from img_contract.job.outcome import growth
 from img_engine.errors import AttemptSpent, ChildrenBroken
 from img_engine.process.pool import Children, children_for_this_machine
 from img_engine.process.remote import Rendering
@@ -47,9 +47,8 @@ class LocalRenderer:
         self._closed = True
         for future in list(self._running):
             future.cancel()
-        self._threads.shutdown(
-            cancel_futures=True
-        )  # before the children: a rendering that begins would start them anew
+        # Before the children: a rendering that begins would start them anew.
+        self._threads.shutdown(cancel_futures=True)
         self._children.stop()
 
     async def render(self, item: Item, _: Report) -> Ending:
@@ -125,19 +124,12 @@ class LocalRenderer:
             state=State.DONE,
             bytes=before,
             outputs=made,
-            warnings=[*rendered.warnings, *_growth(rendered.files, before)],
+            warnings=[*rendered.warnings, *growth(before, rendered.files)],
         )
 
 
 def _failed(item: Item, code: str, detail: str) -> Ending:
     return Ending(file=item.shown, state=State.FAILED, code=code, detail=detail)
-
-
-def _growth(files: tuple[ResultFile, ...], before: int) -> list[ResultWarning]:
-    """Return the warning that a service adds."""
-    larger = ", ".join(f"{file.name} has {file.bytes} bytes" for file in files if file.bytes > before)
-    detail = f"the upload has {before} bytes, {larger}"
-    return [ResultWarning(code=WarningCode.LARGER_THAN_UPLOAD, detail=detail)] if larger else []
 
 
 def _format_of(path: Path) -> Format | None:

@@ -116,6 +116,11 @@ def matrix_profile(red: Point, green: Point, blue: Point, white: Point, curve: t
     return head.ljust(68, b"\0") + _fixed(_D50).ljust(60, b"\0") + table + content
 
 
+def srgb_encoded(linear: Any) -> Any:
+    """Return linear light of 0 to 1 by sRGB's curve (IEC 61966-2-1)."""
+    return np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055)  # noqa: PLR2004
+
+
 def to_xyz(primaries: tuple[Point, Point, Point, Point]) -> Any:
     """Return the matrix from linear RGB to XYZ by the white point's own light, where white has Y = 1."""
     *colours, white = (np.array([x / y, 1.0, (1 - x - y) / y]) for x, y in primaries)

@@ -10,8 +10,7 @@ from img_contract.config import Config
 from img_contract.http_models import JobError, Limits, Links, ResultFacts, SourceFacts, SourceSet, Status, Submitted
 from img_contract.job.formats import MEDIA_TYPES, RESULT_FORMATS, Format
 from img_contract.job.job import Job
-from img_contract.job.newer import JobOutline
-from img_contract.job.outcome import Output, ResultWarning, State, WarningCode
+from img_contract.job.outcome import Output, State, growth
 from img_contract.job.status import JobStatus
 from img_contract.job.values import MAX_SIDE
 
@@ -64,22 +63,11 @@ def status_of(status: JobStatus, prefix: str) -> Status:
         sources=_sources(addresses.result, outputs),
         dominant_color=facts.dominant_color if facts else None,
         placeholder=facts.placeholder if facts else None,
-        warnings=[*outcome.warnings, *_growth(job, outputs)] if outcome else [],
+        warnings=[*outcome.warnings, *(growth(job.source.bytes, outputs) if job else [])] if outcome else [],
         error=JobError(title=failure_kind(failure).title, **failure.model_dump()) if failure else None,
         links=addresses,
         expires_at=status.expires_at,
     )
-
-
-def _growth(job: Job | JobOutline | None, outputs: Sequence[Output]) -> list[ResultWarning]:
-    """Return a warning with the sizes of the results that have more bytes than the upload, if there are any."""
-    larger = [output for output in outputs if job and output.bytes > job.source.bytes]
-    if not job or not larger:
-        return []
-    sizes = ", ".join(f"{output.name} has {output.bytes} bytes" for output in larger)
-    return [
-        ResultWarning(code=WarningCode.LARGER_THAN_UPLOAD, detail=f"the upload has {job.source.bytes} bytes, {sizes}")
-    ]
 
 
 def _result_facts(status: JobStatus, address: str, output: Output, *, alone: bool) -> ResultFacts:

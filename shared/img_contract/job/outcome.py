@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -150,3 +151,10 @@ def attempts_exhausted(attempts: int, reason: str | None) -> Failure:
     """Return the failure of a job whose attempts are spent. `reason`: why the last one was abandoned, if known."""
     detail = f"gave up after {attempts} attempts; the last one ended with: {reason or 'no word from the engine'}"
     return Failure(code=FailureCode.ATTEMPTS_EXHAUSTED, detail=detail)
+
+
+def growth(before: int, results: Sequence[Output | ResultFile]) -> list[ResultWarning]:
+    """Return a warning with the sizes of the results that have more bytes than the upload, if there are any."""
+    sizes = ", ".join(f"{result.name} has {result.bytes} bytes" for result in results if result.bytes > before)
+    detail = f"the upload has {before} bytes, {sizes}"
+    return [ResultWarning(code=WarningCode.LARGER_THAN_UPLOAD, detail=detail)] if sizes else []

@@ -11,56 +11,29 @@ https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/
 from __future__ import annotations
 
 import secrets
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
-from img_contract.errors import DamagedRecord, SubmissionUnderWay
-from img_contract.job.job import JOB_ID
+from img_contract.errors import DamagedRecord
 from img_contract.ports import IdempotencyKey
+from img_contract.receiving import HeldKeys, KeyUse
 from img_contract.records import as_json
 from img_contract.volume.files import fsync_directory, read_record, rename, write_durably
 
 
-class Use(BaseModel):
-    """The use of a key."""
-
-    model_config = ConfigDict(frozen=True)
-    job: str = Field(pattern=f"^{JOB_ID.pattern}$")
-    content: str
-    """SHA-256 of what was sent, hexadecimal; see `job.content_digest`."""
-
-
-class IdempotencyKeys:
+class IdempotencyKeys(HeldKeys):
     """The records of one volume."""
 
     def __init__(self, folder: Path) -> None:
+        super().__init__()
         self._folder = folder
-        self._lock = threading.Lock()
-        self._under_way: set[str] = set()
 
-    @contextmanager
-    def held(self, key: IdempotencyKey) -> Iterator[None]:
-        """Keep other requests with this key out. Raises SubmissionUnderWay."""
-        digest = key.digest
-        with self._lock:
-            if digest in self._under_way:
-                raise SubmissionUnderWay
-            self._under_way.add(digest)
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._under_way.discard(digest)
-
-    def use_of(self, key: IdempotencyKey) -> Use | None:
+    def use_of(self, key: IdempotencyKey) -> KeyUse | None:
         """Return what the key was used for; None if it is new. Raises OSError."""
         return _read_use(self._folder / key.digest)
 
-    def record(self, key: IdempotencyKey, use: Use) -> None:
+    def record(self, key: IdempotencyKey, use: KeyUse) -> None:
         """Record durably what the key is used for. Raises OSError."""
         target = self._folder / key.digest
         draft = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
@@ -79,8 +52,8 @@ def recorded_job(path: Path) -> str | None:
     return use.job if use else None
 
 
-def _read_use(path: Path) -> Use | None:
+def _read_use(path: Path) -> KeyUse | None:
     try:
-        return Use.model_validate_json(read_record(path))
+        return KeyUse.model_validate_json(read_record(path))
     except (FileNotFoundError, DamagedRecord, ValidationError):
         return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -14,27 +13,26 @@ import structlog
 
 from img_contract.errors import KeyReused
 from img_contract.failpoints import failpoint
-from img_contract.job.formats import SIGNATURE_BYTES, Format
-from img_contract.job.job import Job, Source, content_digest, describe_source, new_job_id, now
+from img_contract.job.formats import Format
+from img_contract.job.job import Job, content_digest, new_job_id, now
 from img_contract.job.resize import Resize
 from img_contract.ports import IdempotencyKey
+from img_contract.receiving import KeyUse, ReceivedFile
 from img_contract.volume.files import fsync, fsync_directory, link, rename, storage_faults, write_durably
-from img_contract.volume.idempotency import IdempotencyKeys, Use
+from img_contract.volume.idempotency import IdempotencyKeys
 from img_contract.volume.layout import Layout, read_what_is_sound
 
 log = structlog.get_logger(__name__)
 
 
-class VolumeFile:
+class VolumeFile(ReceivedFile):
     """One uploaded file being streamed into a submission's folder; see `ports.UploadedFile`."""
 
     def __init__(self, path: Path, *, digested: bool) -> None:
+        super().__init__(digested=digested)
         failpoint("storage.write")
         self._path = path
         self._file = open(path, "xb", buffering=0)  # noqa: SIM115  closed by the submission
-        self._head = b""
-        self._digest = hashlib.sha256() if digested else None
-        self.received = 0
 
     def write(self, chunk: bytes) -> None:
         with storage_faults("store an upload", self._path):
@@ -42,19 +40,7 @@ class VolumeFile:
             view = memoryview(chunk)
             while view:
                 view = view[self._file.write(view) :]
-        self._head += chunk[: SIGNATURE_BYTES - len(self._head)]
-        self.received += len(chunk)
-        if self._digest:
-            self._digest.update(chunk)
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of what was written, hexadecimal, if it was to be digested."""
-        return self._digest.hexdigest() if self._digest else ""
-
-    def described(self, filename: str | None) -> Source:
-        """Describe it by its first bytes. Raises ValueError if they are not a picture's."""
-        return describe_source(self._head, self.received, filename)
+        self._count(chunk)
 
     def flush(self) -> None:
         """Flush to disk and close. Raises OSError."""
@@ -150,7 +136,7 @@ class VolumeSubmission:
         write_durably(self._folder / "job.json", job.message())
         fsync_directory(self._folder)
         if self._key:
-            self._keys.record(self._key, Use(job=job.id, content=content))
+            self._keys.record(self._key, KeyUse(job=job.id, content=content))
         failpoint("submission.recorded")
         try:
             failpoint("storage.write")

@@ -12,10 +12,11 @@ from typing import Any, BinaryIO, Final
 import numpy as np
 from img_contract.job.formats import Format
 from img_contract.job.outcome import FailureCode
-from PIL import Image, ImageFile
+from PIL import Image
 
 from img_engine.render.formats import DECODERS
 from img_engine.render.picture_faults import PictureRefused
+from img_engine.render.reading.read_here import ReadHere
 
 _RGB, _RLE8, _RLE4, _BITFIELDS, _ALPHA_BITFIELDS = 0, 1, 2, 3, 6
 _OS2: Final = 12, 16, 64
@@ -59,7 +60,7 @@ class _Masked:
     """Where the pixels begin."""
 
 
-class MaskedBmp(ImageFile.ImageFile):
+class MaskedBmp(ReadHere):
     """A BMP of masks that Pillow does not know."""
 
     format = "BMP"
@@ -72,12 +73,8 @@ class MaskedBmp(ImageFile.ImageFile):
         self._mode = "RGBA" if len(self._masked.masks) > 3 else "RGB"  # noqa: PLR2004
         self._size = self._masked.size
 
-    def load(self) -> Any:
-        """Decode, and become the decoded picture."""
-        image = _decoded(self._file, self._masked, self.mode)
-        self.__class__ = image.__class__  # type: ignore[assignment]  # as Pillow's StubImageFile does
-        self.__dict__ = image.__dict__
-        return image.load()
+    def _decoded(self) -> Image.Image:
+        return _decoded(self._file, self._masked, self.mode)
 
 
 def open_bmp(file: BinaryIO) -> Image.Image:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, BinaryIO, Final
+from typing import BinaryIO, Final
 
 from img_contract.job.formats import Format
-from PIL import Image, ImageFile
+from PIL import Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from img_engine.render.formats import DECODERS
 from img_engine.render.orientation import TRANSPOSES, as_seen
 from img_engine.render.picture_faults import PictureRefused
+from img_engine.render.reading.read_here import ReadHere
 from img_engine.render.reading.tiff_layout import CIELAB, ICCLAB, TiffLayout, layout_to_read
 from img_engine.render.reading.tiff_samples import mode_of, read_samples
 from img_engine.render.reading.tiff_segments import group_bytes
@@ -22,8 +23,8 @@ _BIG_ENDIAN_AND_BIG: Final = b"\0+"
 """Pillow does not read the directory of such a BigTIFF; its metadata are not kept."""
 
 
-class SampledTiff(ImageFile.ImageFile):
-    """A TIFF of samples that Pillow does not know. `load` decodes it, and turns it upright, as Pillow does."""
+class SampledTiff(ReadHere):
+    """A TIFF of samples that Pillow does not know. It is decoded upright, as Pillow does it."""
 
     format = "TIFF"
 
@@ -44,15 +45,12 @@ class SampledTiff(ImageFile.ImageFile):
         if layout.photometric in (CIELAB, ICCLAB):  # its colours are converted when it is decoded
             self.info.pop("icc_profile", None)
 
-    def load(self) -> Any:
-        """Decode, and become the decoded picture."""
+    def _decoded(self) -> Image.Image:
         image = read_samples(self._file, self.layout)
         operation = TRANSPOSES.get(self.layout.orientation)
         image = image if operation is None else image.transpose(operation)
         image.info = self.info
-        self.__class__ = image.__class__  # type: ignore[assignment]  # as Pillow's StubImageFile does
-        self.__dict__ = image.__dict__
-        return image.load()
+        return image
 
 
 def open_tiff(file: BinaryIO) -> tuple[Image.Image, int]:

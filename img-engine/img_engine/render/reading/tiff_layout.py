@@ -55,7 +55,8 @@ _TILE_OFFSETS: Final = 324
 _MOST_CHANNELS: Final = 16
 _MOST_PACKED: Final = 32
 _WHOLE_WORDS: Final = {UNSIGNED: (8, 16, 32, 64), SIGNED: (8, 16, 32, 64), FLOAT: (16, 32, 64)}
-_DIFFERENCES, _FLOAT_DIFFERENCES = 2, 3
+DIFFERENCES, FLOAT_DIFFERENCES = 2, 3
+"""Predictor."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,11 @@ class TiffLayout:
     def packed_channels(self) -> int:
         """Return how many samples of a pixel lie side by side."""
         return 1 if self.planar else self.channels
+
+    @property
+    def planes(self) -> int:
+        """Return how many times the picture's segments are there, each time with other samples."""
+        return self.channels if self.planar else 1
 
     @property
     def row_bytes(self) -> int:
@@ -204,16 +210,16 @@ def _check(layout: TiffLayout) -> None:
     if not packed and layout.bits not in _WHOLE_WORDS.get(layout.kind, ()):
         raise _unsupported(f"samples of {layout.bits} bits in format {layout.kind}")
     if (
-        layout.predictor not in (1, _DIFFERENCES, _FLOAT_DIFFERENCES)
-        or (layout.predictor == _FLOAT_DIFFERENCES and layout.kind != FLOAT)
-        or (layout.predictor == _DIFFERENCES and layout.bits not in (8, 16, 32, 64))
+        layout.predictor not in (1, DIFFERENCES, FLOAT_DIFFERENCES)
+        or (layout.predictor == FLOAT_DIFFERENCES and layout.kind != FLOAT)
+        or (layout.predictor == DIFFERENCES and layout.bits not in (8, 16, 32, 64))
     ):
         raise _unsupported(f"predictor {layout.predictor} for samples of {layout.bits} bits")
     if layout.compression == WEBP and (layout.bits != 8 or layout.packed_channels not in (3, 4)):  # noqa: PLR2004
         raise _unsupported("WebP of other pixels than RGB and RGBA")
     if layout.photometric == PALETTE and len(layout.colours) != 3 << layout.bits:
         raise ValueError("the palette is incomplete")
-    segments = layout.across * layout.down * (layout.channels if layout.planar else 1)
+    segments = layout.across * layout.down * layout.planes
     if min(len(layout.offsets), len(layout.counts)) < segments:
         raise ValueError("strips or tiles are missing")
     stored = segments * layout.row_bytes * layout.segment[1]

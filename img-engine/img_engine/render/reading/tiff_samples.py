@@ -10,6 +10,7 @@ from typing import Any, BinaryIO, Final
 import numpy as np
 from PIL import Image
 
+from img_engine.render.cicp import srgb_encoded
 from img_engine.render.reading.tiff_layout import (
     CIELAB,
     CMYK,
@@ -140,4 +141,4 @@ def _from_lab(samples: Samples, layout: TiffLayout) -> Any:
     curved = np.stack((y + around[..., 0] / 500, y, y - around[..., 1] / 200), axis=-1)
     linear = np.where(curved > 6 / 29, curved**3, (curved - 4 / 29) * (3 * (6 / 29) ** 2)) * _WHITE
     rgb = (linear @ _XYZ_TO_RGB.T).clip(0, 1)
-    return _eight_bits(np.where(rgb <= 0.0031308, rgb * 12.92, 1.055 * rgb ** (1 / 2.4) - 0.055))  # noqa: PLR2004  IEC 61966-2-1
+    return _eight_bits(srgb_encoded(rgb))

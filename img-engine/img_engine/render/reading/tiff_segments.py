@@ -13,7 +13,16 @@ from typing import Any, BinaryIO, Final
 import numpy as np
 from PIL import Image
 
-from img_engine.render.reading.tiff_layout import FLOAT, RAW, SIGNED, UNSIGNED, WEBP, TiffLayout
+from img_engine.render.reading.tiff_layout import (
+    DIFFERENCES,
+    FLOAT,
+    FLOAT_DIFFERENCES,
+    RAW,
+    SIGNED,
+    UNSIGNED,
+    WEBP,
+    TiffLayout,
+)
 from img_engine.render.reading.webp import webp_canvas
 
 _GROUP_BYTES: Final = 4 * 1024 * 1024
@@ -21,7 +30,6 @@ _GROUP_BYTES: Final = 4 * 1024 * 1024
 
 _BAND_SAMPLES: Final = 1024 * 1024
 _LETTERS: Final = {UNSIGNED: "u", SIGNED: "i", FLOAT: "f"}
-_DIFFERENCES, _FLOAT_DIFFERENCES = 2, 3
 _REVERSED: Final = bytes(int(f"{number:08b}"[::-1], 2) for number in range(256))
 
 Samples = Any
@@ -35,7 +43,7 @@ def bands(file: BinaryIO, layout: TiffLayout) -> Iterator[tuple[int, Samples]]:
     for first in range(0, layout.down, group):
         top = first * layout.segment[1]
         rows = min(group * layout.segment[1], layout.size[1] - top)
-        planes = [_unpacked(file, layout, plane, first, group) for plane in range(_planes(layout))]
+        planes = [_unpacked(file, layout, plane, first, group) for plane in range(layout.planes)]
         for begin in range(0, rows, band):
             end = min(rows, begin + band)
             found = [_samples(_rows(plane, layout, begin, end), layout) for plane in planes]
@@ -45,11 +53,7 @@ def bands(file: BinaryIO, layout: TiffLayout) -> Iterator[tuple[int, Samples]]:
 def group_bytes(layout: TiffLayout) -> int:
     """Return the bytes of memory that a group takes: packed, unpacked."""
     segment = layout.row_bytes * layout.segment[1]
-    return 2 * _planes(layout) * max(_GROUP_BYTES, segment * layout.across)
-
-
-def _planes(layout: TiffLayout) -> int:
-    return layout.channels if layout.planar else 1
+    return 2 * layout.planes * max(_GROUP_BYTES, segment * layout.across)
 
 
 def _unpacked(file: BinaryIO, layout: TiffLayout, plane: int, first: int, group: int) -> Image.Image:
@@ -135,11 +139,11 @@ def _rows(plane: Image.Image, layout: TiffLayout, begin: int, end: int) -> Any:
 def _samples(rows: Any, layout: TiffLayout) -> Samples:
     """Turn bytes into samples: rows × columns × channels."""
     shape = (*rows.shape[:2], layout.segment[0], layout.packed_channels)
-    if layout.predictor == _FLOAT_DIFFERENCES:
+    if layout.predictor == FLOAT_DIFFERENCES:
         found = _undone_floats(rows, layout)
     elif layout.bits % 8 == 0 and layout.bits != 24:  # noqa: PLR2004  for which NumPy has no type
         found = np.ascontiguousarray(rows).view(f"{layout.order}{_LETTERS[layout.kind]}{layout.bits // 8}")
-        if layout.predictor == _DIFFERENCES:
+        if layout.predictor == DIFFERENCES:
             unsigned = f"u{layout.bits // 8}"
             native = found.astype(found.dtype.newbyteorder("=")).view(unsigned).reshape(shape)
             found = np.cumsum(native, axis=2, dtype=unsigned).view(f"{_LETTERS[layout.kind]}{layout.bits // 8}")

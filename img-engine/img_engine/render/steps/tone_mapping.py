@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 from PIL import Image
 
-from img_engine.render.cicp import HLG, Cicp, to_linear_srgb
+from img_engine.render.cicp import HLG, Cicp, srgb_encoded, to_linear_srgb
 
 _WHITE: Final = 203.0
 """cd/m²."""
@@ -61,8 +61,7 @@ def _converted(light: Any, cicp: Cicp, peak: float, matrix: Any) -> Any:
         highest = light.max(axis=-1, keepdims=True)
         light = light * (_compressed(highest, peak) / np.maximum(highest, 1e-6))
     linear = (light @ matrix.T).clip(0, 1)
-    encoded = np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055)  # noqa: PLR2004  IEC 61966-2-1
-    return (encoded * 255 + 0.5).astype(np.uint8)
+    return (srgb_encoded(linear) * 255 + 0.5).astype(np.uint8)
 
 
 def _compressed(light: Any, peak: float) -> Any:

@@ -83,7 +83,7 @@ def of_the_author(packet: bytes) -> bytes:
 def _filtered(packet: bytes, stays: Callable[[str, str], bool]) -> bytes | None:
     """Remove properties, by their namespace and name, that do not stay; None if the packet cannot be parsed."""
     try:
-        document = minidom.parseString(packet.strip(b"\0 \r\n\t"))  # noqa: S318  as above
+        document = minidom.parseString(packet.strip(b"\0 \r\n\t"))  # noqa: S318  short, and expat bounds entities
     except Exception:  # noqa: BLE001  expat, and encodings of all kinds
         return None
     root = document.documentElement
