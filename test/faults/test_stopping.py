@@ -128,8 +128,6 @@ def test_ctrl_c_stops_make_run_whenever_it_comes(delay: float, tmp_path: Path) -
             stdout=output,
             stderr=output,
             start_new_session=True,
-            # As in a terminal, also where the tests themselves run with SIGINT ignored.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
     time.sleep(delay)  # the moment is what is tested
     parts = psutil.Process(both.pid).children(recursive=True)
