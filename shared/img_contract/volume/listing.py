@@ -27,8 +27,8 @@ MOST_JOBS: Final = 400
 MOST_LINES: Final = 20_000
 """Lines and markers that one page passes over."""
 
-_LINE: Final = re.compile(rf"({HOUR.pattern})\.([0-9]{{1,15}})")
-"""A cursor in a journal: an hour, and the offset of the last line that was read."""
+_LINE: Final = re.compile(rf"(recent|ended)\.({HOUR.pattern})\.([0-9]{{1,15}})")
+"""A cursor in a journal: its name, an hour, and the offset of the last line that was read."""
 _MARKER: Final = re.compile(rf"([0-9]{{1,20}})\.({JOB_ID.pattern})")
 """A cursor among the markers: when the last job that was looked at was submitted, and its guid."""
 
@@ -49,7 +49,8 @@ class Listing:
         if query.state in (State.QUEUED, State.PROCESSING):
             places = self._marked(query.state, _matched(_MARKER, cursor))
         else:
-            places = self._written(query, _matched(_LINE, cursor))
+            journal = self._layout.ended_jobs if query.ended else self._layout.recent_jobs
+            places = _written(journal, query, _matched(_LINE, cursor))
         found: dict[str, JobStatus] = {}
         opened = 0
         with storage_faults("list jobs", self._layout.root):
@@ -69,21 +70,6 @@ class Listing:
         except (UnknownJob, JobDeleted):
             return None
 
-    def _written(self, query: JobQuery, cursor: re.Match[str] | None) -> _Places:
-        """Go through the journal, the last line first."""
-        journal: Journal = self._layout.ended_jobs if query.ended else self._layout.recent_jobs
-        read: Callable[[list[str]], Arrival | Ending | None] = Ending.read if query.ended else Arrival.read
-        first_hour = hour_of(query.since) if query.since else ""
-        for hour in journal.hours():
-            if hour < first_hour:
-                return
-            if cursor and hour > cursor[1]:
-                continue
-            before = int(cursor[2]) if cursor and hour == cursor[1] else None
-            for offset, words in journal.backwards(hour, before):
-                line = read(words)
-                yield f"{hour}.{offset}", line.job_id if line and line.may_suit(query) else None
-
     def _marked(self, state: State, cursor: re.Match[str] | None) -> _Places:
         """Go through the jobs that have not ended, the newest first."""
         waiting = self._waiting.now()
@@ -92,6 +78,24 @@ class Listing:
             if before is None or (submitted, job_id) < before:
                 suits = (job_id in waiting.positions) is (state is State.QUEUED)
                 yield f"{submitted}.{job_id}", job_id if suits else None
+
+
+def _written(journal: Journal, query: JobQuery, cursor: re.Match[str] | None) -> _Places:
+    """Go through a journal, the last line first."""
+    if cursor and cursor[1] != journal.folder.name:
+        raise UnknownCursor
+    read: Callable[[list[str]], Arrival | Ending | None] = Ending.read if query.ended else Arrival.read
+    first_hour = hour_of(query.since) if query.since else ""
+    for hour in journal.hours():
+        if hour < first_hour:
+            return
+        if cursor and hour > cursor[2]:
+            continue
+        before = int(cursor[3]) if cursor and hour == cursor[2] else None
+        for offset, words in journal.backwards(hour, before):
+            line = read(words)
+            suits = line is not None and line.may_suit(query)
+            yield f"{journal.folder.name}.{hour}.{offset}", line.job_id if line and suits else None
 
 
 def _matched(pattern: re.Pattern[str], cursor: str | None) -> re.Match[str] | None:
