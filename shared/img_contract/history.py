@@ -28,7 +28,7 @@ class Arrival:
     """See `word`."""
 
     @classmethod
-    def of(cls, job: Job) -> Self:
+    def of(cls, job: Job | JobOutline) -> Self:
         """Return what is kept of a job that was submitted."""
         return cls(job.submitted_at, job.id, word(job.owner))
 
