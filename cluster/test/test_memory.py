@@ -40,7 +40,7 @@ class Site:
         self.engine = MemoryWork(self.store, self.broker, "engine", self.clock)
 
     def replica(self) -> ClusterJobs:
-        return ClusterJobs(self.store, self.broker, NoNotices())
+        return ClusterJobs(self.store, self.broker, NoNotices(), clock=self.clock)
 
     def submit(self, jobs: ClusterJobs | None = None, key: IdempotencyKey | None = None) -> Job:
         with (jobs or self.jobs).begin(key) as submission:
@@ -157,7 +157,7 @@ def test_a_submission_that_the_broker_refuses_leaves_nothing(site: Site, monkeyp
     monkeypatch.setattr(site.broker, "send", refuse)  # a fault of the broker, not of ours
     with pytest.raises(StoreUnavailable):
         site.submit(key=KEY)
-    assert [site.bucket.names(folder) for folder in ("jobs", "pending", "idempotency")] == [{}, {}, {}]
+    assert [site.bucket.names(folder) for folder in ("jobs", "pending", "idempotency", "recent")] == [{}] * 4
     monkeypatch.undo()
     assert site.jobs.status(site.submit(key=KEY).id).state is State.QUEUED
 
@@ -191,5 +191,8 @@ def test_submitting_and_claiming_stay_flat_with_many_jobs(site: Site) -> None:
     assert listed.pop() <= 1000
     job = site.submit()
     assert site.engine.next(0) is not None
-    assert site.jobs.status(job.id).state is State.QUEUED
     assert max(listed) <= 10
+    listed.clear()
+    for _ in range(3):
+        assert site.jobs.status(job.id).position == 1499
+    assert [found for found in listed if found > 10] == [1501], "who waits is looked up once in a few seconds"

@@ -6,13 +6,13 @@ it is full, its cursor goes on from there.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Iterator
 from typing import Final
 
 from img_contract.errors import JobDeleted, UnknownCursor, UnknownJob
 from img_contract.history import Arrival, Ending
-from img_contract.job.job import JOB_ID
 from img_contract.job.outcome import State
 from img_contract.job.query import JobList, JobQuery
 from img_contract.job.status import JobStatus
@@ -29,8 +29,8 @@ MOST_LINES: Final = 20_000
 
 _LINE: Final = re.compile(rf"(recent|ended)\.({HOUR.pattern})\.([0-9]{{1,15}})")
 """A cursor in a journal: its name, an hour, and the offset of the last line that was read."""
-_MARKER: Final = re.compile(rf"([0-9]{{1,20}})\.({JOB_ID.pattern})")
-"""A cursor among the markers: when the last job that was looked at was submitted, and its guid."""
+_MARKER: Final = re.compile(r"waiting\.([0-9]{1,20})\.([0-9a-f]{16})")
+"""A cursor among the markers: when the last job that was looked at was submitted, and which of that moment it is."""
 
 _Places = Iterator[tuple[str, str | None]]
 """A cursor, and the job that is there; None if it is none of those that are asked for."""
@@ -73,11 +73,12 @@ class Listing:
     def _marked(self, state: State, cursor: re.Match[str] | None) -> _Places:
         """Go through the jobs that have not ended, the newest first."""
         waiting = self._waiting.now()
-        before = (int(cursor[1]), cursor[2]) if cursor else None
-        for submitted, job_id in reversed(waiting.order):
-            if before is None or (submitted, job_id) < before:
-                suits = (job_id in waiting.positions) is (state is State.QUEUED)
-                yield f"{submitted}.{job_id}", job_id if suits else None
+        jobs = reversed(waiting.order)
+        if cursor:
+            jobs = _after(list(jobs), int(cursor[1]), cursor[2])
+        for submitted, job_id in jobs:
+            suits = (job_id in waiting.positions) is (state is State.QUEUED)
+            yield f"waiting.{submitted}.{_digest(job_id)}", job_id if suits else None
 
 
 def _written(journal: Journal, query: JobQuery, cursor: re.Match[str] | None) -> _Places:
@@ -93,9 +94,22 @@ def _written(journal: Journal, query: JobQuery, cursor: re.Match[str] | None) ->
             continue
         before = int(cursor[3]) if cursor and hour == cursor[2] else None
         for offset, words in journal.backwards(hour, before):
-            line = read(words)
+            line = None if query.ended and not Ending.may_have(words, query.state) else read(words)
             suits = line is not None and line.may_suit(query)
             yield f"{journal.folder.name}.{hour}.{offset}", line.job_id if line and suits else None
+
+
+def _after(jobs: list[tuple[int, str]], moment: int, digest: str) -> Iterator[tuple[int, str]]:
+    """Yield the jobs that follow one, which may have ended, of a list with the newest first."""
+    same = [job_id for submitted, job_id in jobs if submitted == moment]
+    known = [_digest(job_id) for job_id in same]
+    passed = set(same[: known.index(digest) + 1] if digest in known else [])
+    return (job for job in jobs if job[0] <= moment and job[1] not in passed)
+
+
+def _digest(job_id: str) -> str:
+    """Return what tells one job from others without telling its guid: it may be that of another owner."""
+    return hashlib.sha256(job_id.encode()).hexdigest()[:16]
 
 
 def _matched(pattern: re.Pattern[str], cursor: str | None) -> re.Match[str] | None:
