@@ -17,22 +17,19 @@ function size(bytes) {
 	return `${bytes.toFixed(unit && bytes < 9.95 ? 1 : 0)} ${["B", "KB", "MB", "GB", "TB"][unit]}`;
 }
 
-function change(before, after) {
+function saved(before, after) {
 	const percent = Math.round(100 * (after / before - 1));
-	return `${percent > 0 ? "+" : "−"}${Math.abs(percent)} %`;
+	return `${size(before)} → ${size(after)}, ${percent > 0 ? "+" : "−"}${Math.abs(percent)} %`;
 }
 
 // ── The service, and patience with it ──
 
 let key = sessionStorage.imgKey ?? "";
-let limits, away, wake;
+let limits, away;
 let locked = false; // until another key is given
-let held = 0; // when uploads may go on
+let held = 0; // refusals after which nothing is sent for some seconds
 
-function notice(text) {
-	$("notice").textContent = text;
-	$("banner").hidden = !text;
-}
+const notice = (text) => ($("notice").textContent = text);
 
 /** Have all requests wait for a service that does not answer; resolves to whether it was away. */
 const lost = () => (away ??= recover());
@@ -40,9 +37,9 @@ const lost = () => (away ??= recover());
 async function recover() {
 	const alive = () => fetch("health", { signal: AbortSignal.timeout(9000) }).then((answer) => answer.ok, () => false);
 	let seconds = 1;
-	for (; !(await alive()); seconds = Math.min(2 * seconds, 16)) {
+	for (; !(await alive()); seconds = Math.min(2 * seconds, 8)) {
 		notice(`The service does not answer. Nothing is lost; next try in ${seconds} s.`);
-		await Promise.race([pause(seconds), new Promise((done) => (wake = done))]);
+		await pause(seconds);
 	}
 	away = null;
 	notice("");
@@ -51,10 +48,10 @@ async function recover() {
 }
 
 async function hold(seconds, reason) {
-	held = Date.now() + 1000 * seconds;
+	held++;
 	notice(`${reason}. Uploads go on in ${seconds} s.`);
 	await pause(seconds);
-	if (!away) notice("");
+	if (!--held && !away) notice("");
 	pump();
 }
 
@@ -114,25 +111,21 @@ let faulty = false; // parameters that were refused are not sent again
 function addField({ name, in: place, type, enum: values, default: usual = "", description }) {
 	if (place !== "formData" || name === "file") return;
 	defaults[name] = String(usual);
-	const options = [...(usual === "" ? [""] : []), ...(values ?? [])];
+	const options = [...(usual === "" ? [""] : []), ...(values ?? [])].map(String);
 	const field = values
-		? make("select", { name }, ...options.map((value) => new Option(value === "" ? "default" : value, value)))
+		? make("select", { name }, ...options.map((value) => new Option(value || "default", value)))
 		: make("input", { name, type: TYPES[type] ?? "text", placeholder: usual === "" ? "auto" : usual, step: "any" });
-	if (values) field.value = usual;
+	if (values || type === "boolean") field.value = values ? usual : "true";
 	const hint = make("small", { id: `hint-${name}` }, description);
 	field.setAttribute("aria-describedby", hint.id);
 	const label = make("label", {}, (name[0].toUpperCase() + name.slice(1)).replaceAll("_", " "), field);
-	if (LINE.includes(name)) hint.hidden = true;
 	$(LINE.includes(name) ? "line" : "fields").append(make("div", {}, label, hint));
 }
 
+/** Return what differs from the defaults, by name: texts, and the file of a watermark. */
 function parameters() {
-	const found = {};
-	for (const { name, type, value, checked, files } of settings.elements) {
-		const given = type === "file" ? files[0] : type === "checkbox" ? checked && "true" : value.trim();
-		if (name && given && given !== defaults[name]) found[name] = given;
-	}
-	return found;
+	const given = [...new FormData(settings)];
+	return Object.fromEntries(given.filter(([name, value]) => value && value.name !== "" && value !== defaults[name]));
 }
 
 function fault(errors) {
@@ -158,7 +151,7 @@ const rows = [];
 const ENDED = ["done", "failed", "cancelled"];
 const BOOK = `img ${location.pathname}`; // the jobs to come back to after a reload
 const book = () => JSON.parse(localStorage[BOOK] ?? "[]");
-const widest = ({ status }) => status.outputs.reduce((best, one) => (one.width > best.width ? one : best));
+const widest = ({ status }) => status.outputs.toSorted((one, other) => other.width - one.width)[0];
 const fetched = async (row, output) => (await call(address(row, output))).blob();
 
 function note(id, ...more) {
@@ -171,19 +164,18 @@ function address({ id, status }, { name } = widest({ status })) {
 
 function addRow(given) {
 	const element = $("row").content.firstElementChild.cloneNode(true);
-	const at = (name) => element.querySelector(`.${name}`);
+	const at = Object.fromEntries([...element.querySelectorAll("[class]")].map((part) => [part.classList[0], part]));
 	const row = { turn: 0, seen: 0, tries: 0, parameters: {}, state: "waiting", token: token(), element, at, ...given };
-	const act = (name, label, listener) => Object.assign(at(name), { onclick: listener, ariaLabel: label, title: label ?? "" });
-	act("open", null, () => toggle(row));
-	act("get", `Download ${row.name}`, (event) => save(event, row));
-	act("copy", `Copy link to ${row.name}`, () => copy(address(row), (row.copied = row.id)));
-	act("again", `Try ${row.name} again`, () => (ask(row), pump()));
-	act("delete", `Delete ${row.name}`, () => (stop(row, true), drop(row)));
-	at("name").textContent = row.name;
-	at("sent").ariaLabel = `Upload of ${row.name}`;
-	at("image").onload = () => at("thumb").classList.add("seen");
-	at("image").onerror = () => at("image").removeAttribute("src");
-	if (row.file) at("image").src = URL.createObjectURL(row.file);
+	at.name.textContent = row.name;
+	at.sent.ariaLabel = `Upload of ${row.name}`;
+	for (const act of element.querySelectorAll(".act")) act.ariaLabel = `${act.title}: ${row.name}`;
+	at.open.onclick = () => toggle(row);
+	at.get.onclick = (event) => save(event, row);
+	at.copy.onclick = () => copy(address(row), (row.copied = row.id));
+	at.again.onclick = () => (ask(row), pump());
+	at.delete.onclick = () => (stop(row, true), drop(row));
+	at.image.onload = () => at.thumb.classList.add("seen");
+	if (row.file) at.image.src = URL.createObjectURL(row.file);
 	rows.push(row);
 	update(row);
 	return element;
@@ -191,15 +183,15 @@ function addRow(given) {
 
 function update(row, changes) {
 	const { at, state, sent = 0, status, file } = Object.assign(row, changes);
-	const before = status?.position != null ? ` (${status.position} before you)` : "";
+	const before = status?.position == null ? "" : ` (${status.position} before you)`;
 	row.element.className = state;
-	at("state").textContent = state + { uploading: ` ${Math.round(100 * sent)} %`, queued: before }[state] ?? "";
-	at("facts").replaceChildren(...facts(row));
-	at("sent").hidden = state !== "uploading";
-	at("sent").value = sent;
-	at("get").hidden = at("copy").hidden = state !== "done";
-	at("again").hidden = !file || state !== "failed" && state !== "cancelled";
-	if (state === "done") Object.assign(at("get"), { href: address(row), download: "" });
+	at.state.textContent = state + ({ uploading: ` ${Math.round(100 * sent)} %`, queued: before }[state] ?? "");
+	at.facts.replaceChildren(...facts(row));
+	at.sent.hidden = state !== "uploading";
+	at.sent.value = sent;
+	at.get.hidden = at.copy.hidden = state !== "done";
+	at.again.hidden = !file || (state !== "failed" && state !== "cancelled");
+	if (state === "done") Object.assign(at.get, { href: address(row), download: "" });
 }
 
 function facts({ state, status, problem, bytes }) {
@@ -209,7 +201,8 @@ function facts({ state, status, problem, bytes }) {
 	const made = sum(outputs, (output) => output.bytes);
 	const what = outputs[1] ? `${outputs.length} files` : `${outputs[0].width} × ${outputs[0].height}`;
 	const seconds = ((new Date(end) - new Date(start)) / 1000).toFixed(2);
-	return [`${size(bytes)} → ${size(made)}, `, make("b", {}, change(bytes, made)), ` · ${what} · ${seconds} s`];
+	const [sizes, percent] = saved(bytes, made).split(", ");
+	return [`${sizes}, `, make("b", {}, percent), ` · ${what} · ${seconds} s`];
 }
 
 function ask(row) {
@@ -238,8 +231,8 @@ async function end(row, state, problem) {
 	update(row, { state, problem });
 	row.ended?.(row);
 	say(`${row.name}: ${state}`);
-	if (!row.at("detail").hidden) detail(row);
-	if (state === "done") row.at("image").src = key ? URL.createObjectURL(await fetched(row)) : address(row);
+	if (!row.at.detail.hidden) detail(row);
+	if (state === "done") row.at.image.src = key ? URL.createObjectURL(await fetched(row)) : address(row);
 }
 
 let saying;
@@ -257,7 +250,7 @@ function pump() {
 	summarize();
 	if (!limits || away || locked) return;
 	const waits = rows.filter((row) => row.state === "waiting" && (!faulty || row.fixed));
-	while (sending < Math.min(3, limits.uploads) && Date.now() >= held && waits.length) send(waits.shift());
+	while (sending < Math.min(3, limits.uploads) && !held && waits.length) send(waits.shift());
 	const open = rows.filter((row) => row.id && !ENDED.includes(row.state));
 	const free = open.filter((row) => !row.watched).sort((one, other) => one.seen - other.seen);
 	while (watching < 2 && free.length) watch(free.shift(), open.length > 2);
@@ -322,8 +315,8 @@ function summarize() {
 	const failed = mine.filter((row) => row.state === "failed").length;
 	const before = sum(done, (row) => row.bytes);
 	const after = sum(done, (row) => sum(row.status.outputs, (output) => output.bytes));
-	const saved = before && ` · ${size(before)} → ${size(after)}, ${change(before, after)}`;
-	$("sum").textContent = `${done.length} of ${mine.length} done${failed ? ` · ${failed} failed` : ""}${saved || ""}`;
+	const parts = [`${done.length} of ${mine.length} done`, failed && `${failed} failed`, before && saved(before, after)];
+	$("sum").textContent = parts.filter(Boolean).join(" · ");
 	$("now").hidden = !mine.length;
 	$("earlier").hidden = !rows.some((row) => row.list === "recent");
 	$("all").hidden = done.length < 2;
@@ -332,9 +325,9 @@ function summarize() {
 // ── An opened row: before and after, warnings, the request for programs ──
 
 function toggle(row) {
-	const panel = row.at("detail");
+	const panel = row.at.detail;
 	panel.hidden = !panel.hidden;
-	row.at("open").ariaExpanded = !panel.hidden;
+	row.at.open.ariaExpanded = !panel.hidden;
 	if (!panel.hidden) detail(row);
 }
 
@@ -347,7 +340,7 @@ function detail(row) {
 		const told = warnings.map((warning) => make("li", {}, warning.detail));
 		parts.push(compare(row), make("ul", {}, ...(outputs[1] ? files : []), ...told));
 	}
-	row.at("detail").replaceChildren(...parts, snippets(row));
+	row.at.detail.replaceChildren(...parts, snippets(row));
 }
 
 function compare(row) {
@@ -356,7 +349,7 @@ function compare(row) {
 	const tag = (side, text) => box.append(make("span", { className: `tag ${side}` }, text));
 	const show = async (side, alt, url) => {
 		const image = box.appendChild(make("img", { className: side, alt }));
-		image.style.objectFit = row.parameters.fit === "cover" || row.parameters.fit === "contain" ? row.parameters.fit : "fill";
+		image.style.objectFit = { cover: "cover", contain: "contain" }[row.parameters.fit] ?? "fill";
 		image.src = await url.catch(() => tag("middle", "This picture cannot be shown here") ?? "");
 	};
 	box.style.aspectRatio = `${width} / ${height}`;
@@ -389,7 +382,7 @@ async function converted(file) {
 }
 
 const shell = (text) => (/^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`);
-const upload = (name) => (/[;,"\\]/.test(name) ? `"${name.replace(/["\\]/g, "\\$&")}"` : name);
+const upload = (name) => (/[;,"\\]/.test(name) ? JSON.stringify(name) : name);
 const python = (text) => (/^(0|[1-9]\d*)(\.\d+)?$/.test(text) ? text : text === "true" ? "True" : JSON.stringify(text));
 
 /** Return the request of a row in several languages; of the parameters only those that are not the default. */
@@ -503,7 +496,6 @@ $("all").onclick = async () => {
 	}
 };
 onbeforeunload = (event) => rows.some((row) => ["waiting", "uploading"].includes(row.state)) && event.preventDefault();
-ononline = $("retry").onclick = () => wake?.();
 
 // ── The strip, recent jobs, the start ──
 
