@@ -7,7 +7,7 @@ import re
 import pytest
 from flask.testing import FlaskClient
 from img_contract.cluster_config import StoreConfig
-from img_contract.config import Config
+from img_contract.config import AccessConfig, Config
 from img_contract.ports import Jobs
 from img_rest.app import create_app
 
@@ -61,10 +61,11 @@ def test_the_page_runs_its_own_script_and_loads_nothing_from_elsewhere(client: F
 def test_its_pictures_may_come_from_the_store_that_clients_are_sent_to(
     config: Config, jobs: Jobs, endpoint: str | None, origin: str
 ) -> None:
-    for redirect, sources in ((True, f"'self' blob: {origin}"), (False, "'self' blob:")):
+    for redirect, more in ((True, f" {origin}"), (False, "")):
         store = StoreConfig(kind="s3", bucket="pictures", endpoint=endpoint, redirect=redirect)
         client = create_app(config.model_copy(update={"store": store}), jobs).test_client()
-        assert policy(client)["img-src"] == sources
+        assert policy(client)["img-src"] == f"'self' blob:{more}"
+        assert policy(client)["connect-src"] == f"'self'{more}"
 
 
 def test_every_address_in_it_is_relative_so_that_it_works_under_a_prefix(client: FlaskClient) -> None:
@@ -80,6 +81,12 @@ def test_it_and_swagger_ui_lead_to_each_other(config: Config, jobs: Jobs) -> Non
         document = client.get(f"{prefix}/swagger.json").get_json()
         assert f"[the page for people]({prefix}/app)" in document["info"]["description"]
         assert client.get(f"{prefix}/app/").headers["Location"] == f"{prefix}/app"
+
+
+def test_neither_a_key_nor_a_rate_keeps_the_page_away(config: Config, jobs: Jobs) -> None:
+    access = AccessConfig(keys={"person": "0" * 64}, rate="1/hour")
+    client = create_app(config.model_copy(update={"access": access}), jobs).test_client()
+    assert [client.get(path).status_code for path in (*FILES, *FILES)] == [200] * 8
 
 
 def test_what_is_not_there_is_a_problem(client: FlaskClient) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from functools import partial
+from collections.abc import Callable
 from importlib.resources import files
 from typing import Final
 from urllib.parse import urlsplit
@@ -21,7 +21,7 @@ _MEDIA_TYPES: Final = {
     "icon.svg": "image/svg+xml",
 }
 _POLICY: Final = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:{store}; connect-src 'self'; "
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:{store}; connect-src 'self'{store}; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
     "require-trusted-types-for 'script'; trusted-types 'none'"
 )
@@ -29,23 +29,27 @@ _POLICY: Final = (
 
 
 def add_page_routes(app: Flask, store: StoreConfig | None) -> None:
-    """Add the page to an application. `store`: where results are kept, which the page's pictures may be sent on to."""
+    """Add the page to an application. `store`: where results are kept, which a request for one may be sent on to."""
     policy = _POLICY.format(store=f" {_origin(store)}" if store and store.redirect else "")
     for name, media_type in _MEDIA_TYPES.items():
-        content = files(__package__).joinpath(name).read_bytes()
-        view = partial(_file, content, hashlib.sha256(content).hexdigest(), media_type, policy)
+        view = _view(files(__package__).joinpath(name).read_bytes(), media_type, policy)
         app.add_url_rule("/app" if name == _PAGE else f"/app/{name}", endpoint=f"page.{name}", view_func=view)
     app.add_url_rule("/app/", endpoint="page", view_func=_to_the_page)
 
 
-def _file(content: bytes, etag: str, media_type: str, policy: str) -> Response:
-    """Return a file, or 304 if the browser has it: it asks each time, so that no old script meets a new page."""
-    response = Response(content, content_type=media_type)
-    response.set_etag(etag)
-    response.headers["Cache-Control"] = "no-cache"
-    response.headers["Content-Security-Policy"] = policy
-    response.make_conditional(request.environ)
-    return response
+def _view(content: bytes, media_type: str, policy: str) -> Callable[[], Response]:
+    """Return a view of a file, which a browser asks for each time, so that no old script meets a new page."""
+    etag = hashlib.sha256(content).hexdigest()
+
+    def view() -> Response:
+        response = Response(content, content_type=media_type)
+        response.set_etag(etag)
+        response.headers["Cache-Control"] = "no-cache"
+        response.headers["Content-Security-Policy"] = policy
+        response.make_conditional(request.environ)
+        return response
+
+    return view
 
 
 def _to_the_page() -> AnyResponse:

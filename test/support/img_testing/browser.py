@@ -35,7 +35,7 @@ def chromium() -> Iterator[Browser]:
 
 @contextmanager
 def visited(browser: Browser, address: str, **options: Any) -> Iterator[Page]:
-    """A page that has no memory of others. Its Content-Security-Policy may stop nothing on it, and no script may fail."""
+    """A page without memory of others. Its Content-Security-Policy may stop nothing on it, and no script may fail."""
     faults: list[str] = []
     with browser.new_context(**{"viewport": {"width": 1280, "height": 1600}, **options}) as context:
         page = context.new_page()
