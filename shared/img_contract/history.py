@@ -15,6 +15,9 @@ from img_contract.job.newer import JobOutline
 from img_contract.job.outcome import Outcome, State
 from img_contract.job.query import JobQuery
 
+_STATE: Final = 2
+"""Which word of an ending is the state."""
+
 _UNUSUAL: Final = re.compile(r"[^A-Za-z0-9._-]")
 
 
@@ -28,13 +31,13 @@ class Arrival:
     """See `word`."""
 
     @classmethod
-    def of(cls, job: Job) -> Self:
+    def of(cls, job: Job | JobOutline) -> Self:
         """Return what is kept of a job that was submitted."""
         return cls(job.submitted_at, job.id, word(job.owner))
 
     def words(self) -> list[str]:
         """Write it as words without spaces; the last may be empty."""
-        return [_written(self.at), self.job_id, self.owner]
+        return [written(self.at), self.job_id, self.owner]
 
     @classmethod
     def read(cls, words: list[str]) -> Self | None:
@@ -84,9 +87,9 @@ class Ending:
 
     def words(self) -> list[str]:
         """Write it as words without spaces, some of which may be empty."""
-        times = [_written(moment) if moment else "" for moment in (self.submitted_at, self.started_at)]
+        times = [written(moment) if moment else "" for moment in (self.submitted_at, self.started_at)]
         counts = [str(self.uploaded_bytes), str(self.result_bytes)]
-        return [_written(self.at), self.job_id, self.state, self.code, *times, *counts, self.owner]
+        return [written(self.at), self.job_id, self.state, self.code, *times, *counts, self.owner]
 
     @classmethod
     def read(cls, words: list[str]) -> Self | None:
@@ -109,6 +112,11 @@ class Ending:
         except ValueError:
             return None
 
+    @staticmethod
+    def may_have(words: list[str], state: State | None) -> bool:
+        """Return whether they may be of a job that ended so: quicker than to read them."""
+        return len(words) > _STATE and words[_STATE] == state
+
     def may_suit(self, query: JobQuery) -> bool:
         """Return whether the job may be among those that are asked for."""
         return self.state is query.state and _may_suit(query, self.at, self.owner)
@@ -116,19 +124,19 @@ class Ending:
 
 def word(text: str | None) -> str:
     """Return a name as a word that fits any index; two names may have the same."""
-    return _UNUSUAL.sub("_", text or "")
+    return _UNUSUAL.sub("_", text) if text else ""
+
+
+def written(moment: datetime) -> str:
+    """Return a time as 20261126T042822.123Z, of which the later is the greater; to the millisecond, which is short."""
+    utc = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
+    return utc.isoformat(timespec="milliseconds").replace("-", "").replace(":", "").replace("+0000", "Z")
 
 
 def _may_suit(query: JobQuery, at: datetime, owner: str) -> bool:
     if query.owner is not None and word(query.owner) != owner:
         return False
     return query.since is None or at >= _whole(query.since)
-
-
-def _written(moment: datetime) -> str:
-    """Return a time as 20261126T042822.123Z; to the millisecond, which keeps it short."""
-    utc = moment.astimezone(UTC)
-    return f"{utc:%Y%m%dT%H%M%S}.{utc.microsecond // 1000:03d}Z"
 
 
 def _whole(moment: datetime) -> datetime:

@@ -154,8 +154,8 @@ LIST: Final = {
             "since": {
                 "in": "query",
                 "type": "string",
-                "description": "Only jobs that were submitted since; with a `status` of jobs that ended, that have ended "
-                "since. A time such as 2026-11-26T04:00:00Z.",
+                "description": "Only jobs that were submitted since; with a `status` of jobs that ended, that have "
+                "ended since. A time such as 2026-11-26T04:00:00Z.",
             },
             "limit": {
                 "in": "query",
