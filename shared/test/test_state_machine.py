@@ -604,6 +604,6 @@ def bounded(machine: type[Machine], examples: int) -> Any:
 
 
 TestMemory = bounded(MemoryMachine, 60)
-TestVolume = bounded(VolumeMachine, 80)
+TestVolume = bounded(VolumeMachine, 40)
 if find_spec("img_cluster"):
     TestCluster = bounded(ClusterMachine, 60)
