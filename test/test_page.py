@@ -27,7 +27,7 @@ pytestmark = pytest.mark.browser
 expect.set_options(timeout=HANG_SECONDS * 1000)
 
 PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
-LOOKS: dict[str, dict[str, Any]] = {"light": {"color_scheme": "light"}, "dark, phone": {"color_scheme": "dark", **PHONE}}
+LOOKS: dict[str, dict[str, Any]] = {"light": {}, "dark, phone": {"color_scheme": "dark", **PHONE}}
 KEY = "a key for the page"
 ENDED = ".done, .failed, .cancelled"
 HOSTILE = """<img src=x onerror=alert(1)>;"$(id)'`, &amp;.png"""
