@@ -16,6 +16,7 @@ from img_rest.api.jobs import add_job_routes
 from img_rest.api.overview import add_overview_routes
 from img_rest.api.restx import create_api
 from img_rest.api.service import add_service_routes
+from img_rest.page.routes import add_page_routes
 from img_rest.requests import headers
 from img_rest.requests.conditions import drop_unreadable_dates
 from img_rest.requests.prefix import drop_host, under_prefix
@@ -48,5 +49,6 @@ def create_app(config: Config, jobs: Jobs, stopping: Callable[[], bool] = lambda
     add_job_routes(api, services)
     add_overview_routes(api, services)
     add_service_routes(api, services)
+    add_page_routes(app, config.store)
     problems.register(app, config.limits)
     return app
