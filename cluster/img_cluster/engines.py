@@ -1,4 +1,7 @@
-"""The engines that are alive, by objects that they write; in each is how many jobs it has left for a newer engine."""
+"""The engines that are alive, by objects that they write; in each is how many jobs it has left for a newer engine.
+
+What an engine has counted is in an object of its own.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,10 @@ import threading
 import time
 from typing import Final
 
+from img_contract.ports import METRICS_BYTES
+
 from img_cluster.bucket import Bucket
-from img_cluster.objects import ENGINES
+from img_cluster.objects import ENGINES, METRICS
 from img_cluster.proof import prove
 
 ENGINE_SILENCE_SECONDS: Final = 30.0
@@ -15,6 +20,9 @@ ENGINE_SILENCE_SECONDS: Final = 30.0
 
 _ANNOUNCE_SECONDS: Final = 10.0
 """Each announcement is a request that costs money."""
+
+_PUBLISH_SECONDS: Final = 15.0
+"""The same of metrics: as often as they are usually scraped."""
 
 
 class Engines:
@@ -24,6 +32,7 @@ class Engines:
         self._bucket = bucket
         self._lock = threading.Lock()
         self._announced: tuple[float, int] | None = None
+        self._published_at = float("-inf")
 
     def announce(self, engine: str, too_new: int = 0) -> None:
         """Say that this engine is alive, and how many jobs it has left for a newer one."""
@@ -38,7 +47,19 @@ class Engines:
         """Say that this engine has stopped."""
         with self._lock:
             self._announced = None
-            self._bucket.delete([f"{ENGINES}/{engine}"])
+            self._bucket.delete([f"{ENGINES}/{engine}", f"{METRICS}/{engine}"])
+
+    def publish_metrics(self, engine: str, text: str) -> None:
+        """Write what an engine has counted, if that was not done just now."""
+        present = time.monotonic()
+        if present - self._published_at >= _PUBLISH_SECONDS:
+            self._bucket.put(f"{METRICS}/{engine}", text.encode())
+            self._published_at = present
+
+    def metrics(self) -> dict[str, str]:
+        """Return what the engines that are alive have published, by engine; what cannot be read is left out."""
+        texts = {name: self._text(name) for name in self.names()}
+        return {name: text for name, text in texts.items() if text is not None}
 
     def alive(self) -> list[str]:
         """Prove that the store can do what jobs need, and name the engines that are alive."""
@@ -55,3 +76,12 @@ class Engines:
         present = self._bucket.now()
         marks = self._bucket.names(ENGINES)
         return [name for name, mark in marks.items() if present - mark.modified < ENGINE_SILENCE_SECONDS]
+
+    def _text(self, engine: str) -> str | None:
+        file = self._bucket.open(f"{METRICS}/{engine}")
+        if file is None or file.size > METRICS_BYTES:
+            return None
+        try:
+            return file.readall().decode()
+        except UnicodeDecodeError:
+            return None

@@ -13,6 +13,7 @@
                              sorted by it. It stands in for a message that the broker has lost
     idempotency/<digest>/<n> which job was made under an Idempotency-Key; the highest n counts
     engines/<name>           written by an engine that is alive
+    metrics/<name>           what that engine has counted, written again now and then
     turns/<what>-<n>         which engine's turn a piece of housekeeping is
 
 This module knows the objects and their records, and no policy.
@@ -35,6 +36,7 @@ from img_cluster.bucket import Bucket, Entry
 
 PENDING = "pending"
 ENGINES = "engines"
+METRICS = "metrics"
 IDEMPOTENCY = "idempotency"
 
 

@@ -100,6 +100,9 @@ class ClusterWork:
     def announce(self) -> None:
         self._engines.announce(self._engine, len(self._too_new))
 
+    def publish_metrics(self, text: str) -> None:
+        self._engines.publish_metrics(self._engine, text)
+
     def withdraw(self) -> None:
         self._engines.withdraw(self._engine)
 
@@ -189,6 +192,8 @@ class ClusterWork:
         try:
             if self._store.bucket.create(name, holder.model_dump_json().encode()):
                 failpoint("claim.taken")
+                if attempt and f"claim.{attempt}.ended" not in found.names:
+                    log.warning("attempt_lost", id=job_id, attempt=attempt)
                 claim = ClusterClaim(
                     self._store,
                     self._deliveries,
@@ -211,7 +216,8 @@ class ClusterWork:
         holder = self._store.read_claim(job_id, attempt)
         started = holder.started_at if holder else None
         outcome = Outcome(state=State.FAILED, attempt=attempt, started_at=started, finished_at=now(), error=failure)
-        self._store.end(job_id, submitted_at, outcome)
+        recorded = self._store.end(job_id, submitted_at, outcome)
+        log.warning("job_failed", id=job_id, code=failure.code, reason=failure.detail, recorded=recorded)
         self._notices.ended(job_id)
 
     def _handed_over(self, seconds: float) -> ClusterClaim | None:

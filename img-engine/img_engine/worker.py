@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
@@ -17,14 +18,22 @@ from img_engine.attempt import FAULT_SECONDS, Attempts
 _TURN_SECONDS: Final = 1.0
 """The longest that one turn of the dispatcher takes, so that it notices a stop."""
 
+_PUBLISH_SECONDS: Final = 5.0
+"""How often metrics are published: a third of the time between two usual scrapes."""
+
 log = structlog.get_logger(__name__)
 
 
 class Worker:
     """An engine. `run` returns after `stop` was called from a signal handler or another thread."""
 
-    def __init__(self, name: str, work: Work, attempts: Attempts, slots: int, config: EngineConfig) -> None:
+    def __init__(
+        self, name: str, work: Work, attempts: Attempts, slots: int, config: EngineConfig, metrics: Callable[[], str]
+    ) -> None:
+        """`metrics` returns what the engine has counted, in the text format of Prometheus."""
         self._name = name
+        self._metrics = metrics
+        self._published_at = float("-inf")
         self._work = work
         self._attempts = attempts
         self._config = config
@@ -92,8 +101,14 @@ class Worker:
             self._attempts.heartbeat()
             try:
                 self._work.announce()
+                self._publish()
             except StoreError as error:
                 log.error("store_fault", reason=str(error))
+
+    def _publish(self) -> None:
+        if time.monotonic() - self._published_at >= _PUBLISH_SECONDS:
+            self._work.publish_metrics(self._metrics())
+            self._published_at = time.monotonic()
 
     def _shut_down(self) -> None:
         self._work.stop_taking()

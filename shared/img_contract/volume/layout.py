@@ -13,6 +13,7 @@
     pending/<guid>           a second name of job.json, or an empty file; there from submission until the outcome
     idempotency/<digest>     which job was made under an Idempotency-Key
     engines/<name>           its mtime says when that engine was last alive; in it, how many jobs it left for newer ones
+    metrics/<name>.prom      what that engine has counted, written again every few seconds
 
 This module knows the files and their records, and no policy: when a lease ends, what is tried again and what is
 removed is decided by the modules above it. They turn the OSErrors that are raised here into StoreErrors.
@@ -56,6 +57,7 @@ class Layout:
         self.incoming = self.root / "incoming"
         self.pending = self.root / "pending"
         self.engines = self.root / "engines"
+        self.metrics = self.root / "metrics"
         self.idempotency = self.root / "idempotency"
         self._jobs = str(self.jobs)
         self._folder_of = lru_cache(_FOLDERS)(self._make_folder)
@@ -63,7 +65,7 @@ class Layout:
     def prepare(self) -> None:
         """Create the folders. Both services do it at start; either may be first. Raises StoreError."""
         with storage_faults("prepare the volume", self.root):
-            for folder in (self.incoming, self.jobs, self.pending, self.engines, self.idempotency):
+            for folder in (self.incoming, self.jobs, self.pending, self.engines, self.metrics, self.idempotency):
                 folder.mkdir(parents=True, exist_ok=True)
             fsync_directory(self.root)
 

@@ -117,6 +117,9 @@ class VolumeWork:
     def announce(self) -> None:
         Engines(self._layout).announce(self._engine, len(self._too_new))
 
+    def publish_metrics(self, text: str) -> None:
+        Engines(self._layout).publish_metrics(self._engine, text)
+
     def withdraw(self) -> None:
         Engines(self._layout).withdraw(self._engine)
 
@@ -159,6 +162,8 @@ class VolumeWork:
                     holder = ClaimRecord(engine=self._engine, started_at=now())
                     claim = VolumeClaim(self._layout, job, attempts + 1, holder, self._closed, self._noted_abandoned)
                     claim = claim.take()
+                    if claim and attempts and not (folder / f"claim.{attempts}.ended").exists():
+                        log.warning("attempt_lost", id=job_id, attempt=attempts)
                 else:
                     self._give_up(folder, attempts, attempts_exhausted(attempts, last_reason(folder, attempts)))
         except JobTooNew as newer:
@@ -214,7 +219,8 @@ class VolumeWork:
     def _give_up(self, folder: Path, attempts: int, failure: Failure) -> None:
         started = started_at(folder, attempts)
         outcome = Outcome(state=State.FAILED, attempt=attempts, started_at=started, finished_at=now(), error=failure)
-        self._layout.end(folder.name, outcome)
+        recorded = self._layout.end(folder.name, outcome)
+        log.warning("job_failed", id=folder.name, code=failure.code, reason=failure.detail, recorded=recorded)
 
     def _closed(self, job_id: str) -> None:
         with self._lock:
