@@ -21,6 +21,7 @@ from img_contract.volume.store import VolumeJobs
 
 JPEG_HEAD = b"\xff\xd8\xff\xe0" + bytes(60)
 LEASE_SECONDS = 100.0
+VERSION = "1.2.3"
 
 
 @dataclass
@@ -75,7 +76,7 @@ def backend(request: pytest.FixtureRequest) -> Backend:
 def memory_backend() -> Backend:
     clock = ManualClock()
     store = MemoryStore(lease_seconds=LEASE_SECONDS, clock=clock)
-    return Backend(store, store.work, clock)
+    return Backend(store, lambda name: store.work(name, VERSION), clock)
 
 
 @pytest.fixture
