@@ -30,8 +30,8 @@ class EngineMetrics(Metrics):
         counted = {
             "job_claimed": self._claimed,
             "job_done": self._done,
-            "attempt_spent": lambda event: self._spent.labels(event["kind"]).inc(),
-            "attempt_lost": lambda _: self._spent.labels(_LOST).inc(),
+            "attempt_spent": lambda event: self._spend(event["kind"]),
+            "attempt_lost": lambda _: self._spend(_LOST),
         }
         super().__init__("img-engine", counted)
         self._wait = Histogram(
@@ -78,6 +78,9 @@ class EngineMetrics(Metrics):
             )
             self._source_bytes.inc(event["bytes"])
             self._result_bytes.inc(event["result_bytes"])
+
+    def _spend(self, reason: str) -> None:
+        self._spent.labels(reason).inc()
 
     def _start_at_zero(self) -> None:
         """Make the series that alerts look at: the first event of one that did not exist before is no increase."""

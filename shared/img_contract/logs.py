@@ -99,8 +99,8 @@ class LoggedMessages(logging.Handler):
 def configure_logs(level: str, service: str, observe: Callable[[Mapping[str, Any]], None] | None = None) -> None:
     """Set up logging to stderr, once in each process. `level`: debug, info, warning or error.
 
-    `observe` is called with each event, whether it is logged or not: `level` and a stderr that takes nothing cost lines,
-    and no counts.
+    `observe` is called with each event, whether it is logged or not: `level` and a stderr that takes nothing cost
+    lines, and no counts.
     """
     threshold = getattr(logging, level.upper())
     stream = sys.stderr
@@ -158,8 +158,10 @@ def _observed(observe: Callable[[Mapping[str, Any]], None]) -> Processor:
 
 
 def _dropped_below(threshold: int) -> Processor:
+    levels = logging.getLevelNamesMapping()
+
     def processor(_logger: Any, method: str, event: EventDict) -> EventDict:
-        if structlog.stdlib.NAME_TO_LEVEL[method] < threshold:
+        if levels[method.upper()] < threshold:
             raise structlog.DropEvent
         return event
 

@@ -40,7 +40,6 @@ from img_contract.job.resize import Resize
 from img_contract.job.stats import Stats
 from img_contract.job.status import JobStatus
 
-
 METRICS_BYTES: Final = 256 * 1024
 """Several times what an engine that has seen every pair of formats publishes."""
 

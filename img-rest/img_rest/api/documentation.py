@@ -149,3 +149,13 @@ READY: Final = {
         model="Health",
     )
 }
+METRICS: Final = {
+    "get": _operation(
+        "metrics",
+        {
+            200: "The metrics, in the text format of Prometheus, or as OpenMetrics for an Accept that prefers it.",
+            401: "An API key is required, where the operator has set some.",
+        },
+        produces=["text/plain", "application/openmetrics-text", "application/problem+json"],
+    )
+}

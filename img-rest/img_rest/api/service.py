@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask import Response
+from flask import Response, request
 from flask_restx import Api
 from img_contract.errors import StoreError
 from img_contract.http_models import Health
@@ -20,11 +20,13 @@ from img_rest.use_cases import check_readiness
 
 def add_service_routes(api: Api, services: Services) -> None:
     """Add the routes of the service to an API."""
+    metrics = [(Metrics, "/metrics", documentation.METRICS)] if services.config.access.metrics != "off" else []
     namespace = api.namespace("service", path="/", description="What is accepted, and how the service is")
     for resource, path, documented in (
         (Limits, "/limits", documentation.LIMITS),
         (Alive, "/health", documentation.HEALTH),
         (Ready, "/health/ready", documentation.READY),
+        *metrics,
     ):
         namespace.add_resource(resource, path, route_doc=documented, resource_class_kwargs={"services": services})
 
@@ -58,6 +60,15 @@ class Ready(ServiceResource):
             return response
         self.services.readiness.note(READY)
         return _fresh(json_answer(Health(engines=engines, too_new=self.services.jobs.too_new())))
+
+
+class Metrics(ServiceResource):
+    """Counts, for Prometheus."""
+
+    def get(self) -> AnyResponse:
+        """Scrape what this service and its engines have counted."""
+        text, media_type = self.services.exposition.text(request.headers.get("Accept", ""))
+        return _fresh(Response(text, content_type=media_type))
 
 
 def _fresh(response: Response) -> Response:
