@@ -153,9 +153,9 @@ METRICS: Final = {
     "get": _operation(
         "metrics",
         {
-            200: "The metrics, in the text format of Prometheus, or as OpenMetrics for an Accept that prefers it.",
+            200: "The metrics, in the text format of Prometheus.",
             401: "An API key is required, where the operator has set some.",
         },
-        produces=["text/plain", "application/openmetrics-text", "application/problem+json"],
+        produces=["text/plain", "application/problem+json"],
     )
 }

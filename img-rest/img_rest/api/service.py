@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask import Response, request
+from flask import Response
 from flask_restx import Api
 from img_contract.errors import StoreError
 from img_contract.http_models import Health
@@ -14,6 +14,7 @@ from img_rest.api.problems import problem_of
 from img_rest.api.representations import limits_of
 from img_rest.api.restx import ServiceResource, json_answer
 from img_rest.errors import RestError
+from img_rest.exposition import MEDIA_TYPE
 from img_rest.services import Services
 from img_rest.use_cases import check_readiness
 
@@ -67,8 +68,7 @@ class Metrics(ServiceResource):
 
     def get(self) -> AnyResponse:
         """Scrape what this service and its engines have counted."""
-        text, media_type = self.services.exposition.text(request.headers.get("Accept", ""))
-        return _fresh(Response(text, content_type=media_type))
+        return _fresh(Response(self.services.exposition.text(), content_type=MEDIA_TYPE))
 
 
 def _fresh(response: Response) -> Response:
