@@ -192,8 +192,7 @@ class ClusterWork:
         try:
             if self._store.bucket.create(name, holder.model_dump_json().encode()):
                 failpoint("claim.taken")
-                if attempt and f"claim.{attempt}.ended" not in found.names:
-                    log.warning("attempt_lost", id=job_id, attempt=attempt)
+                _log_lost(job_id, found)
                 claim = ClusterClaim(
                     self._store,
                     self._deliveries,
@@ -217,6 +216,8 @@ class ClusterWork:
         started = holder.started_at if holder else None
         outcome = Outcome(state=State.FAILED, attempt=attempt, started_at=started, finished_at=now(), error=failure)
         recorded = self._store.end(job_id, submitted_at, outcome)
+        if recorded:
+            _log_lost(job_id, found)
         log.warning("job_failed", id=job_id, code=failure.code, reason=failure.detail, recorded=recorded)
         self._notices.ended(job_id)
 
@@ -257,3 +258,9 @@ class ClusterWork:
 
     def _is_mine(self, job_id: str) -> bool:
         return job_id in self._too_new or self.holds(job_id)
+
+
+def _log_lost(job_id: str, found: JobObjects) -> None:
+    """Log that the last attempt is over, and its engine has said nothing of it."""
+    if found.attempts and f"claim.{found.attempts}.ended" not in found.names:
+        log.warning("attempt_lost", id=job_id, attempt=found.attempts)

@@ -82,6 +82,7 @@ def _volume_work(config: Config, layout: Layout, name: str) -> Work:
         lease_seconds=config.engine.lease_seconds,
         attempts=config.engine.attempts,
         retention_seconds=config.retention_seconds,
+        version=version("img-engine"),
     )
 
 

@@ -92,9 +92,9 @@ def volume_backend(layout: Layout) -> Backend:
     clock, notifier = ManualClock(), MemoryNotifier()
 
     def engine(name: str) -> VolumeWork:
-        return VolumeWork(layout, notifier, name, lease_seconds=LEASE_SECONDS, clock=clock)
+        return VolumeWork(layout, notifier, name, lease_seconds=LEASE_SECONDS, version=VERSION, clock=clock)
 
-    return Backend(VolumeJobs(layout, notifier), engine, clock)
+    return Backend(VolumeJobs(layout, notifier, clock=clock), engine, clock)
 
 
 @pytest.fixture

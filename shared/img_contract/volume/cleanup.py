@@ -43,7 +43,7 @@ class Cleanup:
 
         What cannot be cleaned does not keep the rest from it; the first such OSError is raised at the end.
         """
-        present = self._volume_time()
+        present = self._layout.present_ns() / 1e9
         shard, self._shard = self._shard, (self._shard + 1) % SHARDS
         faults = _each(_entries(self._layout.jobs / f"{shard:02x}"), lambda job: self._visit(job, present))
         faults += _each(self._next_keys(), lambda key: self._clear_key(key, present))
@@ -55,14 +55,6 @@ class Cleanup:
                 faults += _each(_entries(folder), lambda engine: _clear_engine(engine, present))
         if faults:
             raise faults[0]
-
-    def _volume_time(self) -> float:
-        """Return the present by the volume's own clock, in seconds since the epoch.
-
-        Only with that can the ages of files be compared: this process's clock may be an hour off.
-        """
-        os.utime(self._layout.incoming)
-        return _mtime(self._layout.incoming)
 
     def _visit(self, job: Path, present: float) -> None:
         if not JOB_ID.fullmatch(job.name) or job.parent.name != job.name[:2]:
