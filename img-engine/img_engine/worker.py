@@ -18,9 +18,6 @@ from img_engine.attempt import FAULT_SECONDS, Attempts
 _TURN_SECONDS: Final = 1.0
 """The longest that one turn of the dispatcher takes, so that it notices a stop."""
 
-_PUBLISH_SECONDS: Final = 5.0
-"""How often metrics are published: a third of the time between two usual scrapes."""
-
 log = structlog.get_logger(__name__)
 
 
@@ -106,7 +103,7 @@ class Worker:
                 log.error("store_fault", reason=str(error))
 
     def _publish(self) -> None:
-        if time.monotonic() - self._published_at >= _PUBLISH_SECONDS:
+        if time.monotonic() - self._published_at >= self._config.heartbeat_seconds:
             self._work.publish_metrics(self._metrics())
             self._published_at = time.monotonic()
 

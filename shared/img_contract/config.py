@@ -190,7 +190,7 @@ class EngineConfig(_Section):
     job_seconds: Seconds = Field(60.0, description="Time after which a child is killed, which costs an attempt.")
     child_bytes: int = Field(1024 * MIB, ge=256 * MIB, description="Address space of a child (RLIMIT_AS), in bytes.")
     attempts: int = Field(3, ge=1, le=100, description="Attempts at a job before it fails.")
-    heartbeat_seconds: Seconds = Field(5.0, description="How often an engine touches its claims.")
+    heartbeat_seconds: Seconds = Field(5.0, description="How often an engine touches its claims and publishes metrics.")
     lease_seconds: Seconds = Field(
         30.0, description="A claim that was not touched for this long is dead; longer than two heartbeats."
     )
