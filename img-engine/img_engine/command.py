@@ -66,7 +66,7 @@ def _run_over_a_store(config: Config, options: argparse.Namespace) -> int:
         return _told_alive(parts.engines_alive(config))
     if config.store is not None:
         parts.prove_store(config.store)
-    return _run(config, lambda name, slots: parts.cluster_work(config, name, slots))
+    return _run(config, lambda name, slots: parts.cluster_work(config, name, slots, version("img-engine")))
 
 
 def _told_alive(names: list[str]) -> int:

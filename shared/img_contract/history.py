@@ -15,6 +15,9 @@ from img_contract.job.newer import JobOutline
 from img_contract.job.outcome import Outcome, State
 from img_contract.job.query import JobQuery
 
+_STATE: Final = 2
+"""Which word of an ending is the state."""
+
 _UNUSUAL: Final = re.compile(r"[^A-Za-z0-9._-]")
 
 
@@ -28,7 +31,7 @@ class Arrival:
     """See `word`."""
 
     @classmethod
-    def of(cls, job: Job) -> Self:
+    def of(cls, job: Job | JobOutline) -> Self:
         """Return what is kept of a job that was submitted."""
         return cls(job.submitted_at, job.id, word(job.owner))
 
@@ -109,6 +112,11 @@ class Ending:
         except ValueError:
             return None
 
+    @staticmethod
+    def may_have(words: list[str], state: State | None) -> bool:
+        """Return whether they may be of a job that ended so: quicker than to read them."""
+        return len(words) > _STATE and words[_STATE] == state
+
     def may_suit(self, query: JobQuery) -> bool:
         """Return whether the job may be among those that are asked for."""
         return self.state is query.state and _may_suit(query, self.at, self.owner)
@@ -116,7 +124,7 @@ class Ending:
 
 def word(text: str | None) -> str:
     """Return a name as a word that fits any index; two names may have the same."""
-    return _UNUSUAL.sub("_", text or "")
+    return _UNUSUAL.sub("_", text) if text else ""
 
 
 def _may_suit(query: JobQuery, at: datetime, owner: str) -> bool:
@@ -127,8 +135,8 @@ def _may_suit(query: JobQuery, at: datetime, owner: str) -> bool:
 
 def _written(moment: datetime) -> str:
     """Return a time as 20261126T042822.123Z; to the millisecond, which keeps it short."""
-    utc = moment.astimezone(UTC)
-    return f"{utc:%Y%m%dT%H%M%S}.{utc.microsecond // 1000:03d}Z"
+    utc = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
+    return utc.isoformat(timespec="milliseconds").replace("-", "").replace(":", "").replace("+0000", "Z")
 
 
 def _whole(moment: datetime) -> datetime:

@@ -36,7 +36,10 @@ class RecentTotals:
 
     def add(self, ending: Ending) -> None:
         """Count a job that has ended."""
-        minute = self._minutes.setdefault(_minute(ending.at.timestamp()), _Minute())
+        number = _minute(ending.at.timestamp())
+        minute = self._minutes.get(number)
+        if minute is None:
+            minute = self._minutes[number] = _Minute()
         if ending.state is State.CANCELLED:
             minute.cancelled += 1
         elif ending.state is State.FAILED:

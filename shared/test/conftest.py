@@ -118,4 +118,8 @@ def _over(bucket: Any, clock: ManualClock) -> Backend:
     from img_cluster.objects import JobsStore
 
     store, broker = JobsStore(bucket), MemoryBroker(clock, LEASE_SECONDS)
-    return Backend(ClusterJobs(store, broker, NoNotices()), lambda name: MemoryWork(store, broker, name, clock), clock)
+    return Backend(
+        ClusterJobs(store, broker, NoNotices(), clock=clock),
+        lambda name: MemoryWork(store, broker, name, clock, version=VERSION),
+        clock,
+    )

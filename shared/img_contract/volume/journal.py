@@ -36,14 +36,17 @@ class Journal:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._folder = str(folder)
 
-    def append(self, at: datetime, words: list[str]) -> None:
-        """Add a line to the hour of that moment. If it cannot be written, that is logged, and the line is lost."""
+    def append(self, words: list[str]) -> None:
+        """Add a line, which begins with its time. If it cannot be written, that is logged, and the line is lost."""
         line = f"{' '.join(words)}\n".encode()
+        at = words[0]
+        hour = at[:8] + at[9:11]
         try:
             failpoint("journal.write")
             # Opened each time: a descriptor that is kept would be of an hour that is over, or of a file that is gone.
-            descriptor = os.open(f"{self.folder}/{hour_of(at)}", _APPENDING, 0o644)
+            descriptor = os.open(f"{self._folder}/{hour}", _APPENDING, 0o644)
             try:
                 if os.write(descriptor, line) < len(line):
                     os.write(descriptor, b"\n")  # so that the next line is not a part of this one

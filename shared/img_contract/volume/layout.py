@@ -111,7 +111,7 @@ class Layout:
         first = create_exclusively(self.folder(job_id) / "outcome.json", as_json(outcome), durable=True)
         failpoint("outcome.written")
         if first:
-            self.ended_jobs.append(outcome.finished_at, Ending.of(job_id, job, outcome).words())
+            self.ended_jobs.append(Ending.of(job_id, job, outcome).words())
         self.unmark(job_id)
         return first
 

@@ -6,13 +6,13 @@ it is full, its cursor goes on from there.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Iterator
 from typing import Final
 
 from img_contract.errors import JobDeleted, UnknownCursor, UnknownJob
 from img_contract.history import Arrival, Ending
-from img_contract.job.job import JOB_ID
 from img_contract.job.outcome import State
 from img_contract.job.query import JobList, JobQuery
 from img_contract.job.status import JobStatus
@@ -27,10 +27,10 @@ MOST_JOBS: Final = 400
 MOST_LINES: Final = 20_000
 """Lines and markers that one page passes over."""
 
-_LINE: Final = re.compile(rf"({HOUR.pattern})\.([0-9]{{1,15}})")
-"""A cursor in a journal: an hour, and the offset of the last line that was read."""
-_MARKER: Final = re.compile(rf"([0-9]{{1,20}})\.({JOB_ID.pattern})")
-"""A cursor among the markers: when the last job that was looked at was submitted, and its guid."""
+_LINE: Final = re.compile(rf"(recent|ended)\.({HOUR.pattern})\.([0-9]{{1,15}})")
+"""A cursor in a journal: its name, an hour, and the offset of the last line that was read."""
+_MARKER: Final = re.compile(r"waiting\.([0-9]{1,20})\.([0-9a-f]{16})")
+"""A cursor among the markers: when the last job that was looked at was submitted, and which of that moment it is."""
 
 _Places = Iterator[tuple[str, str | None]]
 """A cursor, and the job that is there; None if it is none of those that are asked for."""
@@ -49,7 +49,8 @@ class Listing:
         if query.state in (State.QUEUED, State.PROCESSING):
             places = self._marked(query.state, _matched(_MARKER, cursor))
         else:
-            places = self._written(query, _matched(_LINE, cursor))
+            journal = self._layout.ended_jobs if query.ended else self._layout.recent_jobs
+            places = _written(journal, query, _matched(_LINE, cursor))
         found: dict[str, JobStatus] = {}
         opened = 0
         with storage_faults("list jobs", self._layout.root):
@@ -69,29 +70,46 @@ class Listing:
         except (UnknownJob, JobDeleted):
             return None
 
-    def _written(self, query: JobQuery, cursor: re.Match[str] | None) -> _Places:
-        """Go through the journal, the last line first."""
-        journal: Journal = self._layout.ended_jobs if query.ended else self._layout.recent_jobs
-        read: Callable[[list[str]], Arrival | Ending | None] = Ending.read if query.ended else Arrival.read
-        first_hour = hour_of(query.since) if query.since else ""
-        for hour in journal.hours():
-            if hour < first_hour:
-                return
-            if cursor and hour > cursor[1]:
-                continue
-            before = int(cursor[2]) if cursor and hour == cursor[1] else None
-            for offset, words in journal.backwards(hour, before):
-                line = read(words)
-                yield f"{hour}.{offset}", line.job_id if line and line.may_suit(query) else None
-
     def _marked(self, state: State, cursor: re.Match[str] | None) -> _Places:
         """Go through the jobs that have not ended, the newest first."""
         waiting = self._waiting.now()
-        before = (int(cursor[1]), cursor[2]) if cursor else None
-        for submitted, job_id in reversed(waiting.order):
-            if before is None or (submitted, job_id) < before:
-                suits = (job_id in waiting.positions) is (state is State.QUEUED)
-                yield f"{submitted}.{job_id}", job_id if suits else None
+        jobs = reversed(waiting.order)
+        if cursor:
+            jobs = _after(list(jobs), int(cursor[1]), cursor[2])
+        for submitted, job_id in jobs:
+            suits = (job_id in waiting.positions) is (state is State.QUEUED)
+            yield f"waiting.{submitted}.{_digest(job_id)}", job_id if suits else None
+
+
+def _written(journal: Journal, query: JobQuery, cursor: re.Match[str] | None) -> _Places:
+    """Go through a journal, the last line first."""
+    if cursor and cursor[1] != journal.folder.name:
+        raise UnknownCursor
+    read: Callable[[list[str]], Arrival | Ending | None] = Ending.read if query.ended else Arrival.read
+    first_hour = hour_of(query.since) if query.since else ""
+    for hour in journal.hours():
+        if hour < first_hour:
+            return
+        if cursor and hour > cursor[2]:
+            continue
+        before = int(cursor[3]) if cursor and hour == cursor[2] else None
+        for offset, words in journal.backwards(hour, before):
+            line = None if query.ended and not Ending.may_have(words, query.state) else read(words)
+            suits = line is not None and line.may_suit(query)
+            yield f"{journal.folder.name}.{hour}.{offset}", line.job_id if line and suits else None
+
+
+def _after(jobs: list[tuple[int, str]], moment: int, digest: str) -> Iterator[tuple[int, str]]:
+    """Yield the jobs that follow one, which may have ended, of a list with the newest first."""
+    same = [job_id for submitted, job_id in jobs if submitted == moment]
+    known = [_digest(job_id) for job_id in same]
+    passed = set(same[: known.index(digest) + 1] if digest in known else [])
+    return (job for job in jobs if job[0] <= moment and job[1] not in passed)
+
+
+def _digest(job_id: str) -> str:
+    """Return what tells one job from others without telling its guid: it may be that of another owner."""
+    return hashlib.sha256(job_id.encode()).hexdigest()[:16]
 
 
 def _matched(pattern: re.Pattern[str], cursor: str | None) -> re.Match[str] | None:
