@@ -68,7 +68,7 @@ class EngineMetrics(Metrics):
 
     def _claimed(self, event: Event) -> None:
         if event["attempt"] == 1:  # a later one has waited for the one before it, too
-            self._wait.observe(event["waited"])
+            self._wait.observe(max(0.0, event["waited"]))  # the clocks of two machines differ
 
     def _done(self, event: Event) -> None:
         if event["recorded"]:
