@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from img_contract.job.formats import Format
 from img_contract.job.resize import Resize
 from img_engine.process.pool import Children, cpu_budget
+from img_engine.process.remote import Rendering
 from img_engine.render.task import RenderOutcome, Task
 from img_testing import trial
 from img_testing.samples import encoded, four_corners
@@ -74,3 +75,16 @@ def test_all_pictures_of_a_child_stay_within_its_limit(task_seconds: float, hard
     unlimited, any_number = cpu_budget(task_seconds, None)
     assert seconds <= unlimited
     assert any_number == 0
+
+
+def test_the_time_that_children_work_is_told_and_how_many_do(children: Children, tmp_path: Path) -> None:
+    before = children.busy_seconds
+    (tmp_path / "source").write_bytes(encoded(four_corners(), "PNG"))
+    task = Task(tmp_path / "source", Format.PNG, Resize(width=8), tmp_path / "result", trial.LIMITS)
+    renderings: list[Rendering] = []
+    children.render(task, renderings.append)
+    (rendering,) = renderings
+    assert 0 < rendering.seconds == pytest.approx(children.busy_seconds - before)
+    assert children.busy == 0
+    with children._child():
+        assert children.busy == 1
