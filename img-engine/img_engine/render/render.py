@@ -48,7 +48,7 @@ def render(task: Task) -> RenderOutcome | Refusal:
 
 
 def _rendered(upload: Upload, task: Task) -> RenderOutcome:
-    metadata = read_metadata(upload.image, task.options)
+    metadata = read_metadata(upload, task.options)
     with picture_faults("decoded"):
         upload = load(upload, task.options)
     appearance, profile, encoded = _from_planes(upload, task) or _from_pixels(upload, task, metadata)

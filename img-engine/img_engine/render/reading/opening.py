@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cache
 from typing import BinaryIO, Final
@@ -45,7 +46,11 @@ _EXIF_IN_A_BLOCK: Final = frozenset({Format.JPEG, Format.PNG, Format.WEBP, Forma
 GAIN_MAP_DROPPED: Final = "the upload's gain map, which makes it brighter on some screens, is not in the result"
 
 
-_GAIN_MAPS: Final = (b"http://ns.adobe.com/hdr-gain-map/", b"http://ns.apple.com/HDRGainMap/")
+_GAIN_MAPS: Final = re.compile(
+    rb"""xmlns:(\w+)\s*=\s*["']http://ns\.(?:adobe\.com/hdr-gain-map|apple\.com/HDRGainMap)/"""
+)
+"""The prefix of their namespaces in XMP, which may be declared without being used."""
+
 _ISO_GAIN_MAP: Final = b"urn:iso:std:iso:ts:21496"
 
 
@@ -131,9 +136,8 @@ def _names_gain_map(image: Image.Image) -> bool:
     """Return whether a JPEG says that it has a gain map: Ultra HDR, ISO 21496-1, or Apple's."""
     packet = image.info.get("xmp", b"")
     packet = packet.encode() if isinstance(packet, str) else bytes(packet)
-    return any(name in packet for name in _GAIN_MAPS) or any(
-        content.startswith(_ISO_GAIN_MAP) for _, content in getattr(image, "applist", ())
-    )
+    used = (re.search(rb"[<\s]" + prefix + rb":\w", packet) for prefix in _GAIN_MAPS.findall(packet))
+    return any(used) or any(content.startswith(_ISO_GAIN_MAP) for _, content in getattr(image, "applist", ()))
 
 
 def _opened_heif(file: BinaryIO, source: Format) -> _Opened:
