@@ -288,3 +288,32 @@ def test_the_public_reports_are_closed(name: str, expected: str, tmp_path: Path)
     with Image.open(CASES / expected) as image:
         wanted = np.asarray(image.convert("L" if found.shape[2] == 1 else "RGB")).astype(int).reshape(found.shape)
     assert np.abs(found - wanted).max() <= 1
+
+
+def packed(numbers: Any, bits: int) -> bytes:
+    """Rows of numbers of so many bits, the highest first."""
+    apart = numbers[..., None] >> np.arange(bits - 1, -1, -1) & 1
+    return np.packbits(apart.astype(np.uint8).reshape(len(numbers), -1), axis=1).tobytes()
+
+
+def test_strips_without_their_counts_are_read(tmp_path: Path) -> None:
+    numbers = np.arange(20 * 10).reshape(10, 20) * 20
+    tags = [tag for tag in with_tags(grey_tags(20, 10, offset=200, length=0), (258, SHORT, 1, 12)) if tag[0] != 279]
+    data = tiff(tags).ljust(200, b"\0") + packed(numbers, 12)
+    assert np.abs(decoded(data, tmp_path)[..., 0] - numbers / 4095 * 255).max() <= 1
+
+
+def test_what_pillow_would_take_for_other_samples_is_corrupt(tmp_path: Path) -> None:
+    """The strips of 12 bits are missing; Pillow would read what is there as something else."""
+    tags = with_tags(grey_tags(20, 10, offset=200, length=300), (258, SHORT, 1, 12), (278, SHORT, 1, 5))
+    (tmp_path / "source").write_bytes(tiff(tags).ljust(200, b"\0") + bytes(300))
+    result = render(Task(tmp_path / "source", Format.TIFF, Resize(width=9), tmp_path / "result", LIMITS))
+    assert isinstance(result, Refusal)
+    assert result.failure.code is FailureCode.PICTURE_CORRUPT
+
+
+@pytest.mark.parametrize("extra", [("unspecified", "unassalpha"), ("unassalpha", "unspecified")])
+def test_alpha_is_found_among_extra_samples(extra: tuple[str, ...], tmp_path: Path) -> None:
+    samples = np.random.default_rng(1).integers(0, 256, (9, 7, 5), np.uint8)
+    found = decoded(written(samples, photometric="rgb", extrasamples=extra), tmp_path)
+    assert (found == samples[..., [0, 1, 2, 3 + extra.index("unassalpha")]]).all()

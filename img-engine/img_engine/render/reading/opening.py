@@ -25,6 +25,7 @@ from img_engine.render.reading.colours import SRGB, Colours, colours_by_cicp, co
 from img_engine.render.reading.gif import read_gif
 from img_engine.render.reading.heif_properties import read_properties
 from img_engine.render.reading.ico import picture_sizes
+from img_engine.render.reading.ico_opening import open_icon
 from img_engine.render.reading.jpeg_markers import check_markers
 from img_engine.render.reading.png_chunks import Notes, look_through
 from img_engine.render.reading.png_opening import damaged_colours, open_png
@@ -108,6 +109,9 @@ def _opened(file: BinaryIO, source: Format, known: _Known) -> _Opened:
         return _Opened(image, extra, colours=_embedded(image))
     if source is Format.BMP:
         return _Opened(open_bmp(file))
+    if source is Format.ICO:
+        image = open_icon(file)
+        return _Opened(image, colours=_embedded(image))
     if source in (Format.AVIF, Format.HEIC):
         return _opened_heif(file, source)
     if known.notes is None:
