@@ -379,3 +379,19 @@ def test_xmp_of_very_many_parts_is_named_and_not_parsed(bomb: bytes, rendered: R
         image, result = rendered(encoded(photo((8, 8)), pnginfo=texts), width=4, format="jpeg", metadata=metadata)
         assert "xmp" not in image.info
         assert "XMP" in result.warnings[0].detail
+
+
+def test_digits_of_a_raw_profile_may_have_other_bytes_behind_them(rendered: Rendered) -> None:
+    """As libavif's avifenc leaves them."""
+    texts = PngInfo()
+    texts.add_text("Raw profile type iptc", f"\nIPTC\n0000{len(RESOURCE)}\n{RESOURCE.hex()}\n\x1d\x91", zip=True)
+    image, _ = rendered(encoded(photo((80, 60)), "PNG", pnginfo=texts), width=40, metadata="keep", format="jpeg")
+    assert resources(image) == IPTC
+
+
+def test_exif_that_cannot_be_written_again_is_named(rendered: Rendered) -> None:
+    """The resolution is told in letters."""
+    block = b"Exif\0\0" + b"MM\0*\0\0\0\x08\0\1\1\x1a\0\2\0\0\0\4abc\0\0\0\0\0"
+    image, result = rendered(encoded(photo((80, 60)), "JPEG", exif=block), width=40, metadata="keep")
+    assert ("exif" in image.info) is False
+    assert "EXIF, which is damaged" in result.warnings[0].detail

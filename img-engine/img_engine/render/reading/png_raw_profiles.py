@@ -6,6 +6,7 @@ https://exiftool.org/TagNames/PNG.html#TextualData.
 
 from __future__ import annotations
 
+import re
 import zlib
 from typing import Final
 
@@ -18,6 +19,7 @@ _KEYWORDS: Final = {
 _MOST_TEXT: Final = 4 * 1024 * 1024
 """Two digits and some line ends for each byte."""
 
+_DIGITS: Final = re.compile(rb"[0-9A-Fa-f\s]*")
 _EXIF: Final = (b"Exif\0\0", b"II*\0", b"MM\0*")
 _XMP: Final = b"http://ns.adobe.com/xap/1.0/\0"
 """In front of XMP that was a JPEG's segment, as some programs leave it."""
@@ -51,5 +53,6 @@ def _text(kind: bytes, rest: bytes) -> bytes:
 
 def _decoded(text: bytes) -> bytes:
     """Return the bytes that the digits stand for. Raises ValueError."""
-    _, length, digits = text.split(None, 2)
-    return bytes.fromhex(digits.decode("ascii"))[: int(length)]
+    _, length, rest = text.split(None, 2)
+    digits = _DIGITS.match(rest)  # some programs leave bytes behind them
+    return bytes.fromhex("".join(digits[0].decode().split())[: 2 * int(length)] if digits else "")

@@ -152,7 +152,7 @@ def _exif(image: Image.Image) -> tuple[bytes, list[str]]:
                 lost.append("maker note with a preview")
         return exif.tobytes() if len(exif) else b"", lost
     except Exception:  # noqa: BLE001  EXIF that cannot be read cannot be kept; the picture itself may be whole
-        return b"", lost
+        return b"", [*lost, "EXIF, which is damaged"]
 
 
 def _comment(image: Image.Image) -> str:
