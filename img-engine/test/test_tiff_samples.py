@@ -19,7 +19,7 @@ from img_engine.render.render import render
 from img_engine.render.task import PictureLimits, Refusal, RenderOutcome, Task
 from img_testing.bombs import LONG, SHORT, grey_tags, tiff, with_tags
 from img_testing.samples import encoded, photo
-from PIL import Image
+from PIL import ExifTags, Image
 
 pytestmark = pytest.mark.python_independent
 
@@ -317,3 +317,20 @@ def test_alpha_is_found_among_extra_samples(extra: tuple[str, ...], tmp_path: Pa
     samples = np.random.default_rng(1).integers(0, 256, (9, 7, 5), np.uint8)
     found = decoded(written(samples, photometric="rgb", extrasamples=extra), tmp_path)
     assert (found == samples[..., [0, 1, 2, 3 + extra.index("unassalpha")]]).all()
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize(("big", "order"), [(False, "<"), (False, ">"), (True, "<")])
+def test_tags_are_kept_whoever_reads_the_samples(big: bool, order: str, bits: int, tmp_path: Path) -> None:
+    """16 bits are read here. EXIF in a JPEG is no BigTIFF."""
+    samples = np.zeros((8, 8), f"{order}u{bits // 8}")
+    data = written(
+        samples, photometric="miniswhite", byteorder=order, bigtiff=big, software="some program", resolution=(300, 300)
+    )
+    (tmp_path / "source").write_bytes(data)
+    options = Resize.model_validate({"width": 4, "format": "jpeg", "metadata": "keep"})
+    result = render(Task(tmp_path / "source", Format.TIFF, options, tmp_path / "result", LIMITS))
+    assert isinstance(result, RenderOutcome)
+    with Image.open(result.files[0].path) as image:
+        assert image.getexif()[ExifTags.Base.Software] == "some program"
+        assert image.getexif()[ExifTags.Base.XResolution] == 300

@@ -150,6 +150,7 @@ def _exif(image: Image.Image) -> tuple[bytes, list[str]]:
             if isinstance(note, bytes) and _JPEG_BEGINS in note:  # a preview of the old picture
                 details.pop(ExifTags.Base.MakerNote)
                 lost.append("maker note with a preview")
+        exif.bigtiff = False  # no EXIF is one, even if it comes from one
         return exif.tobytes() if len(exif) else b"", lost
     except Exception:  # noqa: BLE001  EXIF that cannot be read cannot be kept; the picture itself may be whole
         return b"", [*lost, "EXIF, which is damaged"]
