@@ -13,12 +13,12 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 from img_contract.job.formats import Format
-from img_contract.job.outcome import FailureCode
+from img_contract.job.outcome import FailureCode, WarningCode
 from img_contract.job.resize import Resize
 from img_engine.render.render import render
 from img_engine.render.task import PictureLimits, Refusal, RenderOutcome, Task
 from img_testing.bombs import LONG, SHORT, grey_tags, tiff, with_tags
-from img_testing.samples import encoded, photo
+from img_testing.samples import codes, encoded, photo
 from PIL import ExifTags, Image
 
 pytestmark = pytest.mark.python_independent
@@ -334,3 +334,12 @@ def test_tags_are_kept_whoever_reads_the_samples(big: bool, order: str, bits: in
     with Image.open(result.files[0].path) as image:
         assert image.getexif()[ExifTags.Base.Software] == "some program"
         assert image.getexif()[ExifTags.Base.XResolution] == 300
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_alpha_beside_cmyk_is_named(dtype: Any, tmp_path: Path) -> None:
+    samples = np.zeros((8, 8, 5), dtype)
+    for extra, warnings in (("unassalpha", [WarningCode.ALPHA_FLATTENED]), ("unspecified", [])):
+        (tmp_path / "source").write_bytes(written(samples, photometric="separated", extrasamples=[extra]))
+        task = Task(tmp_path / "source", Format.TIFF, Resize(width=4), tmp_path / "result", LIMITS)
+        assert codes(render(task)) == warnings

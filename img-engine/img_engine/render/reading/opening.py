@@ -31,6 +31,7 @@ from img_engine.render.reading.png_chunks import Notes, look_through
 from img_engine.render.reading.png_opening import damaged_colours, open_png
 from img_engine.render.reading.tiff import open_tiff
 from img_engine.render.reading.tiff_directories import count_pages
+from img_engine.render.reading.tiff_layout import ASSOCIATED, UNASSOCIATED
 from img_engine.render.reading.webp import webp_canvas
 from img_engine.render.task import PictureLimits
 
@@ -106,7 +107,9 @@ class _Opened:
 def _opened(file: BinaryIO, source: Format, known: _Known) -> _Opened:
     if source is Format.TIFF:
         image, extra = open_tiff(file)
-        return _Opened(image, extra, colours=_embedded(image))
+        lost = image.mode == "CMYK" and {ASSOCIATED, UNASSOCIATED} & set(getattr(image, "tag_v2", {}).get(338, ()))
+        told = (ResultWarning(code=WarningCode.ALPHA_FLATTENED, detail="transparency of CMYK is not read"),)
+        return _Opened(image, extra, colours=_embedded(image), warnings=told if lost else ())
     if source is Format.BMP:
         return _Opened(open_bmp(file))
     if source is Format.ICO:

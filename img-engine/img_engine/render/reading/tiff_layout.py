@@ -165,7 +165,7 @@ def _pillow_reads(tags: Tags, photometric: int, bits: tuple[int, ...], kinds: tu
     """Return whether the samples are of the kinds that Pillow reads right: an allow-list."""
     if set(kinds) - {UNSIGNED, VOID} or ASSOCIATED in _numbers(tags, 338, ()) or _number(tags, 259, RAW) == WEBP:
         return False
-    if (_number(tags, 284, 1) != 1 and channels > 1) or channels > COLOURS[photometric] + 1:
+    if (_number(tags, 284, 1) != 1 and channels > 1) or channels > COLOURS[photometric] + (photometric != CMYK):
         return False
     if channels == 1 and photometric in (WHITE_IS_ZERO, BLACK_IS_ZERO, PALETTE):
         return bits[0] in (1, 2, 4, 8)
