@@ -102,7 +102,7 @@ class ClusterClaim:
         outcome = Outcome(state=state, attempt=self.attempt, started_at=self._started_at, finished_at=now(), **details)
         # A job that was deleted by reason of its age has no record any more, and gets no outcome either.
         first = self._store.bucket.exists(f"{self._folder}/job.json") and self._store.end(
-            self.job.id, self.job.submitted_at, outcome
+            self.job.id, self.job, outcome
         )
         self._done = True
         if first:

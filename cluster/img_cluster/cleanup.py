@@ -6,13 +6,18 @@ still wait, and it would tear a job to pieces. For uploads in parts that were ne
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
+from datetime import UTC, datetime
 from typing import Final
 
+from img_contract.errors import UnknownJob
+from img_contract.history import Arrival, Ending
 from img_contract.job.job import JOB_ID
 
 from img_cluster.bucket import PAGE, Bucket, Entry
 from img_cluster.idempotency import read_use
+from img_cluster.index import ENDED, RECENT, counted_down, keys_of, words_of
 from img_cluster.objects import ENGINES, IDEMPOTENCY, JobObjects, JobsStore, marker
 from img_cluster.proof import PROBES
 
@@ -25,6 +30,10 @@ _MOST: Final = 100 * PAGE
 """Objects of one shard that are looked at."""
 
 
+_NOTED: Final = 100
+"""Names of the index that are looked at in each turn: there are only those that an expired job has left behind."""
+
+
 class Cleanup:
     """Cleans parts of one store. Any engine may do it, at any time. Every method raises StoreError."""
 
@@ -33,6 +42,7 @@ class Cleanup:
         self._bucket: Bucket = store.bucket
         self._retention = retention_seconds
         self._last_key: str | None = None
+        self._last_noted: dict[str, str] = {}
 
     def shard(self, number: int) -> None:
         """Clean a 256th of the jobs."""
@@ -65,6 +75,17 @@ class Cleanup:
             old = [name for name, entry in marks.items() if present - entry.modified > LEFTOVER_SECONDS]
             self._bucket.delete([f"{folder}/{name}" for name in old])
 
+    def index(self) -> None:
+        """Look at the next few old names of the index; remove those whose job is gone, and did not take them along."""
+        old = counted_down(datetime.fromtimestamp(time.time() - self._retention - LEFTOVER_SECONDS, UTC))
+        for folder, read in ((RECENT, Arrival.read), (ENDED, Ending.read)):
+            names = list(self._bucket.names(folder, _NOTED, max(old, self._last_noted.get(folder, ""))))
+            self._last_noted[folder] = names[-1] if len(names) == _NOTED else ""
+            for name in names:
+                noted = read(words_of(name))
+                if noted is None or not self._bucket.exists(f"{self._store.folder(noted.job_id)}/job.json"):
+                    self._bucket.delete([f"{folder}/{name}"])
+
     def _visit(self, job_id: str, found: JobObjects, present: float) -> None:
         if not found.exists:
             if present - max(entry.modified for entry in found.names.values()) > LEFTOVER_SECONDS:
@@ -78,9 +99,14 @@ class Cleanup:
     def _remove(self, job_id: str, found: JobObjects) -> None:
         # The record goes first, and the job is gone in one step: without half of its files it would look queued.
         folder = self._store.folder(job_id)
+        noted: list[str] = []
         if found.exists:
+            try:
+                noted = keys_of(job_id, self._store.read_what_is_sound(job_id), self._store.read_outcome(job_id, found))
+            except UnknownJob:  # another engine was faster
+                noted = []
             self._bucket.delete([f"{folder}/job.json"])
-        self._bucket.delete([f"{folder}/{name}" for name in found.names if name != "job.json"])
+        self._bucket.delete([*noted, *(f"{folder}/{name}" for name in found.names if name != "job.json")])
 
     def _adopt(self, job_id: str) -> None:
         """Give a job that has not ended its marker back, should somebody have removed it."""

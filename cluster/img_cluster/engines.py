@@ -1,10 +1,15 @@
-"""The engines that are alive, by objects that they write; in each is how many jobs it has left for a newer engine."""
+"""The engines that are alive, by objects that they write.
+
+In each is how many jobs the engine has left for a newer one, and in a second line its version.
+"""
 
 from __future__ import annotations
 
 import threading
 import time
 from typing import Final
+
+from img_contract.job.stats import EngineMark
 
 from img_cluster.bucket import Bucket
 from img_cluster.objects import ENGINES
@@ -24,14 +29,15 @@ class Engines:
         self._bucket = bucket
         self._lock = threading.Lock()
         self._announced: tuple[float, int] | None = None
+        self._versions: dict[str, str] = {}
 
-    def announce(self, engine: str, too_new: int = 0) -> None:
+    def announce(self, engine: str, too_new: int = 0, version: str | None = None) -> None:
         """Say that this engine is alive, and how many jobs it has left for a newer one."""
         present = time.monotonic()
         with self._lock:
             if self._announced and present - self._announced[0] < _ANNOUNCE_SECONDS and self._announced[1] == too_new:
                 return
-            self._bucket.put(f"{ENGINES}/{engine}", str(too_new).encode())
+            self._bucket.put(f"{ENGINES}/{engine}", f"{too_new}\n{version or ''}".encode())
             self._announced = present, too_new
 
     def withdraw(self, engine: str) -> None:
@@ -47,11 +53,24 @@ class Engines:
 
     def too_new(self) -> int:
         """Return how many jobs every engine that is alive has left."""
-        counts = [self._bucket.read(f"{ENGINES}/{name}") or b"0" for name in self.names()]
-        return min((int(count) for count in counts if count.isdigit()), default=0)
+        counts = [self._content(name)[0] for name in self.names()]
+        return min((int(count) for count in counts if count.isdecimal()), default=0)
+
+    def marks(self) -> list[EngineMark]:
+        """Return the engines that are alive, by name; each is read once."""
+        names = self.names()
+        with self._lock:
+            self._versions = {name: self._versions.get(name) or self._content(name)[1] for name in names}
+            return [EngineMark(name, self._versions[name] or None) for name in names]
 
     def names(self) -> list[str]:
         """Name the engines that are alive."""
         present = self._bucket.now()
         marks = self._bucket.names(ENGINES)
         return [name for name, mark in marks.items() if present - mark.modified < ENGINE_SILENCE_SECONDS]
+
+    def _content(self, name: str) -> tuple[str, str]:
+        """Return how many jobs an engine has left for a newer one, and its version."""
+        content = self._bucket.read(f"{ENGINES}/{name}") or b"0"
+        too_new, _, version = content.decode("ascii", "replace").partition("\n")
+        return too_new, version.strip()

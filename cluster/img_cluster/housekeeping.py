@@ -60,7 +60,7 @@ class Housekeeping:
         elif self._cleaning.begins():
             first = self._cleaning.number * SHARDS_PER_TURN
             self._steps += [partial(self._cleanup.shard, number) for number in range(first, first + SHARDS_PER_TURN)]
-            self._steps += [self._cleanup.keys, self._cleanup.marks, self._forget_turns]
+            self._steps += [self._cleanup.keys, self._cleanup.index, self._cleanup.marks, self._forget_turns]
 
     def _reconcile(self) -> None:
         if self._reconciliation.step():

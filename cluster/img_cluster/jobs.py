@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import io
 import sys
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from img_contract.errors import JobDeleted, ResultGone, UnknownJob
+from img_contract.errors import JobDeleted, ResultGone, StoreError, UnknownJob
 from img_contract.job.job import now
 from img_contract.job.outcome import Outcome, State
+from img_contract.job.query import JobList, JobQuery
+from img_contract.job.stats import Stats
 from img_contract.job.status import JobStatus
 from img_contract.ports import Capacity, IdempotencyKey, StoredResult
 from img_contract.results import find_output
@@ -20,8 +23,11 @@ from img_cluster.deliveries import Deliveries, Notices
 from img_cluster.endings import EndWatch
 from img_cluster.engines import Engines
 from img_cluster.idempotency import IdempotencyKeys
+from img_cluster.listing import Listing
 from img_cluster.objects import PENDING, JobsStore
+from img_cluster.recent_totals import IndexTotals
 from img_cluster.submission import ClusterSubmission
+from img_cluster.waiting import WaitingJobs
 
 _LINK_SECONDS: Final = 60.0
 
@@ -40,6 +46,7 @@ class ClusterJobs:
         retention_seconds: float = 24 * 3600.0,
         *,
         redirect: bool = False,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.endings = EndWatch(store)
         """Where notices of ended jobs go."""
@@ -50,6 +57,9 @@ class ClusterJobs:
         self._redirect = redirect
         self._keys = IdempotencyKeys(store)
         self._engines = Engines(store.bucket)
+        self._waiting = WaitingJobs(store, clock)
+        self._listing = Listing(store.bucket, self._waiting, self.status)
+        self._totals = IndexTotals(store.bucket, clock)
 
     def begin(self, key: IdempotencyKey | None = None) -> ClusterSubmission:
         return ClusterSubmission(self._store, self._keys, self._deliveries, key)
@@ -72,7 +82,8 @@ class ClusterJobs:
             holder = self._store.read_claim(job_id, attempt)
             state, started = State.PROCESSING if attempt else State.QUEUED, holder.started_at if holder else None
             kept_from = datetime.fromtimestamp(found.names["job.json"].modified, UTC)
-        return JobStatus(job_id, job, state, attempt, started, kept_from + self._retention, outcome)
+        position = self._position(job_id) if state is State.QUEUED else None
+        return JobStatus(job_id, job, state, attempt, started, kept_from + self._retention, outcome, position)
 
     def wait_ended(self, job_id: str, seconds: float, given_up: Callable[[], bool] = lambda: False) -> bool:
         return self.endings.wait(job_id, seconds, given_up)
@@ -95,7 +106,7 @@ class ClusterJobs:
         holder = self._store.read_claim(job_id, attempt)
         started = holder.started_at if holder else None
         cancelled = Outcome(state=State.CANCELLED, attempt=attempt, started_at=started, finished_at=now())
-        if not found.ended and self._store.end(job_id, job.submitted_at if job else None, cancelled):
+        if not found.ended and self._store.end(job_id, job, cancelled):
             self._notices.ended(job_id)
         else:
             found = self._store.look(job_id)
@@ -116,3 +127,23 @@ class ClusterJobs:
         if pending >= PAGE:  # one request lists no more, and from here on the broker's count is close enough
             pending = max(pending, self._deliveries.waiting())
         return Capacity(sys.maxsize, pending)  # a store tells of no limit
+
+    def stats(self) -> Stats:
+        waiting = self._waiting.now()
+        return Stats(
+            queued=len(waiting.positions),
+            processing=len(waiting.order) - len(waiting.positions),
+            oldest_seconds=waiting.oldest_seconds,
+            engines=tuple(self._engines.marks()),
+            free_bytes=None,
+            hour=self._totals.hour(),
+        )
+
+    def list(self, query: JobQuery, limit: int, cursor: str | None = None) -> JobList:
+        return self._listing.page(query, limit, cursor)
+
+    def _position(self, job_id: str) -> int | None:
+        try:
+            return self._waiting.now().positions.get(job_id)
+        except StoreError:
+            return None  # the status is known all the same

@@ -154,7 +154,13 @@ class MemoryWork(ClusterWork):
     """An engine's side that fetches its messages itself."""
 
     def __init__(
-        self, store: JobsStore, broker: MemoryBroker, engine: str, clock: Callable[[], float], attempts: int = 3
+        self,
+        store: JobsStore,
+        broker: MemoryBroker,
+        engine: str,
+        clock: Callable[[], float],
+        attempts: int = 3,
+        version: str | None = None,
     ) -> None:
         self._consumer = _Consumer(broker)
         super().__init__(
@@ -164,6 +170,7 @@ class MemoryWork(ClusterWork):
             self._consumer,
             engine,
             attempts=attempts,
+            version=version,
             clock=clock,
             on_heartbeat=self._consumer.heartbeat,
         )

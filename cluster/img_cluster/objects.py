@@ -13,6 +13,8 @@
                              sorted by it. It stands in for a message that the broker has lost
     idempotency/<digest>/<n> which job was made under an Idempotency-Key; the highest n counts
     engines/<name>           written by an engine that is alive
+    recent/<time>!…          empty; a job that was submitted, see `index`
+    ended/<time>!…           empty; a job that ended
     turns/<what>-<n>         which engine's turn a piece of housekeeping is
 
 This module knows the objects and their records, and no policy.
@@ -32,6 +34,7 @@ from img_contract.records import ClaimRecord, as_json, attempts_in, damaged_outc
 from pydantic import ValidationError
 
 from img_cluster.bucket import Bucket, Entry
+from img_cluster.index import ending_key, note
 
 PENDING = "pending"
 ENGINES = "engines"
@@ -119,12 +122,14 @@ class JobsStore:
         except ValidationError:
             return None
 
-    def end(self, job_id: str, submitted_at: datetime | None, outcome: Outcome) -> bool:
+    def end(self, job_id: str, job: Job | JobOutline | None, outcome: Outcome) -> bool:
         """Write the outcome, exclusively: the first one counts. Either way nothing is pending afterwards."""
         first = self.bucket.create(f"{self.folder(job_id)}/outcome.json", as_json(outcome))
         failpoint("outcome.written")
-        if submitted_at:  # else the record is damaged, and reconciliation finds the marker
-            self.unmark(job_id, submitted_at)
+        if first:
+            note(self.bucket, ending_key(job_id, job, outcome))
+        if job:  # else the record is damaged, and reconciliation finds the marker
+            self.unmark(job_id, job.submitted_at)
         return first
 
     def unmark(self, job_id: str, submitted_at: datetime) -> None:

@@ -69,7 +69,7 @@ def cluster_jobs(config: Config) -> ClusterJobs:
     return jobs
 
 
-def cluster_work(config: Config, engine: str, slots: int) -> CeleryWork:
+def cluster_work(config: Config, engine: str, slots: int, version: str) -> CeleryWork:
     """Build the engine's side; it takes messages from now on."""
     queue = config.queue
     assert queue is not None  # noqa: S101  the caller has looked
@@ -86,6 +86,7 @@ def cluster_work(config: Config, engine: str, slots: int) -> CeleryWork:
         longest_attempt_seconds=config.engine.job_seconds + _MARGIN_SECONDS,
         lost_seconds=queue.lost_seconds,
         retention_seconds=config.retention_seconds,
+        version=version,
     )
     celery = CeleryWork(app, queue, work, retries, engine, slots)
     celery.start()

@@ -22,6 +22,7 @@ from img_contract.receiving import KeyUse, ReceivedFile
 
 from img_cluster.deliveries import Deliveries
 from img_cluster.idempotency import Found, IdempotencyKeys
+from img_cluster.index import arrival_key, note
 from img_cluster.objects import JobsStore, marker
 
 _IN_MEMORY: Final = 1024 * 1024
@@ -118,7 +119,7 @@ class ClusterSubmission:
     def _write(self, job: Job, key: IdempotencyKey | None, content: str, found: Found | None) -> None:
         folder, bucket = self._store.folder(job.id), self._store.bucket
         record = f"{folder}/job.json"
-        written = [marker(job.id, job.submitted_at), f"{folder}/source", f"{folder}/watermark"]
+        written = [marker(job.id, job.submitted_at), f"{folder}/source", f"{folder}/watermark", arrival_key(job)]
         try:
             for file, name in zip(self._files, ("source", "watermark"), strict=False):
                 file.store(self._store, f"{folder}/{name}")
@@ -126,6 +127,7 @@ class ClusterSubmission:
             if key and found:
                 written.append(self._keys.record(key, found, KeyUse(job=job.id, content=content)))
             bucket.put(written[0], b"")
+            note(bucket, arrival_key(job))
             failpoint("submission.recorded")
             bucket.put(record, job.message())  # from here on the job exists
             failpoint("submission.renamed")

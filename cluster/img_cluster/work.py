@@ -11,13 +11,12 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from datetime import datetime
 from typing import Final, Protocol
 
 import structlog
 from img_contract.errors import DamagedRecord, JobTooNew, StoreError, UnknownJob
 from img_contract.failpoints import failpoint
-from img_contract.job.job import now
+from img_contract.job.job import Job, now
 from img_contract.job.outcome import Failure, FailureCode, Outcome, State, attempts_exhausted
 
 from img_cluster.claims import ClusterClaim
@@ -56,6 +55,7 @@ class ClusterWork:
         longest_attempt_seconds: float = 90.0,
         lost_seconds: float = 120.0,
         retention_seconds: float = 24 * 3600.0,
+        version: str | None = None,
         clock: Callable[[], float] = time.monotonic,
         on_heartbeat: Callable[[Delivery], None] = lambda _: None,
     ) -> None:
@@ -64,6 +64,7 @@ class ClusterWork:
         self._notices = notices
         self._retries = retries
         self._engine = engine
+        self._version = version
         self._attempts = attempts
         self._longest = longest_attempt_seconds
         self._clock = clock
@@ -98,7 +99,7 @@ class ClusterWork:
         self._housekeeping.run_batch()
 
     def announce(self) -> None:
-        self._engines.announce(self._engine, len(self._too_new))
+        self._engines.announce(self._engine, len(self._too_new), self._version)
 
     def withdraw(self) -> None:
         self._engines.withdraw(self._engine)
@@ -177,7 +178,7 @@ class ClusterWork:
         if attempt >= self._attempts:
             reason = self._store.bucket.read(f"{self._store.folder(job_id)}/claim.{attempt}.ended")
             said = " ".join(reason.decode(errors="replace").split()) if reason else None
-            self._give_up(job_id, found, job.submitted_at, attempts_exhausted(attempt, said))
+            self._give_up(job_id, found, job, attempts_exhausted(attempt, said))
             return None
         holder = HeldClaim(engine=self._engine, started_at=now(), message=delivery.message)
         name = f"{self._store.folder(job_id)}/claim.{attempt + 1}"
@@ -206,12 +207,12 @@ class ClusterWork:
                 self._closed(job_id)
         return claim
 
-    def _give_up(self, job_id: str, found: JobObjects, submitted_at: datetime | None, failure: Failure) -> None:
+    def _give_up(self, job_id: str, found: JobObjects, job: Job | None, failure: Failure) -> None:
         attempt = found.attempts
         holder = self._store.read_claim(job_id, attempt)
         started = holder.started_at if holder else None
         outcome = Outcome(state=State.FAILED, attempt=attempt, started_at=started, finished_at=now(), error=failure)
-        self._store.end(job_id, submitted_at, outcome)
+        self._store.end(job_id, job, outcome)
         self._notices.ended(job_id)
 
     def _handed_over(self, seconds: float) -> ClusterClaim | None:

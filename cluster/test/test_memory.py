@@ -5,25 +5,30 @@ from __future__ import annotations
 import hashlib
 import io
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from img_cluster.bucket import Bucket
 from img_cluster.cleanup import LEFTOVER_SECONDS, Cleanup
 from img_cluster.idempotency import UNDER_WAY_SECONDS
+from img_cluster.index import arrival_key, note
 from img_cluster.jobs import ClusterJobs
+from img_cluster.listing import MOST_JOBS
 from img_cluster.memory import MemoryBroker, MemoryBucket, MemoryWork, NoNotices
 from img_cluster.objects import JobsStore, marker
 from img_cluster.proof import prove, race
 from img_contract.errors import StoreUnavailable, SubmissionUnderWay, UnknownJob
-from img_contract.job.job import Job
-from img_contract.job.outcome import State
+from img_contract.job.job import Job, new_job_id, now
+from img_contract.job.outcome import Failure, FailureCode, State
+from img_contract.job.query import JobQuery
 from img_contract.job.resize import Resize
 from img_contract.ports import IdempotencyKey
 from img_contract.testing import ManualClock, until
 from obstore.store import MemoryStore
 
 JPEG = b"\xff\xd8\xff\xe0" + bytes(60)
+RETENTION_SECONDS = 24 * 3600.0
 KEY = IdempotencyKey("a request of mine")
 
 
@@ -40,7 +45,7 @@ class Site:
         self.engine = MemoryWork(self.store, self.broker, "engine", self.clock)
 
     def replica(self) -> ClusterJobs:
-        return ClusterJobs(self.store, self.broker, NoNotices())
+        return ClusterJobs(self.store, self.broker, NoNotices(), clock=self.clock)
 
     def submit(self, jobs: ClusterJobs | None = None, key: IdempotencyKey | None = None) -> Job:
         with (jobs or self.jobs).begin(key) as submission:
@@ -138,6 +143,49 @@ def test_keys_of_jobs_that_expired_go(site: Site) -> None:
     assert site.bucket.names("idempotency") == {}
 
 
+def test_the_names_of_a_job_in_the_index_go_with_it(site: Site) -> None:
+    jobs = [site.submit() for _ in range(2)]
+    for _ in jobs:
+        claim: Any = until(lambda: site.engine.next(0))
+        claim.fail(Failure(code=FailureCode.PICTURE_CORRUPT, detail="it is broken"))
+        claim.close()
+    site.bucket.age(f"{site.store.folder(jobs[0].id)}/outcome.json", RETENTION_SECONDS + 1)
+    cleanup = Cleanup(site.store, RETENTION_SECONDS)
+    for number in range(256):
+        cleanup.shard(number)
+    for folder in ("recent", "ended"):
+        assert [name.split("!")[2] for name in site.bucket.names(folder)] == [jobs[1].id]
+    assert site.bucket.names(site.store.folder(jobs[0].id)) == {}
+
+
+def test_old_names_whose_job_is_gone_go_and_those_of_a_job_that_still_waits_stay(site: Site) -> None:
+    waiting = site.submit()
+    old = now() - timedelta(seconds=RETENTION_SECONDS + LEFTOVER_SECONDS + 60)
+    for job_id in (waiting.id, new_job_id()):
+        note(site.bucket, arrival_key(waiting.model_copy(update={"id": job_id, "submitted_at": old})))
+    young = waiting.model_copy(update={"id": new_job_id()})
+    note(site.bucket, arrival_key(young))
+    cleanup = Cleanup(site.store, RETENTION_SECONDS)
+    for _ in range(3):
+        cleanup.index()
+    found = [name.split("!")[2] for name in site.bucket.names("recent")]
+    assert sorted(found) == sorted([young.id, waiting.id, waiting.id])
+
+
+def test_a_page_passes_over_a_bounded_number_of_names(site: Site) -> None:
+    job = site.submit()
+    present = now()
+    for _ in range(MOST_JOBS + 50):
+        note(site.bucket, arrival_key(job.model_copy(update={"id": new_job_id(), "submitted_at": present})))
+    opened: list[str] = []
+    status = site.jobs._listing._status
+    site.jobs._listing._status = lambda job_id: opened.append(job_id) or status(job_id)  # type: ignore[func-returns-value]
+    first = site.jobs.list(JobQuery(), 50)
+    assert (first.jobs, len(opened)) == ((), MOST_JOBS)
+    second = site.jobs.list(JobQuery(), 50, first.next)
+    assert [found.id for found in second.jobs] == [job.id]
+
+
 def test_a_key_whose_request_died_at_another_replica_is_free_after_a_minute(site: Site) -> None:
     job = site.submit(key=KEY)
     site.bucket.delete([f"{site.store.folder(job.id)}/job.json"])  # as if it had died before this
@@ -157,7 +205,7 @@ def test_a_submission_that_the_broker_refuses_leaves_nothing(site: Site, monkeyp
     monkeypatch.setattr(site.broker, "send", refuse)  # a fault of the broker, not of ours
     with pytest.raises(StoreUnavailable):
         site.submit(key=KEY)
-    assert [site.bucket.names(folder) for folder in ("jobs", "pending", "idempotency")] == [{}, {}, {}]
+    assert [site.bucket.names(folder) for folder in ("jobs", "pending", "idempotency", "recent")] == [{}] * 4
     monkeypatch.undo()
     assert site.jobs.status(site.submit(key=KEY).id).state is State.QUEUED
 
@@ -191,5 +239,8 @@ def test_submitting_and_claiming_stay_flat_with_many_jobs(site: Site) -> None:
     assert listed.pop() <= 1000
     job = site.submit()
     assert site.engine.next(0) is not None
-    assert site.jobs.status(job.id).state is State.QUEUED
     assert max(listed) <= 10
+    listed.clear()
+    for _ in range(3):
+        assert site.jobs.status(job.id).position == 1499
+    assert [found for found in listed if found > 10] == [1501], "who waits is looked up once in a few seconds"

@@ -6,11 +6,12 @@ import asyncio
 import os
 import time
 from contextlib import closing
+from datetime import datetime
 from http import HTTPStatus
 from typing import IO, Any, Self, TypeVar
 
 import httpx2
-from img_contract.http_models import Health, Limits, Status
+from img_contract.http_models import Health, JobPage, Limits, Stats, Status
 
 from img_client.exchanges import Exchange, Exchanges, Job, Picture, Request
 
@@ -123,6 +124,24 @@ class Client(_Base):
         """Cancel a job, or delete the files of one that has ended. As often as you like."""
         self._run(self._calls.cancel(job_id))
 
+    def jobs(
+        self,
+        *,
+        status: str | None = None,
+        since: datetime | None = None,
+        limit: int | None = None,
+        cursor: str | None = None,
+    ) -> JobPage:
+        """Return a page of jobs, the newest first; `next` of it, if any, is the cursor of the one that follows.
+
+        `since`, with its time zone, is of their submission; with a status of jobs that ended, of their end.
+        """
+        return self._run(self._calls.jobs(status=status, since=since, limit=limit, cursor=cursor))
+
+    def stats(self) -> Stats:
+        """Return what waits, who works, and what came of the jobs of the last hour."""
+        return self._run(self._calls.stats())
+
     def limits(self) -> Limits:
         """Return what the service accepts."""
         return self._run(self._calls.limits())
@@ -215,6 +234,19 @@ class AsyncClient(_Base):
 
     async def cancel(self, job_id: str) -> None:
         await self._run(self._calls.cancel(job_id))
+
+    async def jobs(
+        self,
+        *,
+        status: str | None = None,
+        since: datetime | None = None,
+        limit: int | None = None,
+        cursor: str | None = None,
+    ) -> JobPage:
+        return await self._run(self._calls.jobs(status=status, since=since, limit=limit, cursor=cursor))
+
+    async def stats(self) -> Stats:
+        return await self._run(self._calls.stats())
 
     async def limits(self) -> Limits:
         return await self._run(self._calls.limits())

@@ -14,15 +14,16 @@ import uuid
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from http import HTTPStatus
 from io import BytesIO
 from itertools import count
 from pathlib import Path
 from typing import IO, Any, Final, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import httpx2
-from img_contract.http_models import Health, Limits, Status, Submitted
+from img_contract.http_models import Health, JobPage, Limits, Stats, Status, Submitted
 from pydantic import BaseModel, ValidationError
 
 from img_client.errors import ImgError, Unavailable, UnexpectedAnswer, Unreachable, WaitTimedOut, error_from
@@ -159,6 +160,18 @@ class Exchanges:
     def cancel(self, job_id: str) -> Exchange[None]:
         """Cancel or delete a job."""
         yield from self._answer(Request("DELETE", f"/resize/{quote(job_id, safe='')}"))
+
+    def jobs(
+        self, *, status: str | None, since: datetime | None, limit: int | None, cursor: str | None
+    ) -> Exchange[JobPage]:
+        """Ask for a page of jobs."""
+        asked = {"status": status, "since": since and since.isoformat(), "limit": limit, "cursor": cursor}
+        query = urlencode({name: value for name, value in asked.items() if value is not None})
+        return _parsed(JobPage, (yield from self._answer(Request("GET", f"/jobs?{query}" if query else "/jobs"))))
+
+    def stats(self) -> Exchange[Stats]:
+        """Ask how the service does."""
+        return _parsed(Stats, (yield from self._answer(Request("GET", "/stats"))))
 
     def limits(self) -> Exchange[Limits]:
         """Ask what is accepted."""

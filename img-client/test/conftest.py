@@ -9,9 +9,19 @@ from typing import Any
 
 import pytest
 from img_client import AsyncClient, Client
+from img_testing.service import Service
 from PIL import Image
 
 Call = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def service(standing: Callable[..., Service]) -> Service:
+    """A running service that lists its jobs."""
+    made = standing(IMG_ACCESS__LIST="true")
+    made.start_rest()
+    made.start_engine()
+    return made
 
 
 @pytest.fixture(params=["sync", "async"])

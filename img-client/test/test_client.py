@@ -7,11 +7,12 @@ import inspect
 import io
 import tracemalloc
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from img_client import AsyncClient, Client, NotFound
+from img_client import AsyncClient, Client, NotFound, Refused
 from img_contract.job.outcome import State
 from img_testing.service import Service
 from PIL import Image
@@ -29,6 +30,19 @@ def size(content: bytes) -> tuple[str | None, tuple[int, int]]:
 
 def test_resize_gives_the_picture(call: Callable[..., Any], png: bytes) -> None:
     assert size(call("resize", png, width=20, format="webp")) == ("WEBP", (20, 15))
+
+
+def test_jobs_are_listed_page_by_page_and_counted(call: Callable[..., Any], png: bytes) -> None:
+    posted = [call("submit", png, width=20, wait=60).id for _ in range(3)]
+    first = call("jobs", limit=2)
+    second = call("jobs", limit=1, status="done", since=datetime.now(UTC) - timedelta(hours=1))
+    assert [job.id for job in first.jobs] == posted[:0:-1]
+    assert [job.id for job in call("jobs", limit=1, cursor=first.next).jobs] == posted[:1]
+    assert second.jobs[0].status is State.DONE
+    assert call("stats").hour.done >= 3
+    with pytest.raises(Refused) as refused:
+        call("jobs", limit=1000)
+    assert (refused.value.code, refused.value.errors[0].parameter) == ("query_invalid", "limit")
 
 
 def test_a_job_is_submitted_waited_for_fetched_and_deleted(call: Callable[..., Any], png: bytes) -> None:

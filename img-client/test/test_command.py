@@ -9,6 +9,7 @@ import pty
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -255,6 +256,49 @@ def test_the_limits_of_the_service_are_told(inside: Inside, service: Service) ->
     nowhere = inside("limits", "--server", "http://127.0.0.1:1")
     assert (nowhere.exit_code, nowhere.stdout) == (1, "")
     assert "no service answers at http://127.0.0.1:1; --server or IMG_SERVER says where" in nowhere.stderr
+
+
+def test_jobs_are_listed_and_those_that_failed_say_why(inside: Inside, service: Service, png: bytes) -> None:
+    done, failed = service.post(png, width=5), service.post(png[:80], width=5)
+    for guid in (done, failed):
+        service.client.wait(guid, HANG_SECONDS)
+    told = inside("jobs", "-n", "2")
+    assert told.exit_code == 0
+    rows = [line.split("\t") for line in told.stdout.splitlines()]
+    assert [row[:2] for row in rows] == [[failed, "failed"], [done, "done"]]
+    assert rows[0][-1].startswith("picture_corrupt: ")
+    for options in (["--failed"], ["--status", "failed", "--since", "1h"]):
+        asked = [json.loads(line) for line in inside("jobs", *options, "--json").stdout.splitlines()]
+        assert (asked[0]["id"], {job["status"] for job in asked}) == (failed, {"failed"})
+    assert inside("jobs", "--since", "2100-01-01").stdout == ""
+    for wrong in (["--since", "yesterday"], ["--failed", "--status", "done"], ["-n", "0"]):
+        assert inside("jobs", *wrong).exit_code == 2
+
+
+def test_on_a_terminal_jobs_are_a_table(service: Service, png: bytes) -> None:
+    guid = service.post(png, width=5)
+    ours, its = pty.openpty()
+    environment = os.environ | {"IMG_SERVER": service.url, "TERM": "xterm", "COLUMNS": "160"}
+    process = subprocess.Popen([BIN / "img", "jobs", "-n", "1"], env=environment, stdin=its, stdout=its, stderr=its)
+    os.close(its)
+    shown = b""
+    while portion := _read(ours):
+        shown += portion
+    os.close(ours)
+    assert process.wait(HANG_SECONDS) == 0
+    assert guid in shown.decode()
+    assert "│" in shown.decode()
+
+
+def test_the_totals_of_the_service_are_told(inside: Inside, service: Service, png: bytes) -> None:
+    service.client.resize(png, width=5)
+    told = inside("stats")
+    assert told.exit_code == 0
+    assert [line[:11].strip() for line in told.stdout.splitlines()][:4] == ["queued", "processing", "engines", "free"]
+    assert f" {version('img-engine')}" in told.stdout
+    found = json.loads(inside("stats", "--json").stdout)
+    assert found["hour"]["done"] >= 1
+    assert found["engines"][0]["version"] == version("img-engine")
 
 
 def test_a_shell_completes_commands_options_and_values(img: Img) -> None:

@@ -66,7 +66,7 @@ def _run_over_a_store(config: Config, options: argparse.Namespace) -> int:
         return _told_alive(parts.engines_alive(config))
     if config.store is not None:
         parts.prove_store(config.store)
-    return _run(config, lambda name, slots: parts.cluster_work(config, name, slots))
+    return _run(config, lambda name, slots: parts.cluster_work(config, name, slots, version("img-engine")))
 
 
 def _told_alive(names: list[str]) -> int:
@@ -82,6 +82,7 @@ def _volume_work(config: Config, layout: Layout, name: str) -> Work:
         lease_seconds=config.engine.lease_seconds,
         attempts=config.engine.attempts,
         retention_seconds=config.retention_seconds,
+        version=version("img-engine"),
     )
 
 

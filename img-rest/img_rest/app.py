@@ -13,6 +13,7 @@ from img_rest.admission.backlog import Backlog
 from img_rest.admission.places import UploadPlaces
 from img_rest.api import problems
 from img_rest.api.jobs import add_job_routes
+from img_rest.api.overview import add_overview_routes
 from img_rest.api.restx import create_api
 from img_rest.api.service import add_service_routes
 from img_rest.requests import headers
@@ -45,6 +46,7 @@ def create_app(config: Config, jobs: Jobs, stopping: Callable[[], bool] = lambda
     )
     api = create_api(app, with_keys=bool(config.access.keys))
     add_job_routes(api, services)
+    add_overview_routes(api, services)
     add_service_routes(api, services)
     problems.register(app, config.limits)
     return app

@@ -6,9 +6,11 @@ RestError
 ├── UploadTooSlow          the body comes more slowly than the minimum rate
 ├── KeyMissing             no API key came with the request, or an unknown one
 ├── CrossSite              a page of another site made the browser send the request
+├── ListingOff             jobs are not listed, since whoever knows a guid may read the result
 ├── LengthRequired         a raw body without Content-Length, whose end would look like a broken connection
 ├── NotAPicture            the first bytes are not those of an accepted picture
 ├── ParametersInvalid      one or more parameters were refused, all of them listed
+│   └── QueryInvalid       those of a list of jobs
 ├── NoEngine               no engine is alive
 └── Limited                a limit was exceeded; the error carries both numbers
     ├── UploadTooLarge     more bytes than allowed
@@ -46,6 +48,10 @@ class KeyMissing(RestError):
 
 class CrossSite(RestError):
     """A page of another site, which the configuration does not name, made the browser send the request."""
+
+
+class ListingOff(RestError):
+    """Jobs are not listed: without keys they are anyone's, unless the configuration says so."""
 
 
 class LengthRequired(RestError):
@@ -95,6 +101,10 @@ class ParametersInvalid(RestError):
     def __init__(self, faults: list[ParameterFault]) -> None:
         super().__init__("; ".join(f"{fault.parameter}: {fault.detail}" for fault in faults))
         self.faults = faults
+
+
+class QueryInvalid(ParametersInvalid):
+    """One or more parameters of a list of jobs were refused."""
 
 
 class QueueFull(Limited):

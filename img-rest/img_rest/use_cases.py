@@ -11,15 +11,16 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 import structlog
-from img_contract.errors import JobDeleted, ResultGone, StoreError, UnknownJob
+from img_contract.errors import JobDeleted, ResultGone, StoreError, UnknownCursor, UnknownJob
 from img_contract.job.formats import MEDIA_TYPES, format_name
 from img_contract.job.job import Job
 from img_contract.job.outcome import State
+from img_contract.job.query import JobList, JobQuery
 from img_contract.job.status import JobStatus
 from img_contract.ports import IdempotencyKey, StoredResult
 from werkzeug.wrappers import Request
 
-from img_rest.errors import NoEngine
+from img_rest.errors import ListingOff, NoEngine, ParameterFault, QueryInvalid
 from img_rest.requests.parameters import check_watermark, parse_accept, parse_idempotency_key, parse_resize, parse_wait
 from img_rest.requests.upload import receive
 from img_rest.services import Services
@@ -121,6 +122,21 @@ def cancel_job(services: Services, job_id: str, owner: str | None) -> None:
         _own_status(services, job_id, owner)
     services.jobs.cancel(job_id)
     log.info("job_cancelled", id=job_id)
+
+
+def check_listing(services: Services) -> None:
+    """Raise ListingOff where anyone would see all jobs, and that is not wanted: a guid is all that a result needs."""
+    access = services.config.access
+    if not access.keys and not access.list:
+        raise ListingOff("expected API keys, or access.list to be on: then anyone who can reach the API sees all jobs")
+
+
+def list_jobs(services: Services, query: JobQuery, limit: int, cursor: str | None) -> JobList:
+    """Return a page of jobs. Raises QueryInvalid for an unknown cursor, StoreError."""
+    try:
+        return services.jobs.list(query, limit, cursor)
+    except UnknownCursor as error:
+        raise QueryInvalid([ParameterFault("cursor", str(error))]) from None
 
 
 def check_readiness(services: Services) -> int:

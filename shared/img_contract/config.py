@@ -43,7 +43,7 @@ MIB: Final = 1024 * 1024
 
 PREFIX: Final = re.compile(r"(/[A-Za-z0-9._~-]+)+")
 """A path that a proxy puts before those of the API."""
-_ROUTES: Final = ("resize", "limits", "health", "swagger.json", "swaggerui", ".", "..")
+_ROUTES: Final = ("resize", "jobs", "stats", "limits", "health", "swagger.json", "swaggerui", ".", "..")
 _ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s,*\"'A-Z]+")
 """As browsers write it (RFC 6454, 6.2): lower case, and nothing after the host and port."""
 
@@ -177,6 +177,9 @@ class AccessConfig(_Section):
     )
     origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_origins)] | None = Field(
         None, description="Origins whose pages may use the API (CORS), such as https://shop.example; * is all."
+    )
+    list: bool = Field(
+        default=False, description="Whether GET /jobs lists all jobs to everyone; with keys, each sees its own anyway."
     )
 
 

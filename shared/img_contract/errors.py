@@ -8,6 +8,7 @@ ContractError
 ├── JobDeleted           the job's owner deleted it
 ├── DamagedRecord        a file on the volume is not the record that it should be
 ├── JobTooNew            a job was written by a newer version, and is left for one that understands it
+├── UnknownCursor        a list of jobs was to go on at what is no cursor of it
 ├── SubmissionUnderWay   another request with the same Idempotency-Key is being received
 ├── KeyReused            the Idempotency-Key came with something else before
 ├── JobNotDone           a result was asked of a job that has none (carries the status)
@@ -72,6 +73,13 @@ class JobTooNew(ContractError):
     def __init__(self, reason: str, outline: JobOutline | None) -> None:
         super().__init__(reason)
         self.outline = outline
+
+
+class UnknownCursor(ContractError):
+    """A list of jobs was to go on at what is no cursor of it."""
+
+    def __init__(self) -> None:
+        super().__init__("expected what `next` was in a page with the same status, found something else")
 
 
 class SubmissionUnderWay(ContractError):

@@ -24,6 +24,7 @@ EVENTS: Final = {
     "memory_not_limited": "the system refuses to limit the memory of a child: a large picture may take all there is",
     "upload_missing": "a job's upload is not on the volume any more; the job fails",
     "store_fault": "the volume cannot be read or written; what was to be done is tried again, and costs no attempt",
+    "journal_line_lost": "a job that was submitted or has ended cannot be noted: a list may lack it; `reason` says why",
     "engines_not_notified": "no engine is connected, or its keys differ; the job is found by polling",
     "notifier_not_bound": "the notifier's address is taken; binding is tried again, and jobs are found by polling",
     "invalid_messages_dropped": "somebody else sends to an engine; `messages` counts since the last such line",

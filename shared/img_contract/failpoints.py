@@ -47,6 +47,7 @@ POINTS: Final = {
     "publish.renamed": "img-engine: the results have their names; there is no outcome",
     "outcome.written": "img-engine: the outcome exists; the marker is still there",
     "storage.write": "either: a file is to be created or written",
+    "journal.write": "either: the line of a job that was submitted or has ended is to be written",
     "storage.fsync": "either: a file or a folder is to be flushed",
     "storage.rename": "either: something is to be renamed or linked",
 }

@@ -78,6 +78,9 @@ class Status(BaseModel):
 
     id: str
     status: State
+    position: int | None = Field(
+        None, description="How many queued jobs are taken before it; null unless it is queued, and if it is not known."
+    )
     attempt: int = Field(description="Attempts started so far; more than 1 means that one was lost and repeated.")
     submitted_at: datetime | None = Field(description="None if the job's record is damaged.")
     started_at: datetime | None = Field(description="When the latest attempt started.")
@@ -98,6 +101,66 @@ class Status(BaseModel):
     error: JobError | None
     links: Links
     expires_at: datetime
+
+
+class ShortStatus(BaseModel):
+    """The status of a job, as a list has it."""
+
+    id: str
+    status: State
+    filename: str | None = Field(description="Of the upload, as its client named it.")
+    format: Format | str | None = Field(union_mode="left_to_right", description="Of the upload.")
+    bytes: int | None = Field(description="Size of the upload.")
+    submitted_at: datetime | None = Field(description="None if the job's record is damaged.")
+    started_at: datetime | None = Field(description="When the latest attempt started.")
+    finished_at: datetime | None
+    result_bytes: int | None = Field(description="Size of all results together; null unless the job is done.")
+    saved_percent: float | None = Field(description="How much smaller that is than the upload.")
+    error: JobError | None
+    links: Links
+
+
+class JobPage(BaseModel):
+    """A page of jobs, the newest first."""
+
+    jobs: list[ShortStatus] = Field(description="Perhaps fewer than the limit, or none, though there are more.")
+    next: str | None = Field(description="The cursor of the next page; null at the end.")
+
+
+class EngineFacts(BaseModel):
+    """An engine that is alive."""
+
+    name: str
+    version: str | None
+
+
+class Percentiles(BaseModel):
+    """Durations."""
+
+    p50: float | None = Field(description="Half of the jobs took no longer; null if there are none.")
+    p95: float | None = Field(description="Of 20 jobs, 19 took no longer.")
+
+
+class Hour(BaseModel):
+    """The jobs that ended within the last hour."""
+
+    done: int
+    failed: dict[str, int] = Field(description="How many, by the code of their error.")
+    cancelled: int
+    seconds: Percentiles = Field(description="Of the done jobs, from submission to end; to one percent.")
+    uploaded_bytes: int = Field(description="Of the done jobs.")
+    saved_bytes: int = Field(description="How much smaller their results are; negative if they are larger.")
+
+
+class Stats(BaseModel):
+    """How the service does."""
+
+    queued: int = Field(description="Jobs that wait.")
+    processing: int = Field(description="Jobs that are worked on.")
+    oldest_seconds: float | None = Field(description="How long the oldest queued job has waited; null if none waits.")
+    engines: list[EngineFacts] = Field(description="The engines that are alive.")
+    free_bytes: int | None = Field(description="Free space on the volume; null where jobs are in an object store.")
+    hour: Hour
 
 
 class Limits(BaseModel):

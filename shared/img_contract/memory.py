@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import itertools
 import tempfile
 import threading
 import time
@@ -14,11 +15,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from operator import itemgetter
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Literal, Self
 
-from img_contract.errors import JobDeleted, KeyReused, ResultGone, UnknownJob
+from img_contract.errors import JobDeleted, KeyReused, ResultGone, UnknownCursor, UnknownJob
+from img_contract.history import Ending
 from img_contract.job.formats import SIGNATURE_BYTES, Format
 from img_contract.job.job import Job, content_digest, describe_source, new_job_id, now
 from img_contract.job.outcome import (
@@ -31,11 +34,14 @@ from img_contract.job.outcome import (
     State,
     attempts_exhausted,
 )
+from img_contract.job.query import JobList, JobQuery
 from img_contract.job.resize import Resize
+from img_contract.job.stats import EngineMark, Stats
 from img_contract.job.status import JobStatus
 from img_contract.ports import Capacity, IdempotencyKey, LocalFiles, StoredResult
 from img_contract.receiving import HeldKeys
 from img_contract.results import find_output
+from img_contract.totals import RecentTotals
 
 _LOOK_SECONDS: Final = 0.05
 """A waiting call looks at the clock and at `given_up` this often."""
@@ -48,6 +54,10 @@ class _Record:
     job: Job
     source: bytes
     watermark: bytes
+    number: int = 0
+    """How many jobs were submitted before it."""
+    end_number: int = 0
+    """How many jobs had ended before it."""
     attempts: int = 0
     started_at: datetime | None = None
     lease_until: float = 0.0
@@ -145,14 +155,16 @@ class MemoryStore:
         self.clock = clock
         self.changed = threading.Condition(threading.RLock())
         self.records: dict[str, _Record] = {}
-        self.alive: set[str] = set()
+        self.alive: dict[str, str | None] = {}
+        """The version of each engine that is alive."""
+        self._numbers = itertools.count()
         self._free_bytes = free_bytes
         self._keys: dict[IdempotencyKey, tuple[str, str]] = {}
         self.under_way = HeldKeys()
 
-    def work(self, engine: str) -> MemoryWork:
+    def work(self, engine: str, version: str | None = None) -> MemoryWork:
         """Return the engine's side of this store."""
-        return MemoryWork(self, engine)
+        return MemoryWork(self, engine, version)
 
     # ports.Jobs
 
@@ -169,7 +181,8 @@ class MemoryStore:
             kept_from = outcome.finished_at if outcome else record.job.submitted_at
             expires_at = kept_from + timedelta(seconds=self.retention_seconds)
             attempt = outcome.attempt if outcome else record.attempts
-            return JobStatus(job_id, record.job, state, attempt, record.started_at, expires_at, outcome)
+            position = self._queued().index(record) if state is State.QUEUED else None
+            return JobStatus(job_id, record.job, state, attempt, record.started_at, expires_at, outcome, position)
 
     def wait_ended(self, job_id: str, seconds: float, given_up: Callable[[], bool] = lambda: False) -> bool:
         until = time.monotonic() + seconds
@@ -210,6 +223,36 @@ class MemoryStore:
         with self.changed:
             return Capacity(self._free_bytes, sum(record.outcome is None for record in self.records.values()))
 
+    def stats(self) -> Stats:
+        with self.changed:
+            queued, present = self._queued(), now()
+            totals = RecentTotals()
+            for record in self.records.values():
+                if record.outcome:
+                    totals.add(Ending.of(record.job.id, record.job, record.outcome))
+            pending = sum(record.outcome is None for record in self.records.values())
+            return Stats(
+                queued=len(queued),
+                processing=pending - len(queued),
+                oldest_seconds=(present - queued[0].job.submitted_at).total_seconds() if queued else None,
+                engines=tuple(EngineMark(name, version) for name, version in sorted(self.alive.items())),
+                free_bytes=self._free_bytes,
+                hour=totals.hour(present.timestamp()),
+            )
+
+    def list(self, query: JobQuery, limit: int, cursor: str | None = None) -> JobList:
+        if cursor is not None and not (cursor.isascii() and cursor.isdecimal()):
+            raise UnknownCursor
+        found: list[tuple[int, JobStatus]] = []
+        with self.changed:
+            for record in self.records.values():
+                number = record.end_number if query.ended else record.number
+                if not record.deleted and (cursor is None or number < int(cursor)):
+                    found.append((number, self.status(record.job.id)))
+        found = sorted((one for one in found if query.wants(one[1])), key=itemgetter(0), reverse=True)
+        page = found[:limit]
+        return JobList(tuple(status for _, status in page), str(page[-1][0]) if len(found) > limit else None)
+
     # For its submissions and claims
 
     def add(self, record: _Record, key: IdempotencyKey | None, content: str) -> Job:
@@ -221,6 +264,7 @@ class MemoryStore:
                     if its_content != content:
                         raise KeyReused
                     return self.records[earlier].job
+            record.number = next(self._numbers)
             self.records[record.job.id] = record
             if key:
                 self._keys[key] = (record.job.id, content)
@@ -237,6 +281,7 @@ class MemoryStore:
             started_at = record.started_at
             record.outcome = Outcome(state=state, attempt=attempt, started_at=started_at, finished_at=now(), **details)
             record.ended_at = self.clock()
+            record.end_number = next(self._numbers)
             self.changed.notify_all()
             return True
 
@@ -244,6 +289,10 @@ class MemoryStore:
         """Remove a job and all that belongs to it."""
         with self.changed:
             del self.records[job_id]
+
+    def _queued(self) -> Sequence[_Record]:
+        """Return the jobs that nobody has begun, in the order in which they are taken."""
+        return [record for record in self.records.values() if not record.outcome and not record.attempts]
 
     def _record(self, job_id: str) -> _Record:
         if job_id not in self.records:
@@ -254,9 +303,10 @@ class MemoryStore:
 class MemoryWork:
     """See `ports.Work`."""
 
-    def __init__(self, store: MemoryStore, engine: str) -> None:
+    def __init__(self, store: MemoryStore, engine: str, version: str | None) -> None:
         self._store = store
         self._engine = engine
+        self._version = version
         self.held: set[str] = set()
         self._retrying: str | None = None
         """The job that is tried again at present, after it cost an attempt."""
@@ -284,11 +334,11 @@ class MemoryWork:
 
     def announce(self) -> None:
         with self._store.changed:
-            self._store.alive.add(self._engine)
+            self._store.alive[self._engine] = self._version
 
     def withdraw(self) -> None:
         with self._store.changed:
-            self._store.alive.discard(self._engine)
+            self._store.alive.pop(self._engine, None)
 
     def close(self) -> None:
         return None

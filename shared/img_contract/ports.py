@@ -3,7 +3,7 @@
 A job's life, and who calls what:
 
     img-rest    Jobs.begin() → Submission.picture.write(), … → commit()     the job exists, and engines are notified
-                Jobs.status(), wait_ended(), open_result(), cancel()
+                Jobs.status(), wait_ended(), open_result(), cancel(), list(), stats()
     img-engine  Work.next() → Claim.files(), heartbeat(), … and one of
                     publish()     the job is done
                     fail()        the job has failed by the fault of its picture, at once
@@ -35,7 +35,9 @@ from typing import BinaryIO, Protocol
 from img_contract.job.formats import Format
 from img_contract.job.job import Job
 from img_contract.job.outcome import Facts, Failure, Output, ResultFile, ResultWarning
+from img_contract.job.query import JobList, JobQuery
 from img_contract.job.resize import Resize
+from img_contract.job.stats import Stats
 from img_contract.job.status import JobStatus
 
 
@@ -144,6 +146,16 @@ class Jobs(Protocol):
 
     def capacity(self) -> Capacity:
         """Return how much room there is. Raises StoreError."""
+
+    def stats(self) -> Stats:
+        """Return how the service does; the cost does not grow with the jobs that have ended. Raises StoreError."""
+
+    def list(self, query: JobQuery, limit: int, cursor: str | None = None) -> JobList:
+        """Return a page of at most so many jobs, the newest first, from where the cursor of an earlier page is.
+
+        By submission; where only jobs that ended are asked for, by their end. A page is a bounded amount of work, and
+        may have fewer jobs than there are. After a power cut it may lack some. Raises UnknownCursor, StoreError.
+        """
 
 
 @dataclass(frozen=True)

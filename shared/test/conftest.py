@@ -21,6 +21,7 @@ from img_contract.volume.store import VolumeJobs
 
 JPEG_HEAD = b"\xff\xd8\xff\xe0" + bytes(60)
 LEASE_SECONDS = 100.0
+VERSION = "1.2.3"
 
 
 @dataclass
@@ -75,7 +76,7 @@ def backend(request: pytest.FixtureRequest) -> Backend:
 def memory_backend() -> Backend:
     clock = ManualClock()
     store = MemoryStore(lease_seconds=LEASE_SECONDS, clock=clock)
-    return Backend(store, store.work, clock)
+    return Backend(store, lambda name: store.work(name, VERSION), clock)
 
 
 @pytest.fixture
@@ -91,9 +92,9 @@ def volume_backend(layout: Layout) -> Backend:
     clock, notifier = ManualClock(), MemoryNotifier()
 
     def engine(name: str) -> VolumeWork:
-        return VolumeWork(layout, notifier, name, lease_seconds=LEASE_SECONDS, clock=clock)
+        return VolumeWork(layout, notifier, name, lease_seconds=LEASE_SECONDS, version=VERSION, clock=clock)
 
-    return Backend(VolumeJobs(layout, notifier), engine, clock)
+    return Backend(VolumeJobs(layout, notifier, clock=clock), engine, clock)
 
 
 @pytest.fixture
@@ -117,4 +118,8 @@ def _over(bucket: Any, clock: ManualClock) -> Backend:
     from img_cluster.objects import JobsStore
 
     store, broker = JobsStore(bucket), MemoryBroker(clock, LEASE_SECONDS)
-    return Backend(ClusterJobs(store, broker, NoNotices()), lambda name: MemoryWork(store, broker, name, clock), clock)
+    return Backend(
+        ClusterJobs(store, broker, NoNotices(), clock=clock),
+        lambda name: MemoryWork(store, broker, name, clock, version=VERSION),
+        clock,
+    )

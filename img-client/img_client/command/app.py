@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
+from img_contract.job.outcome import State
 
-from img_client.command import jobs, resizing, watching
+from img_client.command import jobs, overview, resizing, watching
 from img_client.command.parameters import parse, with_parameters
 from img_client.command.renderers import How
 
@@ -167,6 +168,37 @@ def cancel(
 ) -> None:
     """Cancel jobs that have not ended, and delete the files of those that have."""
     raise typer.Exit(jobs.call(server, key, lambda client: jobs.cancel(client, guids)))
+
+
+@app.command(name="jobs")
+def list_jobs(
+    *,
+    state: Annotated[State | None, typer.Option("--status", help="Only jobs in this state.", metavar="STATE")] = None,
+    failed: Annotated[bool, typer.Option("--failed", help="Only jobs that failed, and why: --status failed.")] = False,
+    since: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="24h, 30m, 7d, or a time: submitted since, or ended since if they ended."),
+    ] = None,
+    most: Annotated[int, typer.Option("-n", min=1, metavar="N", help="So many at most.")] = 50,
+    as_json: Json = False,
+    server: Server = SERVER,
+    key: Key = None,
+) -> None:
+    """List jobs, the newest first.
+
+    img jobs --failed --since 24h
+    """
+    wanted = State.FAILED if failed else state
+    if failed and state not in (None, State.FAILED):
+        raise typer.BadParameter("expected --failed or --status, found both", param_hint="--status")
+    after = overview.moment(since) if since else None
+    raise typer.Exit(jobs.call(server, key, lambda client: overview.jobs(client, wanted, after, most, as_json=as_json)))
+
+
+@app.command()
+def stats(*, as_json: Json = False, server: Server = SERVER, key: Key = None) -> None:
+    """Tell what waits, who works, and what came of the jobs of the last hour."""
+    raise typer.Exit(jobs.call(server, key, lambda client: overview.stats(client, as_json=as_json)))
 
 
 @app.command()

@@ -67,3 +67,21 @@ def print_failures(failed: Sequence[Ending]) -> None:
         return
     for one in failed:
         sys.stderr.write(f"img: {one.file}: {': '.join(filter(None, [one.code, one.detail]))}\n")
+
+
+def print_table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table to stdout; without a terminal its rows alone, with tabs between the cells."""
+    if not sys.stdout.isatty():
+        for row in rows:
+            sys.stdout.write("\t".join(" ".join(cell.split()) for cell in row) + "\n")
+        return
+    from rich.console import Console  # noqa: PLC0415  see above
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    table = Table()
+    for number, name in enumerate(names):
+        table.add_column(name, overflow="fold", no_wrap=number == 0)  # a guid is one word
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    Console().print(table)

@@ -21,7 +21,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from img_rest.errors import KeyMissing
 
 HEADER: Final = "X-API-Key"
-_GUARDED: Final = "/resize/"
+_GUARDED: Final = ("/resize/", "/jobs/", "/stats/")
 
 
 def new_key() -> tuple[str, str]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any, Final
 
 from img_contract.job.formats import MEDIA_TYPES, WRITABLE
+from img_contract.job.outcome import State
 
 from img_rest.api.swagger import FILE, resize_parameters
+from img_rest.requests.listing import CURSOR, DEFAULT_LIMIT, MOST
 from img_rest.requests.parameters import MAX_IDEMPOTENCY_KEY
 
 Documentation = dict[str, Any]
@@ -135,6 +137,45 @@ RESULT: Final = {
     ),
 }
 NAMED_RESULT: Final = {"params": _GUID | _NAME, "get": _file("named_result")}
+
+LIST: Final = {
+    "get": _operation(
+        "list",
+        {
+            200: "A page of jobs, the newest first.",
+            400: "The query was refused.",
+            **_NEEDS_KEY,
+            403: "Jobs are not listed: there are no keys, and access.list is off.",
+            503: "The volume cannot be used.",
+        },
+        model="JobPage",
+        params={
+            "status": {"in": "query", "type": "string", "enum": [*State], "description": "Only jobs in this state."},
+            "since": {
+                "in": "query",
+                "type": "string",
+                "description": "Only jobs that were submitted since; with a `status` of jobs that ended, that have "
+                "ended since. A time such as 2026-11-26T04:00:00Z.",
+            },
+            "limit": {
+                "in": "query",
+                "type": "integer",
+                "minimum": 1,
+                "maximum": MOST,
+                "default": DEFAULT_LIMIT,
+                "description": "Jobs of one page.",
+            },
+            CURSOR: {"in": "query", "type": "string", "description": "`next` of the page before, to go on from it."},
+        },
+    )
+}
+STATS: Final = {
+    "get": _operation(
+        "stats",
+        {200: "Totals only, of all jobs.", **_NEEDS_KEY, 503: "The volume cannot be used."},
+        model="Stats",
+    )
+}
 
 LIMITS: Final = {"get": _operation("limits", {200: "The limits."}, model="Limits")}
 HEALTH: Final = {"get": _operation("health", {200: "The API answers."}, model="Health")}

@@ -53,8 +53,10 @@ class Kind:
 _KINDS: Final[dict[type[Exception], Kind]] = {
     errors.UploadMissing: Kind(400, "upload_missing", "No picture was sent"),
     errors.UploadMalformed: Kind(400, "upload_malformed", "The request's body is malformed"),
+    errors.QueryInvalid: Kind(400, "query_invalid", "The query was refused"),
     errors.KeyMissing: Kind(401, "key_missing", "An API key is required"),
     errors.CrossSite: Kind(403, "cross_site", "The page is of another site"),
+    errors.ListingOff: Kind(403, "listing_off", "Jobs are not listed"),
     errors.UploadTooSlow: Kind(408, "upload_too_slow", "The upload is too slow"),
     errors.LengthRequired: Kind(411, "length_required", "The length of the body is missing"),
     errors.UploadTooLarge: Kind(413, "upload_too_large", "The upload is too large"),

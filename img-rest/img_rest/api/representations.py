@@ -7,10 +7,27 @@ from datetime import timedelta
 from typing import Final
 
 from img_contract.config import Config
-from img_contract.http_models import JobError, Limits, Links, ResultFacts, SourceFacts, SourceSet, Status, Submitted
+from img_contract.http_models import (
+    EngineFacts,
+    Hour,
+    JobError,
+    JobPage,
+    Limits,
+    Links,
+    Percentiles,
+    ResultFacts,
+    ShortStatus,
+    SourceFacts,
+    SourceSet,
+    Stats,
+    Status,
+    Submitted,
+)
+from img_contract.job import stats as job_stats
 from img_contract.job.formats import MEDIA_TYPES, RESULT_FORMATS, Format
 from img_contract.job.job import Job
-from img_contract.job.outcome import Output, State, growth
+from img_contract.job.outcome import Failure, Output, State, growth
+from img_contract.job.query import JobList
 from img_contract.job.status import JobStatus
 from img_contract.job.values import MAX_SIDE
 
@@ -39,10 +56,11 @@ def status_of(status: JobStatus, prefix: str) -> Status:
     failure = outcome.error if outcome else None
     outputs = outcome.outputs if outcome else ()
     addresses = links(status.id, prefix)
-    saved = job.source.bytes - sum(output.bytes for output in outputs) if job and outputs else None
+    saved = _saved(status)
     return Status(
         id=status.id,
         status=status.state,
+        position=status.position,
         attempt=status.attempt,
         submitted_at=job.submitted_at if job else None,
         started_at=status.started_at,
@@ -58,16 +76,73 @@ def status_of(status: JobStatus, prefix: str) -> Status:
         else None,
         outputs=[_result_facts(status, addresses.result, output, alone=len(outputs) == 1) for output in outputs],
         saved_bytes=saved,
-        saved_percent=round(100 * saved / job.source.bytes, 1) if job and saved is not None else None,
+        saved_percent=_percent(status, saved),
         srcset=_srcset(addresses.result, outputs),
         sources=_sources(addresses.result, outputs),
         dominant_color=facts.dominant_color if facts else None,
         placeholder=facts.placeholder if facts else None,
         warnings=[*outcome.warnings, *(growth(job.source.bytes, outputs) if job else [])] if outcome else [],
-        error=JobError(title=failure_kind(failure).title, **failure.model_dump()) if failure else None,
+        error=_error(failure),
         links=addresses,
         expires_at=status.expires_at,
     )
+
+
+def page_of(page: JobList, prefix: str) -> JobPage:
+    """Represent a page of a list of jobs."""
+    return JobPage(jobs=[_short(status, prefix) for status in page.jobs], next=page.next)
+
+
+def stats_of(stats: job_stats.Stats) -> Stats:
+    """Represent how the service does."""
+    hour = stats.hour
+    return Stats(
+        queued=stats.queued,
+        processing=stats.processing,
+        oldest_seconds=None if stats.oldest_seconds is None else round(stats.oldest_seconds, 3),
+        engines=[EngineFacts(name=engine.name, version=engine.version) for engine in stats.engines],
+        free_bytes=stats.free_bytes,
+        hour=Hour(
+            done=hour.done,
+            failed=dict(hour.failed),
+            cancelled=hour.cancelled,
+            seconds=Percentiles(p50=hour.p50_seconds, p95=hour.p95_seconds),
+            uploaded_bytes=hour.uploaded_bytes,
+            saved_bytes=hour.saved_bytes,
+        ),
+    )
+
+
+def _short(status: JobStatus, prefix: str) -> ShortStatus:
+    job, outcome = status.job, status.outcome
+    return ShortStatus(
+        id=status.id,
+        status=status.state,
+        filename=job.source.filename if job else None,
+        format=job.source.format if job else None,
+        bytes=job.source.bytes if job else None,
+        submitted_at=job.submitted_at if job else None,
+        started_at=status.started_at,
+        finished_at=outcome.finished_at if outcome else None,
+        result_bytes=sum(output.bytes for output in outcome.outputs) if outcome and outcome.outputs else None,
+        saved_percent=_percent(status, _saved(status)),
+        error=_error(outcome.error if outcome else None),
+        links=links(status.id, prefix),
+    )
+
+
+def _saved(status: JobStatus) -> int | None:
+    """Return by how many bytes all results are smaller than the upload; None if there are none."""
+    outputs = status.outcome.outputs if status.outcome else ()
+    return status.job.source.bytes - sum(output.bytes for output in outputs) if status.job and outputs else None
+
+
+def _percent(status: JobStatus, saved: int | None) -> float | None:
+    return round(100 * saved / status.job.source.bytes, 1) if status.job and saved is not None else None
+
+
+def _error(failure: Failure | None) -> JobError | None:
+    return JobError(title=failure_kind(failure).title, **failure.model_dump()) if failure else None
 
 
 def _result_facts(status: JobStatus, address: str, output: Output, *, alone: bool) -> ResultFacts:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from flask_restx import Api
-from img_contract.http_models import Health, Limits, Problem, Status, Submitted
+from img_contract.http_models import Health, JobPage, Limits, Problem, Stats, Status, Submitted
 from img_contract.job.resize import Resize
 
 FILE = "File"
@@ -16,7 +16,9 @@ _PARAMETER_KEYS = ("type", "description", "enum", "default", "minimum", "maximum
 
 def register_models(api: Api) -> None:
     """Document the models of all answers, each with those in it written out in place."""
-    for model in (one for one in (Submitted, Status, Limits, Health, Problem) if one.__name__ not in api.models):
+    for model in (
+        one for one in (Submitted, Status, JobPage, Stats, Limits, Health, Problem) if one.__name__ not in api.models
+    ):
         schema = model.model_json_schema(mode="serialization")
         definitions = schema.pop("$defs", {})
         api.schema_model(model.__name__, _translated(schema, definitions))

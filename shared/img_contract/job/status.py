@@ -23,6 +23,8 @@ class JobStatus:
     started_at: datetime | None
     expires_at: datetime
     outcome: Outcome | None
+    position: int | None = None
+    """How many queued jobs an engine takes before it; None if that is not known, and if it is not queued."""
 
     @property
     def owner(self) -> str | None:

@@ -119,7 +119,7 @@ class VolumeClaim:
         """Write the outcome; `details` are its other fields."""
         started_at = self._holder.started_at
         outcome = Outcome(state=state, attempt=self.attempt, started_at=started_at, finished_at=now(), **details)
-        return self._layout.end(self.job.id, outcome)
+        return self._layout.end(self.job.id, outcome, self.job)
 
 
 def last_reason(folder: Path, attempt: int) -> str | None:

@@ -6,11 +6,12 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from img_contract.job.job import JOB_ID
 from img_contract.volume.files import fsync_directory, make_empty, modified_ns, remove, rename
 from img_contract.volume.idempotency import recorded_job
+from img_contract.volume.journal_cleanup import JournalCleanup
 from img_contract.volume.layout import Layout
 from img_contract.volume.proof import PROBE
 
@@ -25,6 +26,8 @@ SHARDS: Final = 256
 KEYS_PER_BATCH: Final = 256
 """Number of Idempotency-Keys that are looked at with each shard."""
 
+_T = TypeVar("_T")
+
 ROUND: Final = 64
 """The other folders are cleaned each time that so many shards of `jobs/` were."""
 
@@ -37,16 +40,20 @@ class Cleanup:
         self._retention = retention_seconds
         self._shard = 0
         self._keys: list[str] = []
+        self._journals = [JournalCleanup(layout, journal) for journal in (layout.recent_jobs, layout.ended_jobs)]
 
     def run_batch(self) -> None:
         """Clean one shard of `jobs/`, and now and then the other folders.
 
         What cannot be cleaned does not keep the rest from it; the first such OSError is raised at the end.
         """
-        present = self._volume_time()
+        present = self._layout.present_ns() / 1e9
         shard, self._shard = self._shard, (self._shard + 1) % SHARDS
         faults = _each(_entries(self._layout.jobs / f"{shard:02x}"), lambda job: self._visit(job, present))
         faults += _each(self._next_keys(), lambda key: self._clear_key(key, present))
+        faults += _each(
+            self._journals, lambda journal: journal.run_batch(present - max(self._retention, LEFTOVER_SECONDS))
+        )
         if shard % ROUND == 0:
             faults += _each(_entries(self._layout.incoming), lambda left: _clear_submission(left, present))
             faults += _each(list(self._layout.jobs.glob(f"{PROBE}*")), lambda left: _clear_submission(left, present))
@@ -54,14 +61,6 @@ class Cleanup:
             faults += _each(_entries(self._layout.engines), lambda engine: _clear_engine(engine, present))
         if faults:
             raise faults[0]
-
-    def _volume_time(self) -> float:
-        """Return the present by the volume's own clock, in seconds since the epoch.
-
-        Only with that can the ages of files be compared: this process's clock may be an hour off.
-        """
-        os.utime(self._layout.incoming)
-        return _mtime(self._layout.incoming)
 
     def _visit(self, job: Path, present: float) -> None:
         if not JOB_ID.fullmatch(job.name) or job.parent.name != job.name[:2]:
@@ -140,12 +139,12 @@ def _entries(folder: Path) -> list[Path]:
         return []
 
 
-def _each(paths: list[Path], act: Callable[[Path], None]) -> list[OSError]:
-    """Act on every path; return the errors that were raised."""
+def _each(things: list[_T], act: Callable[[_T], None]) -> list[OSError]:
+    """Act on every thing; return the errors that were raised."""
     faults = []
-    for path in paths:
+    for thing in things:
         try:
-            act(path)
+            act(thing)
         except OSError as fault:
             faults.append(fault)
     return faults

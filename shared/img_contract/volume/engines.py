@@ -1,4 +1,7 @@
-"""The engines that are alive, by files that they touch; in each is how many jobs it has left for a newer engine."""
+"""The engines that are alive, by files that they touch.
+
+In each is how many jobs the engine has left for a newer one, if any, and in a second line its version.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from img_contract.errors import DamagedRecord
+from img_contract.job.stats import EngineMark
 from img_contract.volume.files import modified_ns, read_record, storage_faults
 from img_contract.volume.layout import Layout
 from img_contract.volume.proof import prove
@@ -21,9 +25,9 @@ class Engines:
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
 
-    def announce(self, engine: str, too_new: int = 0) -> None:
+    def announce(self, engine: str, too_new: int = 0, version: str | None = None) -> None:
         """Say that this engine is alive, and how many jobs it has left for a newer one."""
-        mark, content = self._layout.engines / engine, str(too_new or "").encode()
+        mark, content = self._layout.engines / engine, f"{too_new or ''}\n{version or ''}".encode()
         with storage_faults("announce an engine", mark):
             descriptor = os.open(mark, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644)
             try:
@@ -43,11 +47,18 @@ class Engines:
         present = prove(self._layout)
         return [mark.name for mark in self._marks_since(present)]
 
+    def marks(self) -> list[EngineMark]:
+        """Return the engines that are alive, by name, and prove nothing."""
+        with storage_faults("read the volume's clock", self._layout.incoming):
+            present = self._layout.present_ns()
+        with storage_faults("read the marks of engines", self._layout.engines):
+            return [EngineMark(mark.name, _content(mark)[1]) for mark in sorted(self._marks_since(present))]
+
     def too_new(self) -> int:
         """Return how many jobs were left by each engine that was alive when the last one announced itself."""
         latest = max(map(modified_ns, self._marks_since(0)), default=0)
         with storage_faults("read the marks of engines", self._layout.engines):
-            return min(map(_too_new, self._marks_since(latest)), default=0)
+            return min((_content(mark)[0] for mark in self._marks_since(latest)), default=0)
 
     def _marks_since(self, present: int) -> list[Path]:
         """Return the marks of the engines that were alive at a moment, in nanoseconds since the epoch."""
@@ -56,9 +67,10 @@ class Engines:
         return [mark for mark in marks if present - modified_ns(mark) < ENGINE_SILENCE_SECONDS * 1e9]
 
 
-def _too_new(mark: Path) -> int:
+def _content(mark: Path) -> tuple[int, str | None]:
+    """Return how many jobs an engine has left for a newer one, and its version if it said so."""
     try:
-        content = read_record(mark)
+        too_new, _, version = read_record(mark).decode("ascii", "replace").partition("\n")
     except (FileNotFoundError, DamagedRecord):
-        return 0
-    return int(content) if content.isdigit() else 0
+        return 0, None
+    return int(too_new) if too_new.isdecimal() else 0, version.strip() or None

@@ -12,7 +12,10 @@
         deleted              its owner deleted it after it had ended
     pending/<guid>           a second name of job.json, or an empty file; there from submission until the outcome
     idempotency/<digest>     which job was made under an Idempotency-Key
-    engines/<name>           its mtime says when that engine was last alive; in it, how many jobs it left for newer ones
+    engines/<name>           its mtime says when that engine was last alive; in it, how many jobs it left for newer
+                             ones, and its version
+    recent/<yyyymmddhh>      a line for each job that was submitted in that hour: when, its guid, its owner
+    ended/<yyyymmddhh>       a line for each job that ended in that hour: when, its guid, how, and what `history` tells
 
 This module knows the files and their records, and no policy: when a lease ends, what is tried again and what is
 removed is decided by the modules above it. They turn the OSErrors that are raised here into StoreErrors.
@@ -30,6 +33,7 @@ from pydantic import ValidationError
 
 from img_contract.errors import DamagedRecord, JobTooNew, UnknownJob
 from img_contract.failpoints import failpoint
+from img_contract.history import Ending
 from img_contract.job.job import JOB_ID, Job
 from img_contract.job.newer import JobOutline
 from img_contract.job.outcome import Outcome
@@ -38,10 +42,12 @@ from img_contract.volume.files import (
     create_exclusively,
     fsync_directory,
     make_empty,
+    modified_ns,
     read_record,
     remove,
     storage_faults,
 )
+from img_contract.volume.journal import Journal
 
 _FOLDERS: Final = 1024
 """The paths of so many jobs are kept, since to make one takes as long as to use it."""
@@ -57,13 +63,16 @@ class Layout:
         self.pending = self.root / "pending"
         self.engines = self.root / "engines"
         self.idempotency = self.root / "idempotency"
+        self.recent_jobs = Journal(self.root / "recent")
+        self.ended_jobs = Journal(self.root / "ended")
         self._jobs = str(self.jobs)
         self._folder_of = lru_cache(_FOLDERS)(self._make_folder)
 
     def prepare(self) -> None:
         """Create the folders. Both services do it at start; either may be first. Raises StoreError."""
         with storage_faults("prepare the volume", self.root):
-            for folder in (self.incoming, self.jobs, self.pending, self.engines, self.idempotency):
+            folders = (self.incoming, self.jobs, self.pending, self.engines, self.idempotency)
+            for folder in (*folders, self.recent_jobs.folder, self.ended_jobs.folder):
                 folder.mkdir(parents=True, exist_ok=True)
             fsync_directory(self.root)
 
@@ -93,12 +102,25 @@ class Layout:
         """Remove a job's marker, if it has one."""
         remove(self.pending / job_id)
 
-    def end(self, job_id: str, outcome: Outcome) -> bool:
-        """Write the outcome, exclusively: the first one counts. Either way nothing is pending afterwards."""
+    def end(self, job_id: str, outcome: Outcome, job: Job | JobOutline | None = None) -> bool:
+        """Write the outcome, exclusively: the first one counts. Either way nothing is pending afterwards.
+
+        `job`: what is known of it, for the journal.
+        """
         first = create_exclusively(self.folder(job_id) / "outcome.json", as_json(outcome), durable=True)
         failpoint("outcome.written")
+        if first:
+            self.ended_jobs.append(outcome.finished_at, Ending.of(job_id, job, outcome).words())
         self.unmark(job_id)
         return first
+
+    def present_ns(self) -> int:
+        """Return the present by the volume's own clock, in nanoseconds since the epoch.
+
+        Only with that can the ages of files be compared: this process's clock may be an hour off.
+        """
+        os.utime(self.incoming)
+        return modified_ns(self.incoming)
 
     def _make_folder(self, job_id: str) -> Path:
         return Path(self._folder_name(job_id))

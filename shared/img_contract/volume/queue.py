@@ -18,7 +18,7 @@ import structlog
 
 from img_contract.errors import DamagedRecord, JobTooNew, UnknownJob
 from img_contract.failpoints import failpoint
-from img_contract.job.job import now
+from img_contract.job.job import Job, now
 from img_contract.job.outcome import Failure, FailureCode, Outcome, State, attempts_exhausted
 from img_contract.notify.notifier import Listener
 from img_contract.records import ClaimRecord, attempts_in
@@ -61,11 +61,13 @@ class VolumeWork:
         lease_seconds: float = 30.0,
         attempts: int = 3,
         retention_seconds: float = 24 * 3600.0,
+        version: str | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._layout = layout
         self._listener = listener
         self._engine = engine
+        self._version = version
         self._attempts = attempts
         self._clock = clock
         self._watch = LeaseWatch(lease_seconds, clock)
@@ -115,7 +117,7 @@ class VolumeWork:
             self._cleanup.run_batch()
 
     def announce(self) -> None:
-        Engines(self._layout).announce(self._engine, len(self._too_new))
+        Engines(self._layout).announce(self._engine, len(self._too_new), self._version)
 
     def withdraw(self) -> None:
         Engines(self._layout).withdraw(self._engine)
@@ -160,14 +162,14 @@ class VolumeWork:
                     claim = VolumeClaim(self._layout, job, attempts + 1, holder, self._closed, self._noted_abandoned)
                     claim = claim.take()
                 else:
-                    self._give_up(folder, attempts, attempts_exhausted(attempts, last_reason(folder, attempts)))
+                    self._give_up(folder, job, attempts, attempts_exhausted(attempts, last_reason(folder, attempts)))
         except JobTooNew as newer:
             self._too_new.add(job_id)
             log.warning("job_too_new", id=job_id, reason=str(newer))
         except DamagedRecord as error:
             failure = Failure(code=FailureCode.JOB_DAMAGED, detail=f"the job is damaged: {error}")
             with storage_faults("end a job", folder):
-                self._give_up(folder, attempts, failure)
+                self._give_up(folder, None, attempts, failure)
         except FileNotFoundError:
             return None  # it expired while we looked
         if claim:
@@ -211,10 +213,10 @@ class VolumeWork:
                 return attempts
             return None
 
-    def _give_up(self, folder: Path, attempts: int, failure: Failure) -> None:
+    def _give_up(self, folder: Path, job: Job | None, attempts: int, failure: Failure) -> None:
         started = started_at(folder, attempts)
         outcome = Outcome(state=State.FAILED, attempt=attempts, started_at=started, finished_at=now(), error=failure)
-        self._layout.end(folder.name, outcome)
+        self._layout.end(folder.name, outcome, job)
 
     def _closed(self, job_id: str) -> None:
         with self._lock:

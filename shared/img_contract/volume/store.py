@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-from img_contract.errors import JobDeleted, ResultGone, UnknownJob
+from img_contract.errors import JobDeleted, ResultGone, StoreError, UnknownJob
 from img_contract.job.job import now
 from img_contract.job.outcome import Outcome, State
+from img_contract.job.query import JobList, JobQuery
+from img_contract.job.stats import Stats
 from img_contract.job.status import JobStatus
 from img_contract.notify.notifier import Notifier
 from img_contract.ports import Capacity, IdempotencyKey, StoredResult
@@ -21,18 +24,30 @@ from img_contract.volume.engines import Engines
 from img_contract.volume.files import create_exclusively, names_in, remove, storage_faults
 from img_contract.volume.idempotency import IdempotencyKeys
 from img_contract.volume.layout import Layout, read_outcome, read_what_is_sound, started_at
+from img_contract.volume.listing import Listing
+from img_contract.volume.recent_totals import JournalTotals
 from img_contract.volume.submission import VolumeSubmission
+from img_contract.volume.waiting import WaitingJobs
 
 
 class VolumeJobs:
     """Jobs on a volume; see `ports.Jobs`."""
 
-    def __init__(self, layout: Layout, notifier: Notifier, retention_seconds: float = 24 * 3600.0) -> None:
+    def __init__(
+        self,
+        layout: Layout,
+        notifier: Notifier,
+        retention_seconds: float = 24 * 3600.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._layout = layout
         self._notifier = notifier
         self._retention = timedelta(seconds=retention_seconds)
         self._keys = IdempotencyKeys(layout.idempotency)
         self._endings = EndWatch(layout)
+        self._waiting = WaitingJobs(layout, clock)
+        self._listing = Listing(layout, self._waiting, self.status)
+        self._totals = JournalTotals(layout.ended_jobs)
 
     def begin(self, key: IdempotencyKey | None = None) -> VolumeSubmission:
         return VolumeSubmission(self._layout, self._keys, key, self._notifier.notify)
@@ -56,7 +71,8 @@ class VolumeJobs:
         else:
             state = State.PROCESSING if attempt else State.QUEUED
         kept_from = outcome.finished_at if outcome else datetime.fromtimestamp(submitted, UTC)
-        return JobStatus(job_id, job, state, attempt, started, kept_from + self._retention, outcome)
+        position = self._position(job_id) if state is State.QUEUED else None
+        return JobStatus(job_id, job, state, attempt, started, kept_from + self._retention, outcome, position)
 
     def wait_ended(self, job_id: str, seconds: float, given_up: Callable[[], bool] = lambda: False) -> bool:
         return self._endings.wait(job_id, seconds, given_up)
@@ -85,7 +101,7 @@ class VolumeJobs:
             started = started_at(folder, attempt)
             cancelled = Outcome(state=State.CANCELLED, attempt=attempt, started_at=started, finished_at=now())
             try:
-                ended = os.path.lexists(folder / "outcome.json") or not self._layout.end(job_id, cancelled)
+                ended = os.path.lexists(folder / "outcome.json") or not self._end(job_id, cancelled)
                 # The files go first: on a full volume that makes the room for the mark. A result without its file
                 # is a deleted one already.
                 for name in ("result", "source", "watermark"):
@@ -104,3 +120,28 @@ class VolumeJobs:
     def capacity(self) -> Capacity:
         with storage_faults("look at the volume", self._layout.root):
             return Capacity(shutil.disk_usage(self._layout.root).free, len(self._layout.markers()))
+
+    def stats(self) -> Stats:
+        waiting = self._waiting.now()
+        with storage_faults("look at the volume", self._layout.root):
+            free = shutil.disk_usage(self._layout.root).free
+        return Stats(
+            queued=len(waiting.positions),
+            processing=len(waiting.order) - len(waiting.positions),
+            oldest_seconds=waiting.oldest_seconds,
+            engines=tuple(Engines(self._layout).marks()),
+            free_bytes=free,
+            hour=self._totals.hour(),
+        )
+
+    def list(self, query: JobQuery, limit: int, cursor: str | None = None) -> JobList:
+        return self._listing.page(query, limit, cursor)
+
+    def _position(self, job_id: str) -> int | None:
+        try:
+            return self._waiting.now().positions.get(job_id)
+        except StoreError:
+            return None  # the status is known all the same
+
+    def _end(self, job_id: str, outcome: Outcome) -> bool:
+        return self._layout.end(job_id, outcome, read_what_is_sound(self._layout.folder(job_id)))

@@ -13,6 +13,7 @@ import structlog
 
 from img_contract.errors import KeyReused
 from img_contract.failpoints import failpoint
+from img_contract.history import Arrival
 from img_contract.job.formats import Format
 from img_contract.job.job import Job, content_digest, new_job_id, now
 from img_contract.job.resize import Resize
@@ -144,6 +145,8 @@ class VolumeSubmission:
             fsync_directory(folder.parent.parent)
         except FileExistsError:
             pass
+        # Before the job exists: a line that leads to none is passed over, a job without its line would not be listed.
+        self._layout.recent_jobs.append(job.submitted_at, Arrival.of(job).words())
         rename(self._folder, folder)  # from here on the job exists
         try:
             failpoint("submission.renamed")
