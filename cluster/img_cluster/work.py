@@ -24,8 +24,9 @@ from img_cluster.cleanup import Cleanup
 from img_cluster.deliveries import Deliveries, Delivery, Notices, Settle
 from img_cluster.engines import Engines
 from img_cluster.housekeeping import Housekeeping
-from img_cluster.objects import HeldClaim, JobObjects, JobsStore
+from img_cluster.objects import JobObjects, JobsStore
 from img_cluster.reconciliation import Reconciliation
+from img_cluster.unanswered import UnansweredClaims
 
 RETRY_SECONDS: Final = 5.0
 """A job that is tried again waits this long for an engine that has nothing else to do; then it is its turn."""
@@ -70,6 +71,7 @@ class ClusterWork:
         self._clock = clock
         self._on_heartbeat = on_heartbeat
         self._engines = Engines(store.bucket)
+        self._unanswered = UnansweredClaims(engine)
         self._claimed: queue.SimpleQueue[ClusterClaim] = queue.SimpleQueue()
         """Claims that nobody has taken up yet."""
         self._changed = threading.Condition()
@@ -139,7 +141,7 @@ class ClusterWork:
         job_id = delivery.job_id
         failpoint("job.received")
         try:
-            found = self._store.look(job_id)
+            found = self._unanswered.left_out(job_id, self._store.look(job_id))
         except UnknownJob:  # somebody else writes to this queue
             found = JobObjects({})
         claim = None
@@ -180,7 +182,6 @@ class ClusterWork:
             said = " ".join(reason.decode(errors="replace").split()) if reason else None
             self._give_up(job_id, found, job, attempts_exhausted(attempt, said))
             return None
-        holder = HeldClaim(engine=self._engine, started_at=now(), message=delivery.message)
         name = f"{self._store.folder(job_id)}/claim.{attempt + 1}"
         with self._changed:
             if job_id in self._held:
@@ -188,7 +189,10 @@ class ClusterWork:
             self._held[job_id] = f"claim.{attempt}.ended" in found.names
         claim = None
         try:
-            if self._store.bucket.create(name, holder.model_dump_json().encode()):
+            holder = self._unanswered.holder(job_id, attempt + 1, delivery.message)
+            created = self._store.bucket.create(name, holder.model_dump_json().encode())
+            self._unanswered.answered(job_id)
+            if created:
                 failpoint("claim.taken")
                 claim = ClusterClaim(
                     self._store,

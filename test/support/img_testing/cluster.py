@@ -268,9 +268,11 @@ class Clients:
 
 # Figures, told at the end of a run
 
+Figure = Callable[[str, str], None]
+
 
 @pytest.fixture
-def figure(record_property: Callable[[str, object], None]) -> Callable[[str, str], None]:
+def figure(record_property: Callable[[str, object], None]) -> Figure:
     """Tell a figure: what was done, and what came of it."""
     return lambda fault, found: record_property("figure", [fault, found])
 
