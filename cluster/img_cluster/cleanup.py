@@ -28,7 +28,7 @@ LEFTOVER_SECONDS: Final = 3600.0
 SHARDS: Final = 256
 
 _ADOPTED: Final = 10
-"""Jobs of a page that are asked for their markers, at random: many may wait for long, and hardly any has lost its own."""
+"""Jobs of a page whose markers are looked for, at random: many may wait for long, and hardly any has lost its own."""
 
 _KEYS: Final = 100
 """Expired Idempotency-Keys that are removed in one step."""

@@ -134,14 +134,56 @@ def test_what_an_api_left_that_died_goes_and_a_marker_that_was_lost_comes_back(s
 
 def test_keys_of_jobs_that_expired_go(site: Site) -> None:
     job = site.submit(key=KEY)
-    retention = 24 * 3600.0
-    site.clock.advance(retention + 1)
-    cleanup = Cleanup(site.store, retention)
+    site.clock.advance(RETENTION_SECONDS + 1)
+    cleanup = Cleanup(site.store, RETENTION_SECONDS)
     cleanup.keys()
     assert len(site.bucket.names("idempotency")) == 1, "its job waits still"
     site.bucket.delete([f"{site.store.folder(job.id)}/job.json"])
     cleanup.keys()
     assert site.bucket.names("idempotency") == {}
+
+
+def test_the_names_of_a_job_in_the_index_go_with_it(site: Site) -> None:
+    jobs = [site.submit() for _ in range(2)]
+    for _ in jobs:
+        claim: Any = until(lambda: site.engine.next(0))
+        claim.fail(Failure(code=FailureCode.PICTURE_CORRUPT, detail="it is broken"))
+        claim.close()
+    site.bucket.age(f"{site.store.folder(jobs[0].id)}/outcome.json", RETENTION_SECONDS + 1)
+    cleanup = Cleanup(site.store, RETENTION_SECONDS)
+    for number in range(256):
+        cleanup.shard(number)
+    for folder in ("recent", "ended"):
+        assert [name.split("!")[2] for name in site.bucket.names(folder)] == [jobs[1].id]
+    assert site.bucket.names(site.store.folder(jobs[0].id)) == {}
+
+
+def test_old_names_whose_job_is_gone_go_and_those_of_a_job_that_still_waits_stay(site: Site) -> None:
+    waiting = site.submit()
+    old = now() - timedelta(seconds=RETENTION_SECONDS + LEFTOVER_SECONDS + 60)
+    for job_id in (waiting.id, new_job_id()):
+        note(site.bucket, arrival_key(waiting.model_copy(update={"id": job_id, "submitted_at": old})))
+    young = waiting.model_copy(update={"id": new_job_id()})
+    note(site.bucket, arrival_key(young))
+    cleanup = Cleanup(site.store, RETENTION_SECONDS)
+    for _ in range(3):
+        cleanup.index()
+    found = [name.split("!")[2] for name in site.bucket.names("recent")]
+    assert sorted(found) == sorted([young.id, waiting.id, waiting.id])
+
+
+def test_a_page_passes_over_a_bounded_number_of_names(site: Site) -> None:
+    job = site.submit()
+    present = now()
+    for _ in range(MOST_JOBS + 50):
+        note(site.bucket, arrival_key(job.model_copy(update={"id": new_job_id(), "submitted_at": present})))
+    opened: list[str] = []
+    status = site.jobs._listing._status
+    site.jobs._listing._status = lambda job_id: opened.append(job_id) or status(job_id)  # type: ignore[func-returns-value]
+    first = site.jobs.list(JobQuery(), 50)
+    assert (first.jobs, len(opened)) == ((), MOST_JOBS)
+    second = site.jobs.list(JobQuery(), 50, first.next)
+    assert [found.id for found in second.jobs] == [job.id]
 
 
 def test_a_key_whose_request_died_at_another_replica_is_free_after_a_minute(site: Site) -> None:
@@ -178,3 +220,27 @@ def test_claims_that_nobody_has_taken_up_go_back_when_an_engine_stops(site: Site
     other = MemoryWork(site.store, site.broker, "other", site.clock)
     claims: list[Any] = [until(lambda: other.next(0)) for _ in jobs]
     assert [claim.attempt for claim in claims] == [1, 1]
+
+
+def test_submitting_and_claiming_stay_flat_with_many_jobs(site: Site) -> None:
+    """They list a page at most: what they read does not grow with what waits."""
+    for _ in range(1500):
+        site.submit()
+    listed = []
+    names = site.bucket.names
+
+    def counting(folder: str, most: int = 1000, after: str | None = None) -> Any:
+        found = names(folder, most, after)
+        listed.append(len(found))
+        return found
+
+    site.bucket.names = counting  # type: ignore[method-assign]  # it counts, and does the same
+    assert site.jobs.capacity().pending == 1500
+    assert listed.pop() <= 1000
+    job = site.submit()
+    assert site.engine.next(0) is not None
+    assert max(listed) <= 10
+    listed.clear()
+    for _ in range(3):
+        assert site.jobs.status(job.id).position == 1499
+    assert [found for found in listed if found > 10] == [1501], "who waits is looked up once in a few seconds"
