@@ -44,7 +44,7 @@ lint: $(VENV)/tools
 	$(BIN)/lint-imports
 
 cluster-test: $(VENV)/tools
-	FAULTS=$(FAULTS) $(BIN)/pytest -m cluster $(if $(filter full,$(FAULTS)),,-n 2 --dist worksteal) cluster/test shared/test/test_ports.py shared/test/test_lists.py
+	FAULTS=$(FAULTS) $(BIN)/pytest -m cluster $(if $(filter full,$(FAULTS)),,-n 2 --dist loadgroup) cluster/test shared/test/test_ports.py shared/test/test_lists.py
 
 e2e: $(VENV)/tools
 	$(BIN)/pytest -m "containers or browser" -n 2 --dist loadfile test

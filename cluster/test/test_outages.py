@@ -20,7 +20,7 @@ from img_testing.cluster import Clients, Cluster, Figure, Replica
 from img_testing.faulty_store import FaultyStore, faulty
 from img_testing.witness import FULL, TINY
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("outages")]  # one worker has the site
 
 UPLOADING = ("PUT .*/source$", "PUT .*/pending/", "PUT .*/job.json$")
 """What a submission writes, in this order."""

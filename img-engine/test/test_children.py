@@ -83,7 +83,9 @@ def test_a_temporary_folder_whose_path_is_too_long_for_sockets_is_refused_with_t
     folder.mkdir()
     environment = os.environ | {"TMPDIR": str(folder), "IMG_VOLUME": str(tmp_path / "volume")}
     command = Path(sys.executable).with_name("img-engine")
-    ended = subprocess.run([command], env=environment, capture_output=True, text=True, check=False, timeout=HANG_SECONDS)
+    ended = subprocess.run(
+        [command], env=environment, capture_output=True, text=True, check=False, timeout=HANG_SECONDS
+    )
     assert ended.returncode == 2
     assert "expected in TMPDIR a folder that can be written, with a path of at most 70 bytes\n" in ended.stderr
     assert "Traceback" not in ended.stderr

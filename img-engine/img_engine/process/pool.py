@@ -167,8 +167,8 @@ def _start_helpers() -> None:
         forkserver.ensure_running()
     except OSError as error:  # of the socket that it makes, whose path the system limits to some hundred bytes
         raise ChildrenBroken(
-            f"no child can be started by a socket in {tempfile.gettempdir()}: {error}; expected in TMPDIR a folder that "
-            f"can be written, with a path of at most {_LONGEST_FOLDER} bytes"
+            f"no child can be started by a socket in {tempfile.gettempdir()}: {error}; "
+            f"expected in TMPDIR a folder that can be written, with a path of at most {_LONGEST_FOLDER} bytes"
         ) from error
     finally:
         for number, descriptor in ours.items():
