@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import os
-import random
 import signal
 import subprocess
 import threading
@@ -25,6 +25,7 @@ from img_contract.job.outcome import FailureCode, State
 from img_contract.testing import until
 from img_testing.cluster import Clients, Cluster, Figure, Replica
 from img_testing.witness import FULL, TINY, picture, rounds
+from PIL import Image
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(3600)]
 
@@ -304,38 +305,40 @@ def test_a_full_disk_of_a_scratch_folder_refuses_and_charges_nothing(cluster: Cl
     )
     if mounted.returncode:
         pytest.skip("a disk that is full needs the right to mount one")
+    filler, size = small / "filler", 4 * 1024 * 1024
+
+    def leave(room: int) -> None:
+        filler.write_bytes(bytes(size - room))
+
     try:
-        filler = small / "filler"
-        filler.write_bytes(bytes(4 * 1024 * 1024 - 4096 * 16))
+        leave(64 * 1024)
         replica = cluster.start_rest(TMPDIR=str(small))
         healthy = cluster.start_rest()
-        clients = Clients(cluster, lambda: [replica])
-        large = bytes(random.Random(1).randbytes(2 * 1024 * 1024))  # more than is kept in memory
-        assert clients.post(b"\xff\xd8\xff\xe0" + large, width=8) is None
-        assert clients.refused.total() == 1
+        clients, others = Clients(cluster, lambda: [replica]), Clients(cluster, lambda: [healthy])
+        large = _noise(1200)  # more than is kept in memory
+        assert clients.post(large, width=8) is None
+        assert set(clients.refused) == {"volume_unavailable"}
         cluster.start_engine(TMPDIR=str(small))
-        others = Clients(cluster, lambda: [healthy])
-        job_id = others.insist(_large_picture())
-        until(lambda: cluster.events("store_fault"), why="the full disk was not met")
+        job_id = others.insist(_noise(800), width=1600, enlarge="true", format="png")
+        until(lambda: cluster.events("store_fault"), why="the upload was brought to a full disk")
+        leave(1024 * 1024)
+        met = len(cluster.events("store_fault"))
+        until(lambda: len(cluster.events("store_fault")) > met + 1, why="the result was written to a full disk")
         filler.unlink()
         assert others.ended(job_id).attempt == 1
-        clients.accepted.append(clients.insist())
-        clients.accepted.pop()
-        clients.verdict()
-        others.verdict()
+        clients.insist(large, width=8)
+        clients.verdict(most_attempts=1)
+        others.verdict(most_attempts=1)
         figure("disk of a scratch folder full", "upload refused with 503; no attempt charged; heals by itself")
         cluster.kill_all()
     finally:
         subprocess.run(["umount", "-l", small], check=False)
 
 
-def _large_picture() -> bytes:
-    import io
-
-    from PIL import Image
-
+def _noise(side: int) -> bytes:
+    """A square picture of one byte a pixel, which nothing makes smaller."""
     buffer = io.BytesIO()
-    Image.effect_noise((800, 800), 90).save(buffer, "PNG", compress_level=0)
+    Image.effect_noise((side, side), 90).save(buffer, "PNG", compress_level=0)
     return buffer.getvalue()
 
 

@@ -222,6 +222,26 @@ def test_claims_that_nobody_has_taken_up_go_back_when_an_engine_stops(site: Site
     assert [claim.attempt for claim in claims] == [1, 1]
 
 
+def test_a_claim_that_the_store_made_without_an_answer_costs_no_attempt(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create = site.bucket.create
+
+    def lose_the_answer(key: str, data: bytes) -> bool:
+        create(key, data)
+        raise StoreUnavailable("no answer")
+
+    monkeypatch.setattr(site.bucket, "create", lose_the_answer)  # a fault of the store, not of ours
+    site.submit()
+    with pytest.raises(StoreUnavailable):
+        site.engine.next(0)
+    monkeypatch.undo()
+    site.clock.advance(31)  # the message, which was not settled, comes again
+    claim: Any = until(lambda: site.engine.next(0))
+    assert claim.attempt == 1
+    assert claim.heartbeat()
+
+
 def test_submitting_and_claiming_stay_flat_with_many_jobs(site: Site) -> None:
     """They list a page at most: what they read does not grow with what waits."""
     for _ in range(1500):
