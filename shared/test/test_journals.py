@@ -166,7 +166,7 @@ def test_lines_that_are_written_at_the_same_time_are_all_there(layout: Layout) -
         journal = Journal(layout.recent_jobs.folder)
         barrier.wait()
         for words in lines:
-            journal.append(present, words)
+            journal.append(words)
 
     threads = [threading.Thread(target=write, args=(lines,)) for lines in written]
     for thread in threads:

@@ -89,6 +89,10 @@ class Layout:
         folder = self._folder_name(job_id)
         return os.path.lexists(f"{folder}/outcome.json") or not os.path.exists(folder)
 
+    def begun(self, job_id: str) -> bool:
+        """Return whether an attempt at the job was started; as cheap."""
+        return os.path.lexists(f"{self._folder_name(job_id)}/claim.1")
+
     def markers(self) -> list[os.DirEntry[str]]:
         """List the markers of the jobs that have not ended."""
         return [entry for entry in os.scandir(self.pending) if JOB_ID.fullmatch(entry.name)]
@@ -110,7 +114,7 @@ class Layout:
         first = create_exclusively(self.folder(job_id) / "outcome.json", as_json(outcome), durable=True)
         failpoint("outcome.written")
         if first:
-            self.ended_jobs.append(outcome.finished_at, Ending.of(job_id, job, outcome).words())
+            self.ended_jobs.append(Ending.of(job_id, job, outcome).words())
         self.unmark(job_id)
         return first
 

@@ -146,7 +146,7 @@ class VolumeSubmission:
         except FileExistsError:
             pass
         # Before the job exists: a line that leads to none is passed over, a job without its line would not be listed.
-        self._layout.recent_jobs.append(job.submitted_at, Arrival.of(job).words())
+        self._layout.recent_jobs.append(Arrival.of(job).words())
         rename(self._folder, folder)  # from here on the job exists
         try:
             failpoint("submission.renamed")
