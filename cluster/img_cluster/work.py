@@ -31,6 +31,9 @@ from img_cluster.unanswered import UnansweredClaims
 RETRY_SECONDS: Final = 5.0
 """A job that is tried again waits this long for an engine that has nothing else to do; then it is its turn."""
 
+_RETRY_FAULT_SECONDS: Final = 30.0
+"""After a fault, the queue of those is left alone for so long."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -79,7 +82,7 @@ class ClusterWork:
         """Jobs whose claims are not closed yet, and whether each is tried again."""
         self._too_new: set[str] = set()
         """Jobs that were left for a newer engine."""
-        self._retried_at = float("-inf")
+        self._retried_at = self._retry_from = float("-inf")
         self._stopping = threading.Event()
         self._reconciliation = Reconciliation(store, deliveries, lost_seconds, longest_attempt_seconds, self._is_mine)
         cleanup = Cleanup(store, retention_seconds)
@@ -228,10 +231,10 @@ class ClusterWork:
     def _retry(self) -> ClusterClaim | None:
         """Claim a job that cost an attempt: one such job at a time, as it may cost its neighbours theirs."""
         with self._changed:
-            if self._stopping.is_set() or any(self._held.values()):
+            if self._stopping.is_set() or any(self._held.values()) or self._clock() < self._retry_from:
                 return None
         self._retried_at = self._clock()
-        while found := self._retries.get():
+        while found := self._next_retry():
             delivery, settle = found
             try:
                 claim = self.claim(delivery, settle)
@@ -241,6 +244,14 @@ class ClusterWork:
             if claim:
                 return claim
         return None
+
+    def _next_retry(self) -> tuple[Delivery, Settle] | None:
+        try:
+            return self._retries.get()
+        except StoreError as error:  # the other jobs need not wait for that
+            log.error("store_fault", reason=str(error))
+            self._retry_from = self._clock() + _RETRY_FAULT_SECONDS
+            return None
 
     def _give_back(self, claim: ClusterClaim) -> None:
         try:

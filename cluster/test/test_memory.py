@@ -242,6 +242,22 @@ def test_a_claim_that_the_store_made_without_an_answer_costs_no_attempt(
     assert claim.heartbeat()
 
 
+def test_jobs_do_not_wait_for_a_broken_queue_of_those_that_are_tried_again(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def refuse() -> None:
+        asked.append(True)
+        raise StoreUnavailable("that queue does not answer")
+
+    monkeypatch.setattr(site.engine._retries, "get", refuse)  # a fault of the broker, not of ours
+    jobs = [site.submit() for _ in range(3)]
+    claims: list[Any] = [site.engine.next(0) for _ in jobs]
+    assert [claim.job.id for claim in claims] == [job.id for job in jobs]
+    assert len(asked) == 1, "it is left alone for a while"
+
+
 def test_submitting_and_claiming_stay_flat_with_many_jobs(site: Site) -> None:
     """They list a page at most: what they read does not grow with what waits."""
     for _ in range(1500):
