@@ -19,7 +19,7 @@ from img_contract.job.job import JOB_ID
 from img_cluster.bucket import PAGE, Bucket, Entry
 from img_cluster.idempotency import read_use
 from img_cluster.index import ENDED, RECENT, counted_down, keys_of, words_of
-from img_cluster.objects import ENGINES, IDEMPOTENCY, JobObjects, JobsStore, marker
+from img_cluster.objects import ENGINES, IDEMPOTENCY, METRICS, JobObjects, JobsStore, marker
 from img_cluster.proof import PROBES
 
 LEFTOVER_SECONDS: Final = 3600.0
@@ -88,9 +88,9 @@ class Cleanup:
                 self._bucket.delete([f"{IDEMPOTENCY}/{name}"])
 
     def marks(self) -> None:
-        """Remove the marks of engines that died long ago, and probes that were left."""
+        """Remove the marks and metrics of engines that died long ago, and probes that were left."""
         present = self._bucket.now()
-        for folder in (ENGINES, PROBES):
+        for folder in (ENGINES, METRICS, PROBES):
             marks = self._bucket.names(folder)
             old = [name for name, entry in marks.items() if present - entry.modified > LEFTOVER_SECONDS]
             self._bucket.delete([f"{folder}/{name}" for name in old])

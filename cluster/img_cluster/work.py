@@ -106,6 +106,9 @@ class ClusterWork:
     def announce(self) -> None:
         self._engines.announce(self._engine, len(self._too_new), self._version)
 
+    def publish_metrics(self, text: str) -> None:
+        self._engines.publish_metrics(self._engine, text)
+
     def withdraw(self) -> None:
         self._engines.withdraw(self._engine)
 
@@ -197,6 +200,7 @@ class ClusterWork:
             self._unanswered.answered(job_id)
             if created:
                 failpoint("claim.taken")
+                _log_lost(job_id, found)
                 claim = ClusterClaim(
                     self._store,
                     self._deliveries,
@@ -219,7 +223,10 @@ class ClusterWork:
         holder = self._store.read_claim(job_id, attempt)
         started = holder.started_at if holder else None
         outcome = Outcome(state=State.FAILED, attempt=attempt, started_at=started, finished_at=now(), error=failure)
-        self._store.end(job_id, job, outcome)
+        recorded = self._store.end(job_id, job, outcome)
+        if recorded:
+            _log_lost(job_id, found)
+        log.warning("job_failed", id=job_id, code=failure.code, reason=failure.detail, recorded=recorded)
         self._notices.ended(job_id)
 
     def _handed_over(self, seconds: float) -> ClusterClaim | None:
@@ -267,3 +274,9 @@ class ClusterWork:
 
     def _is_mine(self, job_id: str) -> bool:
         return job_id in self._too_new or self.holds(job_id)
+
+
+def _log_lost(job_id: str, found: JobObjects) -> None:
+    """Log that the last attempt is over, and its engine has said nothing of it."""
+    if found.attempts and f"claim.{found.attempts}.ended" not in found.names:
+        log.warning("attempt_lost", id=job_id, attempt=found.attempts)

@@ -80,6 +80,16 @@ def test_compose_understands_its_file() -> None:
     assert {"rabbitmq", "seaweedfs", "img-rest", "img-engine", "proxy"} <= set(understood["services"])
 
 
+def test_prometheus_is_told_where_to_scrape() -> None:
+    (pod,) = [one["spec"]["template"] for one in of_kind("Deployment") if one["metadata"]["name"] == "img-rest"]
+    (port,) = pod["spec"]["containers"][0]["ports"]
+    assert pod["metadata"]["annotations"] == {
+        "prometheus.io/scrape": "true",
+        "prometheus.io/port": str(port["containerPort"]),
+        "prometheus.io/path": "/metrics",
+    }
+
+
 @pytest.mark.parametrize("deployment", of_kind("Deployment"), ids=lambda one: one["metadata"]["name"])
 def test_a_pod_is_closed_and_its_service_reads_its_variables(deployment: dict[str, Any], config_of: Any) -> None:
     pod = deployment["spec"]["template"]["spec"]

@@ -26,6 +26,7 @@ from img_contract.job.resize import Resize
 from img_contract.ports import IdempotencyKey
 from img_contract.testing import ManualClock, until
 from obstore.store import MemoryStore
+from structlog.testing import capture_logs
 
 JPEG = b"\xff\xd8\xff\xe0" + bytes(60)
 RETENTION_SECONDS = 24 * 3600.0
@@ -280,3 +281,32 @@ def test_submitting_and_claiming_stay_flat_with_many_jobs(site: Site) -> None:
     for _ in range(3):
         assert site.jobs.status(job.id).position == 1499
     assert [found for found in listed if found > 10] == [1501], "who waits is looked up once in a few seconds"
+
+
+def test_metrics_are_written_as_often_as_they_are_scraped_and_removed_long_after_their_engine_died(site: Site) -> None:
+    site.engine.announce()
+    for text in ("first", "second"):  # which comes too soon after the first
+        site.engine.publish_metrics(text)
+    assert site.jobs.engine_metrics() == {"engine": "first"}
+    site.bucket.put("metrics/engine", b"\xff")
+    assert site.jobs.engine_metrics() == {}
+    site.clock.advance(31)
+    assert site.jobs.engine_metrics() == {}
+    site.clock.advance(LEFTOVER_SECONDS)
+    Cleanup(site.store, 86400).marks()
+    assert site.bucket.names("metrics") == {}
+
+
+def test_an_attempt_of_which_nothing_was_heard_and_a_job_that_is_given_up_are_logged(site: Site) -> None:
+    job = site.submit()
+    with capture_logs() as logs:
+        for number in range(4):
+            engine = MemoryWork(site.store, site.broker, f"engine {number}", site.clock)
+            engine.next(0)
+            site.clock.advance(31)  # its connection is gone
+    assert [(line["event"], line["id"], line.get("attempt")) for line in logs] == [
+        ("attempt_lost", job.id, 1),
+        ("attempt_lost", job.id, 2),
+        ("attempt_lost", job.id, 3),
+        ("job_failed", job.id, None),
+    ]
