@@ -135,10 +135,10 @@ def test_what_an_api_left_that_died_goes_and_a_marker_that_was_lost_comes_back(s
 
 def test_keys_of_jobs_that_expired_go(site: Site) -> None:
     job = site.submit(key=KEY)
-    site.clock.advance(LEFTOVER_SECONDS + 1)
-    cleanup = Cleanup(site.store, 24 * 3600.0)
+    site.clock.advance(RETENTION_SECONDS + 1)
+    cleanup = Cleanup(site.store, RETENTION_SECONDS)
     cleanup.keys()
-    assert len(site.bucket.names("idempotency")) == 1
+    assert len(site.bucket.names("idempotency")) == 1, "its job waits still"
     site.bucket.delete([f"{site.store.folder(job.id)}/job.json"])
     cleanup.keys()
     assert site.bucket.names("idempotency") == {}
@@ -221,6 +221,42 @@ def test_claims_that_nobody_has_taken_up_go_back_when_an_engine_stops(site: Site
     other = MemoryWork(site.store, site.broker, "other", site.clock)
     claims: list[Any] = [until(lambda: other.next(0)) for _ in jobs]
     assert [claim.attempt for claim in claims] == [1, 1]
+
+
+def test_a_claim_that_the_store_made_without_an_answer_costs_no_attempt(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create = site.bucket.create
+
+    def lose_the_answer(key: str, data: bytes) -> bool:
+        create(key, data)
+        raise StoreUnavailable("no answer")
+
+    monkeypatch.setattr(site.bucket, "create", lose_the_answer)  # a fault of the store, not of ours
+    site.submit()
+    with pytest.raises(StoreUnavailable):
+        site.engine.next(0)
+    monkeypatch.undo()
+    site.clock.advance(31)  # the message, which was not settled, comes again
+    claim: Any = until(lambda: site.engine.next(0))
+    assert claim.attempt == 1
+    assert claim.heartbeat()
+
+
+def test_jobs_do_not_wait_for_a_broken_queue_of_those_that_are_tried_again(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def refuse() -> None:
+        asked.append(True)
+        raise StoreUnavailable("that queue does not answer")
+
+    monkeypatch.setattr(site.engine._retries, "get", refuse)  # a fault of the broker, not of ours
+    jobs = [site.submit() for _ in range(3)]
+    claims: list[Any] = [site.engine.next(0) for _ in jobs]
+    assert [claim.job.id for claim in claims] == [job.id for job in jobs]
+    assert len(asked) == 1, "it is left alone for a while"
 
 
 def test_submitting_and_claiming_stay_flat_with_many_jobs(site: Site) -> None:

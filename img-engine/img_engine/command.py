@@ -103,7 +103,11 @@ def _run(config: Config, new_work: Callable[[str, int], Work]) -> int:
         log.warning("libturbojpeg_missing", remedy="Debian and Ubuntu: apt-get install libturbojpeg0")
     limits, engine, name = config.limits, config.engine, _name()
     count = engine.children or children_for_this_machine(engine.child_bytes)
-    children = Children(count, engine.child_bytes, engine.job_seconds)
+    try:
+        children = Children(count, engine.child_bytes, engine.job_seconds)
+    except ChildrenBroken as error:
+        say(f"img-engine: {error}")
+        return 2
     try:
         children.wait_ready()
     except ChildrenBroken as error:

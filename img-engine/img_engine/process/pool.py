@@ -7,6 +7,7 @@ import os
 import queue
 import resource
 import signal
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
@@ -42,6 +43,9 @@ CHILD_ENVIRONMENT: Final = {
 _CPU_SHARE: Final = 0.8
 """A picture that takes this share of its time as CPU time would take it again, and fails at once."""
 
+_LONGEST_FOLDER: Final = 70
+"""Of a socket's path, 107 bytes at most, multiprocessing needs the rest."""
+
 _START_CPU_SECONDS: Final = 2
 """More than the CPU time that a child takes to start."""
 
@@ -52,7 +56,7 @@ log = structlog.get_logger(__name__)
 
 
 class Children:
-    """A number of child processes. Thread-safe."""
+    """A number of child processes; making them raises ChildrenBroken if there can be none. Thread-safe."""
 
     def __init__(self, count: int, address_space_bytes: int, task_seconds: float) -> None:
         self._address_space = address_space_bytes
@@ -174,7 +178,7 @@ def _start_helpers() -> None:
 
     The fork server's children have the same. Libraries in C write there what they think of a picture; were it the
     engine's stderr, and that a pipe that is full, they would wait for its reader until their time is over. The resource
-    tracker would wait there after the engine was killed.
+    tracker would wait there after the engine was killed. Raises ChildrenBroken.
     """
     nowhere = os.open(os.devnull, os.O_WRONLY)
     ours = {number: os.dup(number) for number in (1, 2)}
@@ -183,6 +187,11 @@ def _start_helpers() -> None:
     try:
         resource_tracker.ensure_running()
         forkserver.ensure_running()
+    except OSError as error:  # of the socket that it makes, whose path the system limits to some hundred bytes
+        raise ChildrenBroken(
+            f"no child can be started by a socket in {tempfile.gettempdir()}: {error}; "
+            f"expected in TMPDIR a folder that can be written, with a path of at most {_LONGEST_FOLDER} bytes"
+        ) from error
     finally:
         for number, descriptor in ours.items():
             os.dup2(descriptor, number)
