@@ -11,7 +11,7 @@ import zmq
 from pydantic import ValidationError
 from zmq.utils.monitor import recv_monitor_message
 
-from img_contract.job.job import Job
+from img_contract.job.job import Job, parse_message
 from img_contract.job.newer import is_newer
 from img_contract.notify.curve import CurveConfig
 from img_contract.notify.options import MESSAGE_BYTES, allow_ipv6, limit_peers
@@ -52,7 +52,7 @@ class ZmqListener:
             try:
                 message = self._whole_message()
                 if message is not None:
-                    return Job.model_validate_json(message)
+                    return parse_message(message)
                 self._invalid.drop()
             except ValidationError as error:
                 if not is_newer(message or b"", error):  # its job is found by polling, and logged

@@ -150,7 +150,7 @@ class VolumeWork:
         attempts = self._attempts_if_claimable(job_id)
         if attempts is None:
             return None
-        folder = self._layout.folder(job_id)
+        folder = self._layout.folder_name(job_id)
         claim = None
         try:
             with storage_faults("claim a job", folder, missing_passes=True):
@@ -160,14 +160,14 @@ class VolumeWork:
                     claim = VolumeClaim(self._layout, job, attempts + 1, holder, self._closed, self._noted_abandoned)
                     claim = claim.take()
                 else:
-                    self._give_up(folder, attempts, attempts_exhausted(attempts, last_reason(folder, attempts)))
+                    self._give_up(job_id, attempts, attempts_exhausted(attempts, last_reason(folder, attempts)))
         except JobTooNew as newer:
             self._too_new.add(job_id)
             log.warning("job_too_new", id=job_id, reason=str(newer))
         except DamagedRecord as error:
             failure = Failure(code=FailureCode.JOB_DAMAGED, detail=f"the job is damaged: {error}")
             with storage_faults("end a job", folder):
-                self._give_up(folder, attempts, failure)
+                self._give_up(job_id, attempts, failure)
         except FileNotFoundError:
             return None  # it expired while we looked
         if claim:
@@ -199,7 +199,7 @@ class VolumeWork:
         """Return how many attempts the job has had, if it can be claimed now; else None."""
         with storage_faults("look at a job", self._layout.jobs):
             try:
-                folder = self._layout.folder(job_id)
+                folder = self._layout.folder_name(job_id)
                 names = names_in(folder)
             except (UnknownJob, FileNotFoundError):
                 return None
@@ -207,14 +207,15 @@ class VolumeWork:
                 self._layout.unmark(job_id)
                 return None
             attempts = attempts_in(names)
-            if attempts == 0 or f"claim.{attempts}.ended" in names or self._watch.dead(folder / f"claim.{attempts}"):
+            claim = f"claim.{attempts}"
+            if attempts == 0 or f"{claim}.ended" in names or self._watch.dead(Path(folder, claim)):
                 return attempts
             return None
 
-    def _give_up(self, folder: Path, attempts: int, failure: Failure) -> None:
-        started = started_at(folder, attempts)
+    def _give_up(self, job_id: str, attempts: int, failure: Failure) -> None:
+        started = started_at(self._layout.folder_name(job_id), attempts)
         outcome = Outcome(state=State.FAILED, attempt=attempts, started_at=started, finished_at=now(), error=failure)
-        self._layout.end(folder.name, outcome)
+        self._layout.end(job_id, outcome)
 
     def _closed(self, job_id: str) -> None:
         with self._lock:
