@@ -15,7 +15,7 @@ _OF_ERRORS: Final = "application/problem+json"
 
 def prefers_representation(headers: Headers) -> bool:
     """Return whether a request has `Prefer: return=representation` (RFC 7240, 4.2)."""
-    return any(_PREFERENCE.fullmatch(one) for one in ",".join(headers.getlist("Prefer")).split(","))
+    return any(_PREFERENCE.fullmatch(one) for one in headers.get("Prefer", "").split(","))
 
 
 def wants_picture(headers: Headers) -> bool:
