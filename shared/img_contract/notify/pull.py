@@ -19,6 +19,9 @@ from img_contract.notify.options import MESSAGE_BYTES, allow_ipv6, limit_peers
 _RECONNECT_SECONDS: Final = 3.0
 """Reconnecting is left to ZeroMQ for this long."""
 
+_LOOK_SECONDS: Final = 0.25
+"""What happened to the connection is asked for this often."""
+
 _INVALID_LOG_SECONDS: Final = 10.0
 """A flood of invalid messages is logged this often."""
 
@@ -45,8 +48,8 @@ class ZmqListener:
         return self._invalid.dropped
 
     def wait(self, seconds: float) -> Job | None:
-        self._reconnect_if_stuck()
         deadline = time.monotonic() + seconds
+        self._reconnect_if_stuck(deadline - seconds)
         while self._socket.poll(max(0, int((deadline - time.monotonic()) * 1000))):
             message = None
             try:
@@ -81,6 +84,7 @@ class ZmqListener:
             self._socket.curve_secretkey = self._keys.client_secret.get_secret_value().encode()
         self._monitor = self._socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED)
         self._down_since: float | None = time.monotonic()
+        self._look_again_at = float("-inf")
         self._socket.connect(self._address)
 
     def _disconnect(self) -> None:
@@ -88,17 +92,20 @@ class ZmqListener:
         self._monitor.close(0)
         self._socket.close()
 
-    def _reconnect_if_stuck(self) -> None:
-        """Begin with a new socket if the connection has been down for a while.
+    def _reconnect_if_stuck(self, now: float) -> None:
+        """Begin with a new socket if the connection has been down for a while. Looks a few times a second at most.
 
         libzmq reconnects to a peer that went away, but never to one that broke the protocol: by too large a message, or
         by not speaking ZeroMQ at all. Measured with 4.3.5: the socket never receives again, and of the latter it
         reports no event.
         """
+        if now < self._look_again_at:
+            return
+        self._look_again_at = now + _LOOK_SECONDS
         while self._monitor.poll(0):
             up = recv_monitor_message(self._monitor)["event"] == zmq.EVENT_HANDSHAKE_SUCCEEDED
-            self._down_since = None if up else time.monotonic()
-        if self._down_since is not None and time.monotonic() - self._down_since >= _RECONNECT_SECONDS:
+            self._down_since = None if up else now
+        if self._down_since is not None and now - self._down_since >= _RECONNECT_SECONDS:
             self._disconnect()
             self._connect()
 

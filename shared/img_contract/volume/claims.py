@@ -18,7 +18,6 @@ from img_contract.records import ClaimRecord, attempts_in
 from img_contract.regular_file import StrPath
 from img_contract.volume.files import (
     create_exclusively,
-    fsync_directory,
     names_in,
     open_new,
     read_record,
@@ -95,9 +94,9 @@ class VolumeClaim:
             for result, output in zip(results, outputs, strict=True):
                 rename(result.path, f"{self._results}/{output.file}")
             failpoint("publish.renamed")
-            fsync_directory(self._results)
-            fsync_directory(self._folder)  # the name of the folder of results itself
-            recorded = self._end(State.DONE, outputs=outputs, warnings=warnings, facts=facts)
+            # The names of the results are to be on the disk before the outcome is, and that of their folder.
+            after = (self._results, self._folder)
+            recorded = self._end(State.DONE, outputs=outputs, warnings=warnings, facts=facts, after=after)
             if not recorded:
                 for output in outputs:
                     remove(f"{self._results}/{output.file}")
@@ -119,11 +118,11 @@ class VolumeClaim:
     def close(self) -> None:
         self._on_close(self.job.id)
 
-    def _end(self, state: Literal[State.DONE, State.FAILED], **details: Any) -> bool:
-        """Write the outcome; `details` are its other fields."""
+    def _end(self, state: Literal[State.DONE, State.FAILED], after: Sequence[str] = (), **details: Any) -> bool:
+        """Write the outcome, after flushing some folders; `details` are its other fields."""
         started_at = self._holder.started_at
         outcome = Outcome(state=state, attempt=self.attempt, started_at=started_at, finished_at=now(), **details)
-        return self._layout.end(self.job.id, outcome)
+        return self._layout.end(self.job.id, outcome, after=after)
 
 
 def last_reason(folder: StrPath, attempt: int) -> str | None:

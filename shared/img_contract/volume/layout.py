@@ -21,6 +21,7 @@ removed is decided by the modules above it. They turn the OSErrors that are rais
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -98,9 +99,13 @@ class Layout:
         """Remove a job's marker, if it has one."""
         remove(self.marker(job_id))
 
-    def end(self, job_id: str, outcome: Outcome) -> bool:
-        """Write the outcome, exclusively: the first one counts. Either way nothing is pending afterwards."""
-        first = create_exclusively(f"{self.folder_name(job_id)}/outcome.json", as_json(outcome), durable=True)
+    def end(self, job_id: str, outcome: Outcome, *, after: Sequence[StrPath] = ()) -> bool:
+        """Write the outcome, exclusively: the first one counts. Either way nothing is pending afterwards.
+
+        `after`: folders that are flushed before there is an outcome.
+        """
+        path = f"{self.folder_name(job_id)}/outcome.json"
+        first = create_exclusively(path, as_json(outcome), durable=True, after=after)
         failpoint("outcome.written")
         self.unmark(job_id)
         return first

@@ -18,7 +18,16 @@ from img_contract.job.job import Job, content_digest, new_job_id, now
 from img_contract.job.resize import Resize
 from img_contract.ports import IdempotencyKey
 from img_contract.receiving import KeyUse, ReceivedFile
-from img_contract.volume.files import fsync, fsync_directory, link, rename, storage_faults, write_new
+from img_contract.volume.files import (
+    begin_flush,
+    fsync,
+    fsync_directory,
+    link,
+    open_new,
+    rename,
+    storage_faults,
+    write_all,
+)
 from img_contract.volume.idempotency import IdempotencyKeys
 from img_contract.volume.layout import Layout, read_what_is_sound
 
@@ -131,10 +140,17 @@ class VolumeSubmission:
     def _write(self, job: Job, content: str) -> None:
         folder = self._layout.folder_name(job.id)
         shard = os.path.dirname(folder)
-        for file in self._files:
-            file.flush()
-        failpoint("submission.flushed")
-        write_new(f"{self._folder}/job.json", job.message(), durable=True)
+        failpoint("storage.write")
+        record = open_new(f"{self._folder}/job.json")
+        try:
+            write_all(record, job.message())
+            begin_flush(record)
+            for file in self._files:
+                file.flush()
+            failpoint("submission.flushed")
+            fsync(record)
+        finally:
+            os.close(record)
         fsync_directory(self._folder)
         if self._key:
             self._keys.record(self._key, KeyUse(job=job.id, content=content))
