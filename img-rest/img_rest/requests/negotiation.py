@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final
 
 from werkzeug.datastructures import Headers, MIMEAccept
@@ -24,11 +25,14 @@ def wants_picture(headers: Headers) -> bool:
     `*/*` names nothing. A browser that sends a form names text/html as well: for it a redirect is better, which can be
     reloaded and sent to others.
     """
-    if prefers_representation(headers):
-        return True
+    return prefers_representation(headers) or _names_pictures(headers.get("Accept"))
+
+
+@lru_cache(64)  # clients send the same ones
+def _names_pictures(accept: str | None) -> bool:
     named = [
         (kind.lower(), quality)
-        for kind, quality in parse_accept_header(headers.get("Accept"), MIMEAccept)
+        for kind, quality in parse_accept_header(accept, MIMEAccept)
         if kind != "*/*" and kind.lower() != _OF_ERRORS
     ]
     picture = max((quality for kind, quality in named if kind.startswith("image/")), default=0.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from types import NoneType
 from typing import Final, get_args
 
@@ -35,6 +36,7 @@ _NAMED_FOR: Final = {"size_missing": "width", "dpr_side": "dpr"}
 """The parameter to name for a fault of several together."""
 
 
+@lru_cache(64)  # clients send the same ones
 def parse_accept(header: str | None) -> tuple[Format, ...]:
     """Return the formats that an Accept header (RFC 9110, 12.5.1) names as image/…, without q=0 and wildcards."""
     accepted = []
