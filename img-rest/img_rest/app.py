@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from flask import Flask, request
 from img_contract.config import Config
@@ -27,6 +28,13 @@ from img_rest.services import Services
 from img_rest.waiting import LongPolls
 
 
+class _Application(Flask):
+    """An application whose functions are all synchronous: Flask asks each of them at every call."""
+
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        return func
+
+
 def create_app(
     config: Config, jobs: Jobs, stopping: Callable[[], bool] = lambda: False, counts: RestMetrics | None = None
 ) -> Flask:
@@ -34,7 +42,7 @@ def create_app(
 
     `counts` has what `configure_logs` counts.
     """
-    app = Flask("img_rest", static_folder=None)
+    app = _Application("img_rest", static_folder=None)
     app.config.update(
         RESTX_MASK_SWAGGER=False,
         SWAGGER_UI_DOC_EXPANSION="list",  # a newcomer sees the calls at once

@@ -10,7 +10,7 @@ from typing import Final
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from img_contract.errors import DamagedRecord, JobTooNew
-from img_contract.job.job import Job
+from img_contract.job.job import Job, parse_message
 from img_contract.job.newer import is_newer, job_id_in, outline
 from img_contract.job.outcome import Failure, FailureCode, Outcome, State
 
@@ -33,7 +33,7 @@ def attempts_in(names: Iterable[str]) -> int:
 def parse_job(content: bytes, job_id: str) -> Job:
     """Parse job.json. Raises DamagedRecord, JobTooNew."""
     try:
-        job = Job.model_validate_json(content)
+        job = parse_message(content)
     except ValidationError as error:
         fault = error.errors(include_url=False)[0]
         reason = ": ".join(["job.json", *map(str, fault["loc"]), fault["msg"]])

@@ -8,14 +8,15 @@ from pathlib import PurePosixPath
 from typing import Final
 from urllib.parse import quote
 
-from flask import request, send_file
+from flask import Response, request
 from img_contract.job.formats import MEDIA_TYPES, SUFFIXES
 from img_contract.job.outcome import Output
 from img_contract.job.status import JobStatus
 from img_contract.ports import StoredResult
 from werkzeug.exceptions import HTTPException, PreconditionFailed
 from werkzeug.utils import redirect
-from werkzeug.wrappers import Response
+from werkzeug.wrappers import Response as AnyResponse
+from werkzeug.wsgi import wrap_file
 
 from img_rest.requests.conditions import tidy_conditions
 
@@ -26,22 +27,19 @@ _UNSAFE: Final = re.compile(r'[<>:"/\\|?*\'%;]')
 """What some system allows in no file name, or some client reads as more than a letter of it (RFC 6266, D)."""
 
 
-def file_answer(status: JobStatus, result: StoredResult, retention_seconds: float) -> Response:
+def file_answer(status: JobStatus, result: StoredResult, retention_seconds: float) -> AnyResponse:
     """Return a result, the part or the 304 that the request asks for, or where it is. Raises HTTPException."""
     output = result.output
     if result.link:
         result.file.close()
-        response = redirect(result.link, 302)
-        response.headers["Cache-Control"] = "no-store"  # the link is good for a short time
-        return response
+        elsewhere = redirect(result.link, 302)
+        elsewhere.headers["Cache-Control"] = "no-store"  # the link is good for a short time
+        return elsewhere
     tidy_conditions(request.environ, output.bytes)
-    response = send_file(
-        result.file,
-        mimetype=output.media_type,
-        etag=output.sha256,
-        last_modified=status.outcome.finished_at if status.outcome else None,
-        conditional=False,  # below, as only we know how long it is
-    )
+    # Werkzeug's send_file would look for all that is known here already.
+    response = Response(wrap_file(request.environ, result.file), mimetype=output.media_type, direct_passthrough=True)
+    response.set_etag(output.sha256)
+    response.last_modified = status.outcome.finished_at if status.outcome else None
     response.content_length = output.bytes
     try:
         response.make_conditional(request.environ, accept_ranges=True, complete_length=output.bytes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final
 
 from werkzeug.datastructures import Headers, MIMEAccept
@@ -15,7 +16,7 @@ _OF_ERRORS: Final = "application/problem+json"
 
 def prefers_representation(headers: Headers) -> bool:
     """Return whether a request has `Prefer: return=representation` (RFC 7240, 4.2)."""
-    return any(_PREFERENCE.fullmatch(one) for one in ",".join(headers.getlist("Prefer")).split(","))
+    return any(_PREFERENCE.fullmatch(one) for one in headers.get("Prefer", "").split(","))
 
 
 def wants_picture(headers: Headers) -> bool:
@@ -24,11 +25,14 @@ def wants_picture(headers: Headers) -> bool:
     `*/*` names nothing. A browser that sends a form names text/html as well: for it a redirect is better, which can be
     reloaded and sent to others.
     """
-    if prefers_representation(headers):
-        return True
+    return prefers_representation(headers) or _names_pictures(headers.get("Accept"))
+
+
+@lru_cache(64)  # clients send the same ones
+def _names_pictures(accept: str | None) -> bool:
     named = [
         (kind.lower(), quality)
-        for kind, quality in parse_accept_header(headers.get("Accept"), MIMEAccept)
+        for kind, quality in parse_accept_header(accept, MIMEAccept)
         if kind != "*/*" and kind.lower() != _OF_ERRORS
     ]
     picture = max((quality for kind, quality in named if kind.startswith("image/")), default=0.0)

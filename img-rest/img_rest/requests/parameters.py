@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from types import NoneType
 from typing import Final, get_args
 
@@ -25,10 +26,17 @@ WAIT: Final = "wait"
 MAX_IDEMPOTENCY_KEY: Final = 255
 """Characters."""
 
+_FIELDS: Final = Resize.model_fields
+_KINDS: Final = {name: {field.annotation, *get_args(field.annotation)} for name, field in _FIELDS.items()}
+_WHOLE: Final = {name for name, kinds in _KINDS.items() if int in kinds and kinds <= {int, NoneType, int | None}}
+_WITH_FRACTION: Final = {name for name, kinds in _KINDS.items() if float in kinds}
+_OF_WATERMARK: Final = [name for name in _FIELDS if name.startswith("watermark_")]
+
 _NAMED_FOR: Final = {"size_missing": "width", "dpr_side": "dpr"}
 """The parameter to name for a fault of several together."""
 
 
+@lru_cache(64)  # clients send the same ones
 def parse_accept(header: str | None) -> tuple[Format, ...]:
     """Return the formats that an Accept header (RFC 9110, 12.5.1) names as image/…, without q=0 and wildcards."""
     accepted = []
@@ -44,9 +52,10 @@ def check_watermark(resize: Resize, *, given: bool) -> None:
 
     Raises ParametersInvalid.
     """
-    names = [name for name in Resize.model_fields if name.startswith("watermark_")]
-    changed = [name for name in names if getattr(resize, name) != Resize.model_fields[name].default]
-    if changed and not given:
+    if given:
+        return
+    changed = [name for name in _OF_WATERMARK if getattr(resize, name) != _FIELDS[name].default]
+    if changed:
         raise ParametersInvalid(
             [ParameterFault(name, "expected a picture in the form field 'watermark', found none") for name in changed]
         )
@@ -64,7 +73,7 @@ def parse_resize(pairs: Pairs) -> Resize:
             continue
         if name in values:
             faults.append(ParameterFault(name[:LONGEST_SHOWN], "expected it once, found it again"))
-        elif name not in Resize.model_fields:
+        elif name not in _FIELDS:
             faults.append(ParameterFault(name[:LONGEST_SHOWN], _unknown(name)))
         elif fault := _number_fault(name, value.strip()):
             faults.append(ParameterFault(name, fault))
@@ -83,7 +92,7 @@ def parse_resize(pairs: Pairs) -> Resize:
 
 def _unknown(name: str) -> str:
     """Return the fault of a name that is no parameter's."""
-    known = [*Resize.model_fields, WAIT]
+    known = [*_FIELDS, WAIT]
     if likely := likely_parameter(name, known):
         return f"expected the name of a parameter; did you mean {likely!r}?"
     return f"expected one of the parameters {', '.join(known)}"
@@ -91,11 +100,9 @@ def _unknown(name: str) -> str:
 
 def _number_fault(name: str, text: str) -> str | None:
     """Return the fault of a number that Python accepts and people do not write: 1_000, or 80.0 for a whole one."""
-    declared = Resize.model_fields[name].annotation
-    kinds = {declared, *get_args(declared)}
-    if int in kinds and kinds <= {int, NoneType, int | None} and set("_.+") & set(text):
+    if name in _WHOLE and set("_.+") & set(text):
         return f"expected a whole number, found {quoted(text)}"
-    if float in kinds and set("_+eE") & set(text):
+    if name in _WITH_FRACTION and set("_+eE") & set(text):
         return f"expected a number, found {quoted(text)}"
     return None
 
@@ -118,7 +125,7 @@ def parse_wait(pairs: Pairs, headers: Headers, longest: float) -> float:
                 [ParameterFault(WAIT, f"expected a number of seconds from 0 to {longest:g}, found {quoted(given[0])}")]
             )
         return seconds
-    for preference in ",".join(headers.getlist("Prefer")).split(","):
+    for preference in headers.get("Prefer", "").split(","):  # the server has joined several headers
         if match := re.fullmatch(r'\s*wait\s*=\s*"?(\d{1,9})"?\s*(?:;.*)?', preference, re.IGNORECASE):
             return min(float(match[1]), longest)
     return 0.0

@@ -12,9 +12,11 @@ from img_contract.config import PREFIX
 
 def drop_host(response: Response) -> Response:
     """Make the Location of a redirect a path: the host that Flask puts there may be a name that only a proxy knows."""
-    location = urlsplit(response.headers.get("Location", ""))
-    if location.netloc == request.host:  # else it leads elsewhere
-        response.headers["Location"] = location._replace(scheme="", netloc="").geturl()
+    given = response.headers.get("Location", "")
+    if "//" in given:  # with a host in it
+        location = urlsplit(given)
+        if location.netloc == request.host:  # else it leads elsewhere
+            response.headers["Location"] = location._replace(scheme="", netloc="").geturl()
     return response
 
 

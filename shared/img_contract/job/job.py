@@ -11,6 +11,7 @@ import re
 import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final, Literal
 
 from pydantic import AwareDatetime, Field
@@ -19,6 +20,9 @@ from img_contract.job.formats import MEDIA_TYPES, Format, sniff
 from img_contract.job.frozen import Frozen
 from img_contract.job.resize import Resize
 from img_contract.job.values import WritableFormat
+
+_PARSED: Final = 128
+"""So many jobs are remembered, of a few KiB each."""
 
 JOB_ID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
@@ -49,6 +53,16 @@ class Job(Frozen):
     def message(self) -> bytes:
         """The job as JSON, one line; what has its default is left out, and need not be read again."""
         return self.model_dump_json(exclude_defaults=True).encode()
+
+
+@lru_cache(_PARSED)
+def parse_message(message: bytes) -> Job:
+    """Parse a job from its JSON. Raises ValidationError.
+
+    The last jobs are remembered: who is notified of a job reads the same bytes again from its record, and who follows
+    one reads them each time that it asks. A job is never changed, so that it may be shared.
+    """
+    return Job.model_validate_json(message)
 
 
 def describe_source(head: bytes, size: int, filename: str | None) -> Source:

@@ -11,13 +11,16 @@ import zmq
 from pydantic import ValidationError
 from zmq.utils.monitor import recv_monitor_message
 
-from img_contract.job.job import Job
+from img_contract.job.job import Job, parse_message
 from img_contract.job.newer import is_newer
 from img_contract.notify.curve import CurveConfig
 from img_contract.notify.options import MESSAGE_BYTES, allow_ipv6, limit_peers
 
 _RECONNECT_SECONDS: Final = 3.0
 """Reconnecting is left to ZeroMQ for this long."""
+
+_LOOK_SECONDS: Final = 0.25
+"""What happened to the connection is asked for this often."""
 
 _INVALID_LOG_SECONDS: Final = 10.0
 """A flood of invalid messages is logged this often."""
@@ -45,14 +48,14 @@ class ZmqListener:
         return self._invalid.dropped
 
     def wait(self, seconds: float) -> Job | None:
-        self._reconnect_if_stuck()
         deadline = time.monotonic() + seconds
+        self._reconnect_if_stuck(deadline - seconds)
         while self._socket.poll(max(0, int((deadline - time.monotonic()) * 1000))):
             message = None
             try:
                 message = self._whole_message()
                 if message is not None:
-                    return Job.model_validate_json(message)
+                    return parse_message(message)
                 self._invalid.drop()
             except ValidationError as error:
                 if not is_newer(message or b"", error):  # its job is found by polling, and logged
@@ -81,6 +84,7 @@ class ZmqListener:
             self._socket.curve_secretkey = self._keys.client_secret.get_secret_value().encode()
         self._monitor = self._socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED)
         self._down_since: float | None = time.monotonic()
+        self._look_again_at = float("-inf")
         self._socket.connect(self._address)
 
     def _disconnect(self) -> None:
@@ -88,17 +92,20 @@ class ZmqListener:
         self._monitor.close(0)
         self._socket.close()
 
-    def _reconnect_if_stuck(self) -> None:
-        """Begin with a new socket if the connection has been down for a while.
+    def _reconnect_if_stuck(self, now: float) -> None:
+        """Begin with a new socket if the connection has been down for a while. Looks a few times a second at most.
 
         libzmq reconnects to a peer that went away, but never to one that broke the protocol: by too large a message, or
         by not speaking ZeroMQ at all. Measured with 4.3.5: the socket never receives again, and of the latter it
         reports no event.
         """
+        if now < self._look_again_at:
+            return
+        self._look_again_at = now + _LOOK_SECONDS
         while self._monitor.poll(0):
             up = recv_monitor_message(self._monitor)["event"] == zmq.EVENT_HANDSHAKE_SUCCEEDED
-            self._down_since = None if up else time.monotonic()
-        if self._down_since is not None and time.monotonic() - self._down_since >= _RECONNECT_SECONDS:
+            self._down_since = None if up else now
+        if self._down_since is not None and now - self._down_since >= _RECONNECT_SECONDS:
             self._disconnect()
             self._connect()
 

@@ -15,13 +15,17 @@ from img_contract.job.job import Job, now
 from img_contract.job.outcome import Facts, Failure, Outcome, Output, ResultFile, ResultWarning, State
 from img_contract.ports import LocalFiles
 from img_contract.records import ClaimRecord, attempts_in
+from img_contract.regular_file import StrPath
 from img_contract.volume.files import (
     create_exclusively,
     fsync_directory,
     names_in,
+    open_new,
     read_record,
+    remove,
     rename,
     storage_faults,
+    write_and_close,
 )
 from img_contract.volume.layout import Layout
 
@@ -44,36 +48,36 @@ class VolumeClaim:
         self._holder = holder
         self._on_close = on_close
         self._on_abandon = on_abandon
-        self._folder = layout.folder(job.id)
-        self._results = self._folder / "result"
-        self._file = self._folder / f"claim.{attempt}"
+        self._folder = layout.folder_name(job.id)
+        self._results = f"{self._folder}/result"
+        self._file = f"{self._folder}/claim.{attempt}"
 
     def take(self) -> Self | None:
         """Create the claim; None if another engine was faster. Raises DamagedRecord, OSError."""
         failpoint("storage.write")
         try:  # before the claim: a claim whose holder has failed costs an attempt
-            self._results.mkdir()
+            os.mkdir(self._results)
         except FileExistsError:
-            if self._results.is_symlink() or not self._results.is_dir():
+            if os.path.islink(self._results) or not os.path.isdir(self._results):
                 raise DamagedRecord("its folder of results is no folder") from None
         try:
-            file = open(self._file, "xb")  # noqa: SIM115  empty for a moment; only its name and its mtime matter
+            descriptor = open_new(self._file)  # empty for a moment; only its name and its mtime matter
         except FileExistsError:
             return None
         try:
-            with file:
-                failpoint("storage.write")
-                file.write(self._holder.model_dump_json().encode())
+            failpoint("storage.write")
+            write_and_close(descriptor, self._holder.model_dump_json().encode(), durable=False)
         except OSError:
-            self._file.unlink(missing_ok=True)  # a full disk costs no attempt
+            remove(self._file)  # a full disk costs no attempt
             raise
         failpoint("claim.taken")
         return self
 
     @contextmanager
     def files(self) -> Iterator[LocalFiles]:
-        target = self._results / f".{self.attempt}.{self._holder.engine}.part"
-        yield LocalFiles(self._folder / "source", self._folder / "watermark", target)
+        folder = Path(self._folder)
+        target = folder / "result" / f".{self.attempt}.{self._holder.engine}.part"
+        yield LocalFiles(folder / "source", folder / "watermark", target)
 
     def heartbeat(self) -> bool:
         with storage_faults("keep a claim", self._file):
@@ -89,14 +93,14 @@ class VolumeClaim:
         with storage_faults("publish results", self._results):
             failpoint("publish.starting")
             for result, output in zip(results, outputs, strict=True):
-                rename(result.path, self._results / output.file)
+                rename(result.path, f"{self._results}/{output.file}")
             failpoint("publish.renamed")
             fsync_directory(self._results)
             fsync_directory(self._folder)  # the name of the folder of results itself
             recorded = self._end(State.DONE, outputs=outputs, warnings=warnings, facts=facts)
             if not recorded:
                 for output in outputs:
-                    (self._results / output.file).unlink(missing_ok=True)
+                    remove(f"{self._results}/{output.file}")
             return recorded
 
     def fail(self, failure: Failure, facts: Facts | None = None) -> bool:
@@ -110,7 +114,7 @@ class VolumeClaim:
 
     def release(self) -> None:
         with storage_faults("release a claim", self._file):
-            self._file.unlink(missing_ok=True)
+            remove(self._file)
 
     def close(self) -> None:
         self._on_close(self.job.id)
@@ -122,7 +126,7 @@ class VolumeClaim:
         return self._layout.end(self.job.id, outcome, self.job)
 
 
-def last_reason(folder: Path, attempt: int) -> str | None:
+def last_reason(folder: StrPath, attempt: int) -> str | None:
     """Return why an attempt was abandoned, in one line; None if its holder said nothing."""
     try:
         return re.sub(r"\s+", " ", read_record(_reason_file(folder, attempt)).decode(errors="replace")).strip()
@@ -130,5 +134,5 @@ def last_reason(folder: Path, attempt: int) -> str | None:
         return None
 
 
-def _reason_file(folder: Path, attempt: int) -> Path:
-    return folder / f"claim.{attempt}.ended"
+def _reason_file(folder: StrPath, attempt: int) -> str:
+    return f"{folder}/claim.{attempt}.ended"

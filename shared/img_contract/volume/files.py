@@ -7,14 +7,14 @@ import os
 import secrets
 import shutil
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import suppress
 from pathlib import Path
+from types import TracebackType
 from typing import Final
 
 from img_contract.errors import DamagedRecord, StoreFull, StoreUnavailable
 from img_contract.failpoints import failpoint
-from img_contract.regular_file import NotARegularFile, open_regular
+from img_contract.regular_file import NotARegularFile, StrPath, open_descriptor
 
 _FULL: Final = {errno.ENOSPC, errno.EDQUOT}
 _NO_FOLDER: Final = {errno.ELOOP, errno.ENOTDIR}
@@ -26,22 +26,33 @@ _MOST_RECORD_BYTES: Final = 1024 * 1024
 """job.json and outcome.json have a few KiB."""
 
 
-@contextmanager
-def storage_faults(step: str, path: Path, *, missing_passes: bool = False) -> Iterator[None]:
-    """Turn an OSError of the block into a StoreError that says what could not be done, where, why, and what helps.
+class storage_faults:  # noqa: N801  used like a function
+    """Turns an OSError of the block into a StoreError that says what could not be done, where, why, and what helps.
 
     `step` completes "cannot"; `path` is where, unless the system says it more exactly. `missing_passes` lets
-    FileNotFoundError through, where a missing file has a meaning of its own.
+    FileNotFoundError through, where a missing file has a meaning of its own. It is entered a dozen times for a job, and
+    so no generator.
     """
-    try:
-        yield
-    except OSError as error:
-        if missing_passes and isinstance(error, FileNotFoundError):
-            raise
-        kind = StoreFull if error.errno in _FULL else StoreUnavailable
-        where = " → ".join(str(name) for name in (error.filename or path, error.filename2) if name)
+
+    __slots__ = ("_missing_passes", "_path", "_step")
+
+    def __init__(self, step: str, path: StrPath, *, missing_passes: bool = False) -> None:
+        self._step = step
+        self._path = path
+        self._missing_passes = missing_passes
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if not isinstance(error, OSError) or (self._missing_passes and isinstance(error, FileNotFoundError)):
+            return
+        raised = StoreFull if error.errno in _FULL else StoreUnavailable
+        where = " → ".join(str(name) for name in (error.filename or self._path, error.filename2) if name)
         reason = f"{error.strerror or error} ({errno.errorcode.get(error.errno or 0, 'no errno')})"
-        raise kind(f"cannot {step}: {where}: {reason}{_remedy(error, path)}") from error
+        raise raised(f"cannot {self._step}: {where}: {reason}{_remedy(error, Path(self._path))}") from error
 
 
 def _remedy(error: OSError, path: Path) -> str:
@@ -70,25 +81,25 @@ def fsync(descriptor: int) -> None:
     os.fsync(descriptor)
 
 
-def rename(old: Path, new: Path) -> None:
+def rename(old: StrPath, new: StrPath) -> None:
     """Rename a file or folder, in one step."""
     failpoint("storage.rename")
     os.rename(old, new)
 
 
-def link(old: Path, new: Path) -> None:
+def link(old: StrPath, new: StrPath) -> None:
     """Give a file a second name. Raises FileExistsError: it never replaces."""
     failpoint("storage.rename")
     os.link(old, new)
 
 
-def make_empty(path: Path) -> None:
+def make_empty(path: StrPath) -> None:
     """Create an empty file; one that is there stays as it is, its time included."""
     failpoint("storage.write")
     os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o644))
 
 
-def fsync_directory(path: Path) -> None:
+def fsync_directory(path: StrPath) -> None:
     """Flush the names in a directory: without it a power cut may undo a rename or a create."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -97,55 +108,71 @@ def fsync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
-def write_durably(path: Path, data: bytes) -> None:
-    """Write a new file and flush its content. The caller flushes the directory."""
+def write_new(path: StrPath, data: bytes, *, durable: bool) -> None:
+    """Write a new file. `durable` flushes its content; the caller flushes the directory. Raises FileExistsError."""
     failpoint("storage.write")
-    with open(path, "xb") as file:
-        file.write(data)
-        file.flush()
-        fsync(file.fileno())
+    write_and_close(open_new(path), data, durable=durable)
 
 
-def create_exclusively(path: Path, data: bytes, *, durable: bool) -> bool:
+def open_new(path: StrPath) -> int:
+    """Create a file and return its descriptor: a file object would ask the system four things more about it.
+
+    Raises FileExistsError.
+    """
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+
+
+def write_and_close(descriptor: int, data: bytes, *, durable: bool) -> None:
+    """Write all of a new file, flush it if it is to be durable, and close it in any case."""
+    try:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(descriptor, view) :]
+        if durable:
+            fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def create_exclusively(path: StrPath, data: bytes, *, durable: bool) -> bool:
     """Create a file that is complete from its first moment; False if the name is taken already.
 
     A link is the exclusive step: it never replaces, and what it links is whole. `durable` flushes content and name.
     """
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    folder, name = os.path.split(path)
+    draft = f"{folder}/.{name}.{secrets.token_hex(4)}"
     try:
-        failpoint("storage.write")
-        with open(draft, "xb") as file:
-            file.write(data)
-            if durable:
-                file.flush()
-                fsync(file.fileno())
+        write_new(draft, data, durable=durable)
         try:
             link(draft, path)
         except FileExistsError:
             return False
     finally:
-        draft.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            os.unlink(draft)
     if durable:
-        fsync_directory(path.parent)
+        fsync_directory(folder)
     return True
 
 
-def read_record(path: Path, most: int = _MOST_RECORD_BYTES) -> bytes:
+def read_record(path: StrPath, most: int = _MOST_RECORD_BYTES) -> bytes:
     """Read a whole record. A link is not followed, and a pipe not waited for.
 
     Raises DamagedRecord if it is no regular file or too large; FileNotFoundError if there is nothing; OSError.
     """
     try:
-        with open_regular(path) as file:
-            size = os.fstat(file.fileno()).st_size
-            if size > most:
-                raise DamagedRecord(f"{path.name} has more than {most} bytes")
-            return file.read(size)
+        descriptor, size = open_descriptor(path)
     except NotARegularFile:
-        raise DamagedRecord(f"{path.name} is no regular file") from None
+        raise DamagedRecord(f"{os.path.basename(path)} is no regular file") from None
+    try:
+        if size > most:
+            raise DamagedRecord(f"{os.path.basename(path)} has more than {most} bytes")
+        return os.read(descriptor, size)
+    finally:
+        os.close(descriptor)
 
 
-def names_in(folder: Path | str) -> list[str]:
+def names_in(folder: StrPath) -> list[str]:
     """List the names in a folder. Raises FileNotFoundError if it is missing, a link or no folder; OSError."""
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
@@ -159,19 +186,21 @@ def names_in(folder: Path | str) -> list[str]:
         os.close(descriptor)
 
 
-def remove(path: Path) -> None:
+def remove(path: StrPath) -> None:
     """Remove whatever is there, if anything is. Links are not followed."""
     try:
-        path.unlink(missing_ok=True)
+        os.unlink(path)
+    except FileNotFoundError:
+        return
     except (IsADirectoryError, PermissionError):  # POSIX leaves it open which of them a folder gives
-        if not path.is_dir():
+        if not os.path.isdir(path):
             raise
         shutil.rmtree(path, ignore_errors=True)
 
 
-def modified_ns(path: Path) -> int:
+def modified_ns(path: StrPath) -> int:
     """Return when a file was last modified, in nanoseconds since the epoch; 0 if it is gone. Follows no links."""
     try:
-        return path.lstat().st_mtime_ns
+        return os.lstat(path).st_mtime_ns
     except (FileNotFoundError, NotADirectoryError):
         return 0

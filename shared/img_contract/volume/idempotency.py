@@ -19,7 +19,7 @@ from img_contract.errors import DamagedRecord
 from img_contract.ports import IdempotencyKey
 from img_contract.receiving import HeldKeys, KeyUse
 from img_contract.records import as_json
-from img_contract.volume.files import fsync_directory, read_record, rename, write_durably
+from img_contract.volume.files import fsync_directory, read_record, rename, write_new
 
 
 class IdempotencyKeys(HeldKeys):
@@ -38,7 +38,7 @@ class IdempotencyKeys(HeldKeys):
         target = self._folder / key.digest
         draft = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
         try:
-            write_durably(draft, as_json(use))
+            write_new(draft, as_json(use), durable=True)
             rename(draft, target)  # in place of one that leads to no job any more
         except OSError:
             draft.unlink(missing_ok=True)

@@ -25,9 +25,7 @@ from __future__ import annotations
 
 import os
 from datetime import UTC, datetime
-from functools import lru_cache
 from pathlib import Path
-from typing import Final
 
 from pydantic import ValidationError
 
@@ -38,6 +36,7 @@ from img_contract.job.job import JOB_ID, Job
 from img_contract.job.newer import JobOutline
 from img_contract.job.outcome import Outcome
 from img_contract.records import ClaimRecord, as_json, damaged_outcome, parse_job
+from img_contract.regular_file import StrPath
 from img_contract.volume.files import (
     create_exclusively,
     fsync_directory,
@@ -48,9 +47,6 @@ from img_contract.volume.files import (
     storage_faults,
 )
 from img_contract.volume.journal import Journal
-
-_FOLDERS: Final = 1024
-"""The paths of so many jobs are kept, since to make one takes as long as to use it."""
 
 
 class Layout:
@@ -66,8 +62,7 @@ class Layout:
         self.idempotency = self.root / "idempotency"
         self.recent_jobs = Journal(self.root / "recent")
         self.ended_jobs = Journal(self.root / "ended")
-        self._jobs = str(self.jobs)
-        self._folder_of = lru_cache(_FOLDERS)(self._make_folder)
+        self._jobs, self._pending = str(self.jobs), str(self.pending)
 
     def prepare(self) -> None:
         """Create the folders. Both services do it at start; either may be first. Raises StoreError."""
@@ -79,20 +74,30 @@ class Layout:
 
     def folder(self, job_id: str) -> Path:
         """Return the job's folder, whether it exists or not. Raises UnknownJob for anything but a guid."""
-        return self._folder_of(job_id)
+        return Path(self.folder_name(job_id))
 
     def exists(self, job_id: str) -> bool:
         """Return whether the job is on the volume; False for anything but a guid."""
-        return bool(JOB_ID.fullmatch(job_id)) and self.folder(job_id).exists()
+        return bool(JOB_ID.fullmatch(job_id)) and os.path.exists(self.folder_name(job_id))
+
+    def folder_name(self, job_id: str) -> str:
+        """Return the same as a text, which is faster: most of what is done for each job does with that."""
+        if not JOB_ID.fullmatch(job_id):
+            raise UnknownJob(job_id)
+        return f"{self._jobs}/{job_id[:2]}/{job_id}"
+
+    def marker(self, job_id: str) -> str:
+        """Return the name of the job's marker."""
+        return f"{self._pending}/{job_id}"
 
     def ended(self, job_id: str) -> bool:
         """Return whether the job has ended or is gone; cheap enough to be called every few milliseconds."""
-        folder = self._folder_name(job_id)
+        folder = self.folder_name(job_id)
         return os.path.lexists(f"{folder}/outcome.json") or not os.path.exists(folder)
 
     def begun(self, job_id: str) -> bool:
         """Return whether an attempt at the job was started; as cheap."""
-        return os.path.lexists(f"{self._folder_name(job_id)}/claim.1")
+        return os.path.lexists(f"{self.folder_name(job_id)}/claim.1")
 
     def markers(self) -> list[os.DirEntry[str]]:
         """List the markers of the jobs that have not ended."""
@@ -101,18 +106,18 @@ class Layout:
     def mark(self, job_id: str) -> None:
         """Give a job its marker, unless it has ended."""
         if not self.ended(job_id):
-            make_empty(self.pending / job_id)
+            make_empty(self.marker(job_id))
 
     def unmark(self, job_id: str) -> None:
         """Remove a job's marker, if it has one."""
-        remove(self.pending / job_id)
+        remove(self.marker(job_id))
 
     def end(self, job_id: str, outcome: Outcome, job: Job | JobOutline | None = None) -> bool:
         """Write the outcome, exclusively: the first one counts. Either way nothing is pending afterwards.
 
         `job`: what is known of it, for the journal.
         """
-        first = create_exclusively(self.folder(job_id) / "outcome.json", as_json(outcome), durable=True)
+        first = create_exclusively(f"{self.folder_name(job_id)}/outcome.json", as_json(outcome), durable=True)
         failpoint("outcome.written")
         if first:
             self.ended_jobs.append(Ending.of(job_id, job, outcome).words())
@@ -127,36 +132,27 @@ class Layout:
         os.utime(self.incoming)
         return modified_ns(self.incoming)
 
-    def _make_folder(self, job_id: str) -> Path:
-        return Path(self._folder_name(job_id))
 
-    def _folder_name(self, job_id: str) -> str:
-        """The same as text, which is faster: `ended` asks for it hundreds of times a second."""
-        if not JOB_ID.fullmatch(job_id):
-            raise UnknownJob(job_id)
-        return f"{self._jobs}/{job_id[:2]}/{job_id}"
-
-
-def started_at(folder: Path, attempt: int) -> datetime | None:
+def started_at(folder: StrPath, attempt: int) -> datetime | None:
     """Return when an attempt started; None if there was none or its record cannot be read."""
     try:
-        return ClaimRecord.model_validate_json(read_record(folder / f"claim.{attempt}")).started_at
+        return ClaimRecord.model_validate_json(read_record(f"{folder}/claim.{attempt}")).started_at
     except (OSError, DamagedRecord, ValidationError):
         return None
 
 
-def read_job(folder: Path) -> Job:
+def read_job(folder: StrPath) -> Job:
     """Read job.json. Raises DamagedRecord, JobTooNew; FileNotFoundError if the whole folder is gone."""
     try:
-        content = read_record(folder / "job.json")
+        content = read_record(f"{folder}/job.json")
     except FileNotFoundError:
-        if folder.exists():
+        if os.path.exists(folder):
             raise DamagedRecord("job.json is missing") from None
         raise
-    return parse_job(content, folder.name)
+    return parse_job(content, os.path.basename(folder))
 
 
-def read_what_is_sound(folder: Path) -> Job | JobOutline | None:
+def read_what_is_sound(folder: StrPath) -> Job | JobOutline | None:
     """Read job.json; None if it is damaged, which an engine will report in the outcome, or gone."""
     try:
         return read_job(folder)
@@ -166,10 +162,10 @@ def read_what_is_sound(folder: Path) -> Job | JobOutline | None:
         return None
 
 
-def read_outcome(folder: Path) -> Outcome:
+def read_outcome(folder: StrPath) -> Outcome:
     """Read how the job ended. A damaged outcome is one, too: the job is not to be done again."""
-    path = folder / "outcome.json"
+    path = f"{folder}/outcome.json"
     try:
         return Outcome.model_validate_json(read_record(path))
     except (DamagedRecord, ValidationError):
-        return damaged_outcome(datetime.fromtimestamp(path.lstat().st_mtime, UTC))
+        return damaged_outcome(datetime.fromtimestamp(os.lstat(path).st_mtime, UTC))

@@ -16,7 +16,7 @@ from img_contract.volume.files import (
     remove,
     rename,
     storage_faults,
-    write_durably,
+    write_new,
 )
 from img_contract.volume.layout import Layout
 
@@ -36,7 +36,7 @@ def prove(layout: Layout) -> int:
         with storage_faults("make a folder", folder):
             folder.mkdir()
         with storage_faults("write and flush a file", folder):
-            write_durably(folder / "file", b"")
+            write_new(folder / "file", b"", durable=True)
             present = modified_ns(folder / "file")
         with storage_faults("make a hard link and flush a folder", folder):
             if not create_exclusively(folder / "link", b"", durable=True) or create_exclusively(

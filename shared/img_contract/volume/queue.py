@@ -7,6 +7,7 @@ job at a time.
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections import deque
@@ -155,7 +156,7 @@ class VolumeWork:
         attempts = self._attempts_if_claimable(job_id)
         if attempts is None:
             return None
-        folder = self._layout.folder(job_id)
+        folder = self._layout.folder_name(job_id)
         claim = None
         try:
             with storage_faults("claim a job", folder, missing_passes=True):
@@ -167,14 +168,14 @@ class VolumeWork:
                     if claim:
                         _log_lost(folder, attempts)
                 else:
-                    self._give_up(folder, job, attempts, attempts_exhausted(attempts, last_reason(folder, attempts)))
+                    self._give_up(job_id, job, attempts, attempts_exhausted(attempts, last_reason(folder, attempts)))
         except JobTooNew as newer:
             self._too_new.add(job_id)
             log.warning("job_too_new", id=job_id, reason=str(newer))
         except DamagedRecord as error:
             failure = Failure(code=FailureCode.JOB_DAMAGED, detail=f"the job is damaged: {error}")
             with storage_faults("end a job", folder):
-                self._give_up(folder, None, attempts, failure)
+                self._give_up(job_id, None, attempts, failure)
         except FileNotFoundError:
             return None  # it expired while we looked
         if claim:
@@ -206,7 +207,7 @@ class VolumeWork:
         """Return how many attempts the job has had, if it can be claimed now; else None."""
         with storage_faults("look at a job", self._layout.jobs):
             try:
-                folder = self._layout.folder(job_id)
+                folder = self._layout.folder_name(job_id)
                 names = names_in(folder)
             except (UnknownJob, FileNotFoundError):
                 return None
@@ -214,17 +215,19 @@ class VolumeWork:
                 self._layout.unmark(job_id)
                 return None
             attempts = attempts_in(names)
-            if attempts == 0 or f"claim.{attempts}.ended" in names or self._watch.dead(folder / f"claim.{attempts}"):
+            claim = f"claim.{attempts}"
+            if attempts == 0 or f"{claim}.ended" in names or self._watch.dead(Path(folder, claim)):
                 return attempts
             return None
 
-    def _give_up(self, folder: Path, job: Job | None, attempts: int, failure: Failure) -> None:
+    def _give_up(self, job_id: str, job: Job | None, attempts: int, failure: Failure) -> None:
+        folder = self._layout.folder_name(job_id)
         started = started_at(folder, attempts)
         outcome = Outcome(state=State.FAILED, attempt=attempts, started_at=started, finished_at=now(), error=failure)
-        recorded = self._layout.end(folder.name, outcome, job)
+        recorded = self._layout.end(job_id, outcome, job)
         if recorded:
             _log_lost(folder, attempts)
-        log.warning("job_failed", id=folder.name, code=failure.code, reason=failure.detail, recorded=recorded)
+        log.warning("job_failed", id=job_id, code=failure.code, reason=failure.detail, recorded=recorded)
 
     def _closed(self, job_id: str) -> None:
         with self._lock:
@@ -235,7 +238,7 @@ class VolumeWork:
             self._abandoned[job_id] = self._clock()
 
 
-def _log_lost(folder: Path, attempt: int) -> None:
+def _log_lost(folder: str, attempt: int) -> None:
     """Log that an attempt is over of which its engine has said nothing."""
-    if attempt and not (folder / f"claim.{attempt}.ended").exists():
-        log.warning("attempt_lost", id=folder.name, attempt=attempt)
+    if attempt and not os.path.exists(f"{folder}/claim.{attempt}.ended"):
+        log.warning("attempt_lost", id=os.path.basename(folder), attempt=attempt)

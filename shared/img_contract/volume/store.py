@@ -53,7 +53,7 @@ class VolumeJobs:
         return VolumeSubmission(self._layout, self._keys, key, self._notifier.notify)
 
     def status(self, job_id: str) -> JobStatus:
-        folder = self._layout.folder(job_id)
+        folder = self._layout.folder_name(job_id)
         try:
             with storage_faults("read the status of a job", folder, missing_passes=True):
                 names = names_in(folder)
@@ -62,7 +62,7 @@ class VolumeJobs:
                     raise JobDeleted(job_id, job.owner if job else None)
                 outcome = read_outcome(folder) if "outcome.json" in names else None
                 attempt = attempts_in(names)
-                submitted = (folder / ("source" if "source" in names else ".")).lstat().st_mtime
+                submitted = os.lstat(f"{folder}/{'source' if 'source' in names else '.'}").st_mtime
                 started = outcome.started_at if outcome else started_at(folder, attempt)
         except FileNotFoundError:
             raise UnknownJob(job_id) from None
@@ -79,7 +79,7 @@ class VolumeJobs:
 
     def open_result(self, status: JobStatus, name: str | None = None) -> StoredResult:
         output = find_output(status, name)
-        path = self._layout.folder(status.id) / "result" / output.file
+        path = f"{self._layout.folder_name(status.id)}/result/{output.file}"
         with storage_faults("open a result", path):
             try:
                 file = open_regular(path)
@@ -92,7 +92,7 @@ class VolumeJobs:
         return StoredResult(output, file)
 
     def cancel(self, job_id: str) -> bool:
-        folder = self._layout.folder(job_id)
+        folder = self._layout.folder_name(job_id)
         with storage_faults("cancel a job", folder):
             try:
                 attempt = attempts_in(names_in(folder))
@@ -101,13 +101,13 @@ class VolumeJobs:
             started = started_at(folder, attempt)
             cancelled = Outcome(state=State.CANCELLED, attempt=attempt, started_at=started, finished_at=now())
             try:
-                ended = os.path.lexists(folder / "outcome.json") or not self._end(job_id, cancelled)
+                ended = os.path.lexists(f"{folder}/outcome.json") or not self._end(job_id, cancelled)
                 # The files go first: on a full volume that makes the room for the mark. A result without its file
                 # is a deleted one already.
                 for name in ("result", "source", "watermark"):
-                    remove(folder / name)
+                    remove(f"{folder}/{name}")
                 if ended and read_outcome(folder).state is not State.CANCELLED:
-                    create_exclusively(folder / "deleted", b"", durable=True)
+                    create_exclusively(f"{folder}/deleted", b"", durable=True)
             except FileNotFoundError:
                 return False  # it expired meanwhile
             return not ended

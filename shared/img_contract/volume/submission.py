@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from contextlib import ExitStack
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -19,7 +19,7 @@ from img_contract.job.job import Job, content_digest, new_job_id, now
 from img_contract.job.resize import Resize
 from img_contract.ports import IdempotencyKey
 from img_contract.receiving import KeyUse, ReceivedFile
-from img_contract.volume.files import fsync, fsync_directory, link, rename, storage_faults, write_durably
+from img_contract.volume.files import fsync, fsync_directory, link, rename, storage_faults, write_new
 from img_contract.volume.idempotency import IdempotencyKeys
 from img_contract.volume.layout import Layout, read_what_is_sound
 
@@ -29,7 +29,7 @@ log = structlog.get_logger(__name__)
 class VolumeFile(ReceivedFile):
     """One uploaded file being streamed into a submission's folder; see `ports.UploadedFile`."""
 
-    def __init__(self, path: Path, *, digested: bool) -> None:
+    def __init__(self, path: str, *, digested: bool) -> None:
         super().__init__(digested=digested)
         failpoint("storage.write")
         self._path = path
@@ -65,7 +65,7 @@ class VolumeSubmission:
         self._key = key
         self._notify = notify
         self._id = new_job_id()
-        self._folder = layout.incoming / self._id
+        self._folder = f"{layout.incoming}/{self._id}"
         self._files: list[VolumeFile] = []
         self._cleaning = ExitStack()
 
@@ -75,7 +75,7 @@ class VolumeSubmission:
                 cleaning.enter_context(self._keys.held(self._key))
             with storage_faults("store an upload", self._folder):
                 failpoint("storage.write")
-                self._folder.mkdir()
+                os.mkdir(self._folder)
                 cleaning.callback(shutil.rmtree, self._folder, ignore_errors=True)  # gone by then after a commit
                 self.picture = self._new_file("source")
             self._cleaning = cleaning.pop_all()
@@ -126,23 +126,24 @@ class VolumeSubmission:
         return job
 
     def _new_file(self, name: str) -> VolumeFile:
-        self._files.append(VolumeFile(self._folder / name, digested=self._key is not None))
+        self._files.append(VolumeFile(f"{self._folder}/{name}", digested=self._key is not None))
         return self._files[-1]
 
     def _write(self, job: Job, content: str) -> None:
-        folder = self._layout.folder(job.id)
+        folder = self._layout.folder_name(job.id)
+        shard = os.path.dirname(folder)
         for file in self._files:
             file.flush()
         failpoint("submission.flushed")
-        write_durably(self._folder / "job.json", job.message())
+        write_new(f"{self._folder}/job.json", job.message(), durable=True)
         fsync_directory(self._folder)
         if self._key:
             self._keys.record(self._key, KeyUse(job=job.id, content=content))
         failpoint("submission.recorded")
         try:
             failpoint("storage.write")
-            folder.parent.mkdir()
-            fsync_directory(folder.parent.parent)
+            os.mkdir(shard)
+            fsync_directory(os.path.dirname(shard))
         except FileExistsError:
             pass
         # Before the job exists: a line that leads to none is passed over, a job without its line would not be listed.
@@ -150,10 +151,10 @@ class VolumeSubmission:
         rename(self._folder, folder)  # from here on the job exists
         try:
             failpoint("submission.renamed")
-            fsync_directory(folder.parent)
+            fsync_directory(shard)
             # A link: a file of its own would be one more to create and to free. Not flushed: after a power cut,
             # `Cleanup` gives a job that has no marker its marker back.
-            link(folder / "job.json", self._layout.pending / job.id)
+            link(f"{folder}/job.json", self._layout.marker(job.id))
             failpoint("submission.marked")
         except OSError:
             # The client has not been answered. An engine that has found the job finds it gone.
@@ -166,15 +167,16 @@ class VolumeSubmission:
         use = self._keys.use_of(self._key) if self._key else None
         if use is None:
             return None
-        folder = self._layout.folder(use.job)
+        folder = self._layout.folder_name(use.job)
         made = read_what_is_sound(folder)
         if made is None:
             return None
         if use.content != content:
             raise KeyReused
         # The first request may have died before it made the marker: that may be why it is sent again.
-        fsync_directory(folder.parent)
-        fsync_directory(folder.parent.parent)
+        shard = os.path.dirname(folder)
+        fsync_directory(shard)
+        fsync_directory(os.path.dirname(shard))
         self._layout.mark(use.job)
         # It may have been made by a newer version, whose record is not ours to read; what it was asked is the same.
         return asked.model_copy(update={"id": use.job, "submitted_at": made.submitted_at})
