@@ -77,7 +77,7 @@ def measure(
         sides = {name: stack.enter_context(_served(clients, made[name], row, work))[1] for name in loads}
         loads[ALONE], sides[ALONE] = Load(), stack.enter_context(_alone(row, work))
         for side in sides.values():
-            side.work(_WARM_SECONDS)
+            side.work(min(_WARM_SECONDS, seconds))
         for number in range(rounds):
             for name in sides if number % 2 == 0 else reversed(sides):  # so that nobody always follows the same other
                 sides[name].measure(loads[name], seconds)

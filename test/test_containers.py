@@ -7,6 +7,7 @@ import io
 import json
 import os
 import random
+import re
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 from img_client import Client, ImgError
 from img_contract.testing import HANG_SECONDS, until
@@ -91,6 +93,12 @@ def test_a_picture_goes_in_and_comes_out(photo: bytes) -> None:
 
 def healthy(container: str) -> bool:
     return bool(inspect(container)["State"]["Health"]["Status"] == "healthy")
+
+
+def test_the_page_for_people_is_in_the_image() -> None:
+    page = httpx2.get(f"{URL}/app", timeout=HANG_SECONDS).text
+    for asset in re.findall(r'(?:href|src)="(app/[^"]+)"', page):
+        assert httpx2.get(f"{URL}/{asset}", timeout=HANG_SECONDS).status_code == 200
 
 
 def test_both_become_healthy() -> None:

@@ -79,7 +79,12 @@ class Broker:
         (self.folder / "plugins").write_text("[].")
         with (self.folder / "rabbitmq.log").open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603  a program of the system
-                [*self._within, command], env=self._environment(), stdout=log, stderr=log, start_new_session=True
+                [*self._within, command],
+                cwd=self.folder,  # a crash dumps its database there
+                env=self._environment(),
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
         _wait(lambda: _greets(self.host, self.port), self._process, "RabbitMQ", self.folder / "rabbitmq.log")
 

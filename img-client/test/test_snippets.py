@@ -60,9 +60,12 @@ def test_a_program_resizes_a_picture_and_says_why_another_is_none(
 
 
 def test_the_programs_in_python_do_what_they_say(service: Service, tmp_path: Path) -> None:
-    assert len(PROGRAMS["python"]) == 2
+    assert len(PROGRAMS["python"]) == 3
     assert run("python", 0, service, tmp_path).startswith("picture_unsupported ")
     assert size(tmp_path / "small.webp") == ("WEBP", (800, 533))
     assert [size(tmp_path / f"photo-{width}w.jpg")[1][0] for width in (320, 640)] == [320, 640]
-    assert run("python", 1, service, tmp_path) == ""
+    listed = run("python", 1, service, tmp_path)
+    assert " done in the last hour\n" in listed
+    assert listed.endswith(" picture_unsupported\n")
+    assert run("python", 2, service, tmp_path) == ""
     assert size(tmp_path / "photo-tiny.webp") == ("WEBP", (100, 67))

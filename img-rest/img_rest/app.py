@@ -19,6 +19,7 @@ from img_rest.api.restx import create_api
 from img_rest.api.service import add_service_routes
 from img_rest.exposition import Exposition
 from img_rest.metrics import RestMetrics
+from img_rest.page.routes import add_page_routes
 from img_rest.requests import headers
 from img_rest.requests.conditions import drop_unreadable_dates
 from img_rest.requests.prefix import drop_host, under_prefix
@@ -60,5 +61,6 @@ def create_app(
     add_job_routes(api, services)
     add_overview_routes(api, services)
     add_service_routes(api, services)
+    add_page_routes(app, config.store)
     problems.register(app, config.limits)
     return app

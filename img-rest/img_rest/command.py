@@ -89,7 +89,8 @@ def main(arguments: list[str] | None = None) -> int:
         log_dictconfig=_LOGGING,
     )
     server.on_startup(functools.partial(set_when_stopping, stopping))
-    say(f"img-rest: {url_of(config.http.host, config.http.port)} (Swagger UI)")
+    url = url_of(config.http.host, config.http.port)
+    say(f"img-rest: {url} (Swagger UI), {url}app (the page for people)")
     # Typed for plain callables; an RSGI application is an object with the method __rsgi__.
     loader: Any = functools.partial(_load, config, stopping)
     server.serve(target_loader=loader, wrap_loader=False)

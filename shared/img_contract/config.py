@@ -43,7 +43,19 @@ MIB: Final = 1024 * 1024
 
 PREFIX: Final = re.compile(r"(/[A-Za-z0-9._~-]+)+")
 """A path that a proxy puts before those of the API."""
-_ROUTES: Final = ("resize", "jobs", "stats", "metrics", "limits", "health", "swagger.json", "swaggerui", ".", "..")
+_ROUTES: Final = (
+    "resize",
+    "jobs",
+    "stats",
+    "metrics",
+    "limits",
+    "health",
+    "app",
+    "swagger.json",
+    "swaggerui",
+    ".",
+    "..",
+)
 _ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s,*\"'A-Z]+")
 """As browsers write it (RFC 6454, 6.2): lower case, and nothing after the host and port."""
 

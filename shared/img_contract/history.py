@@ -37,7 +37,7 @@ class Arrival:
 
     def words(self) -> list[str]:
         """Write it as words without spaces; the last may be empty."""
-        return [_written(self.at), self.job_id, self.owner]
+        return [written(self.at), self.job_id, self.owner]
 
     @classmethod
     def read(cls, words: list[str]) -> Self | None:
@@ -87,9 +87,9 @@ class Ending:
 
     def words(self) -> list[str]:
         """Write it as words without spaces, some of which may be empty."""
-        times = [_written(moment) if moment else "" for moment in (self.submitted_at, self.started_at)]
+        times = [written(moment) if moment else "" for moment in (self.submitted_at, self.started_at)]
         counts = [str(self.uploaded_bytes), str(self.result_bytes)]
-        return [_written(self.at), self.job_id, self.state, self.code, *times, *counts, self.owner]
+        return [written(self.at), self.job_id, self.state, self.code, *times, *counts, self.owner]
 
     @classmethod
     def read(cls, words: list[str]) -> Self | None:
@@ -127,16 +127,16 @@ def word(text: str | None) -> str:
     return _UNUSUAL.sub("_", text) if text else ""
 
 
+def written(moment: datetime) -> str:
+    """Return a time as 20261126T042822.123Z, of which the later is the greater; to the millisecond, which is short."""
+    utc = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
+    return utc.isoformat(timespec="milliseconds").replace("-", "").replace(":", "").replace("+0000", "Z")
+
+
 def _may_suit(query: JobQuery, at: datetime, owner: str) -> bool:
     if query.owner is not None and word(query.owner) != owner:
         return False
     return query.since is None or at >= _whole(query.since)
-
-
-def _written(moment: datetime) -> str:
-    """Return a time as 20261126T042822.123Z; to the millisecond, which keeps it short."""
-    utc = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
-    return utc.isoformat(timespec="milliseconds").replace("-", "").replace(":", "").replace("+0000", "Z")
 
 
 def _whole(moment: datetime) -> datetime:

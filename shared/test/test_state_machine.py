@@ -27,6 +27,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from img_contract.errors import JobDeleted, StoreError, UnknownJob
 from img_contract.job.job import Job, new_job_id
 from img_contract.job.outcome import Facts, Failure, FailureCode, Outcome, State
+from img_contract.job.query import JobQuery
 from img_contract.job.resize import Resize
 from img_contract.memory import MemoryStore
 from img_contract.notify.memory import MemoryNotifier
@@ -314,6 +315,15 @@ class Machine(RuleBasedStateMachine):
                 with result.file:
                     assert hashlib.sha256(result.file.read()).hexdigest() == result.output.sha256
 
+    def lists_are_true(self) -> None:
+        """What is there is listed, and as it is."""
+        there = {known.job.id: known.outcome.state for known in self.jobs if known.outcome and not known.gone}
+        listed = {status.id: status.state for status in self.api.list(JobQuery(), 200).jobs}
+        assert listed.items() == there.items()
+        for state in (State.DONE, State.FAILED, State.CANCELLED):
+            ended = [status.id for status in self.api.list(JobQuery(state), 200).jobs]
+            assert sorted(ended) == sorted(job_id for job_id in there if there[job_id] is state)
+
     def engine_goes_on(self) -> bool:
         """Do one job; return whether there was one."""
         self.take(0)
@@ -342,6 +352,7 @@ class Machine(RuleBasedStateMachine):
             self.clock.advance(BUSY_POLL_SECONDS)
             assert not self.engine_goes_on()
             assert self.api.capacity().pending == 0
+            self.lists_are_true()
         finally:
             self.chance.stop()
 
@@ -593,6 +604,6 @@ def bounded(machine: type[Machine], examples: int) -> Any:
 
 
 TestMemory = bounded(MemoryMachine, 60)
-TestVolume = bounded(VolumeMachine, 80)
+TestVolume = bounded(VolumeMachine, 40)
 if find_spec("img_cluster"):
     TestCluster = bounded(ClusterMachine, 60)

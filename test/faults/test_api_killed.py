@@ -7,7 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from img_contract.job.query import JobQuery
+from img_contract.notify.memory import MemoryNotifier
 from img_contract.testing import until
+from img_contract.volume.layout import Layout
+from img_contract.volume.store import VolumeJobs
 from img_testing.service import Service
 from img_testing.witness import Row, Witness, age_leftovers, all_jobs, go_round, leftovers, rounds
 
@@ -60,5 +64,7 @@ def test_an_api_that_is_killed_leaves_no_202_without_a_job(
     undone = [job for job in all_jobs(service.volume) if job.name not in witness.accepted]
     until(lambda: all((job / "outcome.json").exists() for job in undone), why="a job nobody was told of stays undone")
     witness.verdict(most_attempts=1)
+    listed = VolumeJobs(Layout(service.volume), MemoryNotifier()).list(JobQuery(), 200)
+    assert {job.name for job in all_jobs(service.volume)} == {status.id for status in listed.jobs}
     assert set(witness.refused) == {"connection"}
     service.kill(service.rest)

@@ -93,8 +93,8 @@ def _lines(found: Stats) -> Iterator[tuple[str, str]]:
     if found.free_bytes is not None:
         yield "free", size(found.free_bytes)
     hour = found.hour
-    took = f", half of them within {hour.seconds.p50:g} s, 95 % within {hour.seconds.p95:g} s" if hour.done else ""
-    yield "last hour", f"{hour.done} done{took}"
+    took = f", half of them within {_brief(hour.seconds.p50)}, 95 % within {_brief(hour.seconds.p95)}"
+    yield "last hour", f"{hour.done} done{took if hour.done else ''}"
     if hour.uploaded_bytes:
         share = _signed(100 * hour.saved_bytes / hour.uploaded_bytes)
         yield "", f"{size(hour.uploaded_bytes)} → {size(hour.uploaded_bytes - hour.saved_bytes)}, {share} %"
@@ -102,6 +102,11 @@ def _lines(found: Stats) -> Iterator[tuple[str, str]]:
         yield "", f"{count} failed: {code}"
     if hour.cancelled:
         yield "", f"{hour.cancelled} cancelled"
+
+
+def _brief(seconds: float | None) -> str:
+    """Return a duration: 0.08 s, 12 s."""
+    return "?" if seconds is None else f"{seconds:.2f} s" if seconds < 10 else f"{seconds:.0f} s"  # noqa: PLR2004
 
 
 def _signed(saved: float) -> str:

@@ -26,12 +26,13 @@ _OOM_SCORE: Final = Path("/proc/self/oom_score_adj")
 
 
 def serve(pipe: Connection[Any, Any], taken: Any, address_space_bytes: int) -> None:
-    """Carry out what comes through the pipe, one call after the other; the shared number `taken` counts them.
+    """Send a word once it has started, then carry out what comes through the pipe, one call after the other.
 
-    The answer is whether the call returned, and what it returned or raised.
+    The shared number `taken` counts the calls. The answer is whether the call returned, and what it returned or raised.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the engine, which lets its children finish
     start_child(address_space_bytes)
+    pipe.send(None)
     while True:
         function, arguments = pipe.recv()
         taken.value += 1

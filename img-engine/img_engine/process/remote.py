@@ -40,6 +40,7 @@ class Child:
         """Calls that were sent so far."""
         self.ended = False
         """Whether it is known to have ended: it cannot be called any more."""
+        self._started = False
         self._pipe, theirs = context.Pipe()
         self._taken: Any = context.RawValue(ctypes.c_ulong)
         self._process = context.Process(target=serve, args=(theirs, self._taken, address_space_bytes), daemon=True)
@@ -49,12 +50,13 @@ class Child:
     def call(self, function: Callable[..., Result], *arguments: Any, seconds: float) -> Result:
         """Call a function there. Raises what it raises, ChildDied, or TimeoutError without an errno after so long.
 
-        A child that is still starting then has its time for that as well.
+        The time that a child takes to start does not count.
         """
         self.calls += 1
         try:
+            self._wait_started()
             self._pipe.send((function, arguments))
-            if not self._pipe.poll(seconds) and (self._begun or not self._pipe.poll(START_SECONDS)):
+            if not self._pipe.poll(seconds):
                 raise TimeoutError
             returned, value = self._pipe.recv()
         except (EOFError, ConnectionError):
@@ -78,6 +80,16 @@ class Child:
         self._process.join(_END_SECONDS)
         if self._process.exitcode is not None:  # else a disk that hangs keeps it
             self._process.close()
+
+    def _wait_started(self) -> None:
+        """Wait for its word that it takes calls. Raises ChildDied if there is none in time, EOFError."""
+        if self._started:
+            return
+        if not self._pipe.poll(START_SECONDS):
+            self.kill()
+            raise ChildDied(None, idle=True)
+        self._pipe.recv()
+        self._started = True
 
     @property
     def _begun(self) -> bool:

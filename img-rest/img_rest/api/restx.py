@@ -19,6 +19,7 @@ _KEYS: Final = {
 
 _DESCRIPTION: Final = (
     "Post a picture and get a guid at once; ask for the status of the job; fetch the processed file. "
+    "Without programming: [the page for people]({path}/app). "
     "**Try it:** open `POST /resize` below, press *Try it out*, choose a file, set a width, and press *Execute*.\n\n"
     "A program may also send the picture itself as the body, with the parameters in the query: "
     "`curl --data-binary @photo.jpg -H 'Content-Type: image/jpeg' '{root}resize?width=800'`.\n\n"
@@ -37,7 +38,7 @@ class _ProblemApi(Api):
     def __schema__(self) -> Any:
         register_models(self)  # here, as it takes longer than all else that happens at the start
         document = completed(super().__schema__)  # of which it makes one, with the addresses of its first request
-        info = document["info"] | {"description": _DESCRIPTION.format(root=request.url_root)}
+        info = document["info"] | {"description": _DESCRIPTION.format(root=request.url_root, path=request.script_root)}
         return document | {"basePath": request.script_root or "/", "info": info}
 
     def page(self) -> str:

@@ -18,7 +18,7 @@ from werkzeug.exceptions import BadRequest
 from img_rest.errors import HeadersTooLarge
 
 _NOTHING: Final = "default-src 'none'; frame-ancestors 'none'"
-"""Content-Security-Policy of everything but pages."""
+"""Content-Security-Policy of everything but pages; the page for people brings its own."""
 
 _ALWAYS: Final = {
     "Content-Security-Policy": _NOTHING,
@@ -65,8 +65,10 @@ def _check_target(request: Request) -> None:
 
 
 def _secured(response: Response) -> Response:
-    response.headers.extend(_ALWAYS)
-    if response.mimetype == "text/html" and not response.direct_passthrough:  # as files are sent
+    of_its_own = "Content-Security-Policy" in response.headers
+    for name, value in _ALWAYS.items():
+        response.headers.setdefault(name, value)
+    if response.mimetype == "text/html" and not of_its_own and not response.direct_passthrough:  # as files are sent
         if html := response.get_data(as_text=True):
             response.headers["Content-Security-Policy"] = _policy_of_page(html)
         else:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -32,11 +33,17 @@ log = structlog.get_logger(__name__)
 
 
 class Journal:
-    """The files in one folder. Reading raises OSError; writing raises nothing."""
+    """The files in one folder. Reading raises OSError; writing raises nothing. Thread-safe."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._folder = str(folder)
+        self._lock = threading.Lock()
+        self._hour = ""
+        self._descriptor = -1
+        """Of the hour that was written to last: to open it for each line takes longer than the line."""
+
+    def __del__(self) -> None:
+        self._close()
 
     def append(self, words: list[str]) -> None:
         """Add a line, which begins with its time. If it cannot be written, that is logged, and the line is lost."""
@@ -45,13 +52,13 @@ class Journal:
         hour = at[:8] + at[9:11]
         try:
             failpoint("journal.write")
-            # Opened each time: a descriptor that is kept would be of an hour that is over, or of a file that is gone.
-            descriptor = os.open(f"{self._folder}/{hour}", _APPENDING, 0o644)
-            try:
-                if os.write(descriptor, line) < len(line):
-                    os.write(descriptor, b"\n")  # so that the next line is not a part of this one
-            finally:
-                os.close(descriptor)
+            with self._lock:
+                if hour != self._hour:
+                    self._close()
+                    self._descriptor = os.open(self.folder / hour, _APPENDING, 0o644)
+                    self._hour = hour
+                if os.write(self._descriptor, line) < len(line):
+                    os.write(self._descriptor, b"\n")  # so that the next line is not a part of this one
         except OSError as error:
             log.warning("journal_line_lost", folder=self.folder.name, reason=str(error))
 
@@ -109,6 +116,11 @@ class Journal:
     def remove(self, hour: str) -> None:
         """Remove the file of an hour, if there is one."""
         (self.folder / hour).unlink(missing_ok=True)
+
+    def _close(self) -> None:
+        descriptor, self._descriptor, self._hour = self._descriptor, -1, ""
+        if descriptor >= 0:
+            os.close(descriptor)
 
 
 def hour_of(moment: datetime) -> str:

@@ -90,6 +90,10 @@ class Layout:
         folder = self._folder_name(job_id)
         return os.path.lexists(f"{folder}/outcome.json") or not os.path.exists(folder)
 
+    def begun(self, job_id: str) -> bool:
+        """Return whether an attempt at the job was started; as cheap."""
+        return os.path.lexists(f"{self._folder_name(job_id)}/claim.1")
+
     def markers(self) -> list[os.DirEntry[str]]:
         """List the markers of the jobs that have not ended."""
         return [entry for entry in os.scandir(self.pending) if JOB_ID.fullmatch(entry.name)]

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from img_contract.history import Ending
+from img_contract.history import Ending, written
 from img_contract.job.stats import HourTotals
 from img_contract.totals import RecentTotals
 from img_contract.volume.files import storage_faults
@@ -33,19 +33,19 @@ class JournalTotals:
         """Return the totals of the last hour. Raises StoreError."""
         present = datetime.fromtimestamp(self._clock(), UTC)
         with self._lock, storage_faults("read the journal of endings", self._ended.folder):
-            first = hour_of(present - timedelta(hours=1))
-            hours = [hour for hour in self._ended.hours() if hour >= first]
+            oldest = present - timedelta(hours=1)
+            hours = [hour for hour in self._ended.hours() if hour >= hour_of(oldest)]
             self._offsets = {hour: self._offsets.get(hour, 0) for hour in hours}
             for hour in hours:
-                self._read(hour)
+                self._read(hour, written(oldest))
             return self._totals.hour(present.timestamp())
 
-    def _read(self, hour: str) -> None:
+    def _read(self, hour: str, oldest: str) -> None:
         while True:
             lines, end = self._ended.forwards(hour, self._offsets[hour], _AT_ONCE)
             if end == self._offsets[hour]:
                 return
             for _, words in lines:
-                if ending := Ending.read(words):
+                if words[0] >= oldest and (ending := Ending.read(words)):
                     self._totals.add(ending)
             self._offsets[hour] = end

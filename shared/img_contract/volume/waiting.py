@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable
@@ -71,7 +70,7 @@ class WaitingJobs:
         order.sort()
         begun, in_a_row = set(), 0
         for _, job_id in order:
-            if (job_id in self._begun or in_a_row < _LOOK_AHEAD) and self._has_begun(job_id):
+            if (job_id in self._begun or in_a_row < _LOOK_AHEAD) and self._layout.begun(job_id):
                 begun.add(job_id)
                 in_a_row = 0
             else:
@@ -79,7 +78,3 @@ class WaitingJobs:
         queued = [job_id for _, job_id in order if job_id not in begun]
         self._begun = begun
         self._found = Waiting(tuple(order), {job_id: position for position, job_id in enumerate(queued)})
-
-    def _has_begun(self, job_id: str) -> bool:
-        """Return whether an attempt was started, as a status has it."""
-        return os.path.lexists(f"{self._layout.folder(job_id)}/claim.1")

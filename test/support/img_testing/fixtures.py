@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import signal
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,6 +13,12 @@ from PIL import Image
 pytest.register_assert_rewrite("img_testing.service", "img_testing.witness", "img_testing.raw_http")
 
 from img_testing.service import TOP, Service  # noqa: E402  after its asserts were registered
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C reach what tests start, also where a shell started them in the background and so ignores it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _maker(folders: pytest.TempPathFactory) -> Iterator[Callable[..., Service]]:

@@ -7,9 +7,12 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 from img_client import Client, ImgError
 from img_contract.testing import HANG_SECONDS, free_port, until
 
@@ -41,6 +44,8 @@ class Service:
         }
         self._started: list[subprocess.Popen[bytes]] = []
         self.rest: subprocess.Popen[bytes] | None = None
+        self.engine: subprocess.Popen[bytes]
+        """The one that was started last."""
 
     def start_rest(self, **settings: str) -> subprocess.Popen[bytes]:
         self.rest = rest = self._start("img-rest", **settings)
@@ -49,7 +54,7 @@ class Service:
         return rest
 
     def start_engine(self, **settings: str) -> subprocess.Popen[bytes]:
-        engine = self._start("img-engine", **settings)
+        self.engine = engine = self._start("img-engine", **settings)
         name = f"{socket.gethostname()}.{engine.pid}"
         announced = self.volume / "engines" / name
         until(lambda: announced.exists() or engine.poll() is not None, why="the engine did not announce itself")
@@ -76,6 +81,19 @@ class Service:
     def kill(self, process: subprocess.Popen[bytes], number: int = signal.SIGKILL) -> int:
         process.send_signal(number)
         return process.wait(HANG_SECONDS)
+
+    @contextmanager
+    def frozen(self, process: subprocess.Popen[bytes]) -> Iterator[None]:
+        """Suspend a process and all that it started until the end of the block."""
+        root = psutil.Process(process.pid)
+        everyone = [root, *root.children(recursive=True)]
+        for one in everyone:
+            one.suspend()
+        try:
+            yield
+        finally:
+            for one in everyone:
+                one.resume()
 
     def stop(self) -> None:
         self.client.close()

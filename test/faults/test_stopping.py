@@ -1,4 +1,4 @@
-"""Nothing is lost when a part of the service stops, starts later, or freezes. test/faults kills them at every step."""
+"""Nothing is lost when a part of the service stops, starts later, or freezes. test_killed kills them at every step."""
 
 from __future__ import annotations
 
@@ -17,9 +17,11 @@ import pytest
 from img_contract.testing import HANG_SECONDS, free_port, until
 from img_testing.service import BIN, TOP, Service
 
+pytestmark = pytest.mark.faults
+
 
 def test_a_killed_engine_leaves_no_children(own_service: Service, slow_photo: bytes, slow: dict[str, Any]) -> None:
-    victim = own_service._started[-1]
+    victim = own_service.engine
     own_service.ended(own_service.post(slow_photo, width=20))  # all children are up
     family = psutil.Process(victim.pid).children(recursive=True)
     assert family
@@ -70,7 +72,7 @@ def test_a_restart_of_the_engine_loses_nothing_and_charges_nothing(
     own_service: Service, slow_photo: bytes, photo: bytes, slow: dict[str, Any]
 ) -> None:
     jobs = [own_service.post(slow_photo, **slow), *(own_service.post(photo, width=200) for _ in range(10))]
-    assert own_service.kill(own_service._started[-1], signal.SIGTERM) == 0
+    assert own_service.kill(own_service.engine, signal.SIGTERM) == 0
     own_service.start_engine()
     ends = [own_service.ended(job) for job in jobs]
     assert {(end.status, end.attempt) for end in ends} == {("done", 1)}
@@ -79,18 +81,11 @@ def test_a_restart_of_the_engine_loses_nothing_and_charges_nothing(
 def test_an_engine_that_was_frozen_past_its_lease_spoils_nothing(
     own_service: Service, slow_photo: bytes, slow: dict[str, Any]
 ) -> None:
-    frozen = own_service._started[-1]
     job_id = own_service.post(slow_photo, **slow)
     until(lambda: own_service.status(job_id).status == "processing", why="the job did not start")
-    everyone = [psutil.Process(frozen.pid), *psutil.Process(frozen.pid).children(recursive=True)]
-    for process in everyone:
-        process.suspend()
-    try:
+    with own_service.frozen(own_service.engine):
         own_service.start_engine()
         status = own_service.ended(job_id)
-    finally:
-        for process in everyone:
-            process.resume()
     assert (status.status, status.attempt) == ("done", 2)
     again = own_service.ended(own_service.post(slow_photo, width=50))
     assert again.status == "done"
@@ -133,8 +128,6 @@ def test_ctrl_c_stops_make_run_whenever_it_comes(delay: float, tmp_path: Path) -
             stdout=output,
             stderr=output,
             start_new_session=True,
-            # As in a terminal, also where the tests themselves run with SIGINT ignored.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
     time.sleep(delay)  # the moment is what is tested
     parts = psutil.Process(both.pid).children(recursive=True)
