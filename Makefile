@@ -3,7 +3,7 @@
 # make lint    style, types, who may import whom
 # make e2e     the whole over containers, and in a browser (needs Docker, docker-compose and Chromium)
 # make faults  kills, failing disks and attacks on real processes; FAULTS=full for the long loops
-# make cluster-test  the whole over a real broker and object store, which it starts; FAULTS=full for the figures
+# make cluster-test  the whole over a real broker and object store, which it starts; FAULTS=full for the figures, CEPH=1 over Ceph's gateway, too
 # make run-cluster   a broker, an object store, img-rest and img-engine on this machine, to try it; Ctrl-C stops all
 # make soak    mixed load with faults at random, MINUTES=30 of it, and what it costs
 # make load    1,000 uploads from 16 clients, with what they cost
@@ -44,7 +44,7 @@ lint: $(VENV)/tools
 	$(BIN)/lint-imports
 
 cluster-test: $(VENV)/tools
-	FAULTS=$(FAULTS) $(BIN)/pytest -m cluster $(if $(filter full,$(FAULTS)),,-n 2 --dist worksteal) cluster/test shared/test/test_ports.py shared/test/test_lists.py
+	FAULTS=$(FAULTS) $(BIN)/pytest -m cluster $(if $(filter full,$(FAULTS)),,-n 2 --dist loadgroup) cluster/test shared/test/test_ports.py shared/test/test_lists.py
 
 e2e: $(VENV)/tools
 	$(BIN)/pytest -m "containers or browser" -n 2 --dist loadfile test

@@ -18,7 +18,7 @@ import obstore
 from img_contract.cluster_config import StoreConfig
 from img_contract.errors import StoreFull, StoreUnavailable
 from img_contract.failpoints import failpoint
-from obstore.exceptions import AlreadyExistsError, BaseError
+from obstore.exceptions import AlreadyExistsError, BaseError, GenericError
 from obstore.store import MemoryStore, S3Store
 
 from img_cluster.stored_file import StoredFile
@@ -28,6 +28,9 @@ PAGE: Final = 1000
 
 _CLOCK_SECONDS: Final = 60.0
 """The store's clock is read this often; in between, ours counts."""
+
+_RESEND_SECONDS: Final = 2.0
+"""A creation that fails sooner is sent again: its answer was lost. One that takes longer, obstore has repeated."""
 
 _FULL: Final = ("StorageFull", "QuotaExceeded", "InsufficientStorage", "InsufficientCapacity")
 """What stores call it when they have no room."""
@@ -71,13 +74,21 @@ class Bucket:
     def create(self, key: str, data: bytes) -> bool:
         """Create an object; False if there is one of that name. This is the exclusive step.
 
-        A creation whose answer was lost is sent again by obstore, and finds its own object: the same bytes count as
-        created. So what two may want to create must differ between them.
+        A creation whose answer was lost is sent again, and finds its own object: the same bytes count as created. So
+        what two may want to create must differ between them.
         """
+        since = time.monotonic()
         with store_faults("create an object", key):
             failpoint("storage.write")
             try:
-                obstore.put(self._store, key, data, mode="create", use_multipart=False)
+                try:
+                    obstore.put(self._store, key, data, mode="create", use_multipart=False)
+                except (
+                    GenericError
+                ):  # obstore repeats what does no harm the second time, and does not know that of this
+                    if time.monotonic() - since > _RESEND_SECONDS:
+                        raise
+                    obstore.put(self._store, key, data, mode="create", use_multipart=False)
             except AlreadyExistsError:
                 return self.read(key) == data
             except FileNotFoundError:

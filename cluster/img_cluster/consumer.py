@@ -61,6 +61,7 @@ class CeleryWork:
         self.next = work.next
         self.maintain = work.maintain
         self.withdraw = work.withdraw
+        self.publish_metrics = work.publish_metrics
 
         @app.task(name=TASK, bind=True, typing=False)  # type: ignore[untyped-decorator]  # Celery has no types
         def attempt(task: Any, job_id: str) -> None:

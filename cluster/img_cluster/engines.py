@@ -1,6 +1,7 @@
 """The engines that are alive, by objects that they write.
 
 In each is how many jobs the engine has left for a newer one, and in a second line its version.
+What it has counted is in an object of its own, which is written less often.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ import time
 from typing import Final
 
 from img_contract.job.stats import EngineMark
+from img_contract.ports import METRICS_BYTES
 
 from img_cluster.bucket import Bucket
-from img_cluster.objects import ENGINES
+from img_cluster.objects import ENGINES, METRICS
 from img_cluster.proof import prove
 
 ENGINE_SILENCE_SECONDS: Final = 30.0
@@ -20,6 +22,9 @@ ENGINE_SILENCE_SECONDS: Final = 30.0
 
 _ANNOUNCE_SECONDS: Final = 10.0
 """Each announcement is a request that costs money."""
+
+_PUBLISH_SECONDS: Final = 15.0
+"""The same of metrics: as often as they are usually scraped."""
 
 
 class Engines:
@@ -29,6 +34,7 @@ class Engines:
         self._bucket = bucket
         self._lock = threading.Lock()
         self._announced: tuple[float, int] | None = None
+        self._published_at = float("-inf")
         self._versions: dict[str, str] = {}
 
     def announce(self, engine: str, too_new: int = 0, version: str | None = None) -> None:
@@ -44,7 +50,19 @@ class Engines:
         """Say that this engine has stopped."""
         with self._lock:
             self._announced = None
-            self._bucket.delete([f"{ENGINES}/{engine}"])
+            self._bucket.delete([f"{ENGINES}/{engine}", f"{METRICS}/{engine}"])
+
+    def publish_metrics(self, engine: str, text: str) -> None:
+        """Write what an engine has counted, if that was not done just now."""
+        present = time.monotonic()
+        if present - self._published_at >= _PUBLISH_SECONDS:
+            self._bucket.put(f"{METRICS}/{engine}", text.encode())
+            self._published_at = present
+
+    def metrics(self) -> dict[str, str]:
+        """Return what the engines that are alive have published, by engine; what cannot be read is left out."""
+        texts = {name: self._text(name) for name in self.names()}
+        return {name: text for name, text in texts.items() if text is not None}
 
     def alive(self) -> list[str]:
         """Prove that the store can do what jobs need, and name the engines that are alive."""
@@ -74,3 +92,12 @@ class Engines:
         content = self._bucket.read(f"{ENGINES}/{name}") or b"0"
         too_new, _, version = content.decode("ascii", "replace").partition("\n")
         return too_new, version.strip()
+
+    def _text(self, engine: str) -> str | None:
+        file = self._bucket.open(f"{METRICS}/{engine}")
+        if file is None or file.size > METRICS_BYTES:
+            return None
+        try:
+            return file.readall().decode()
+        except UnicodeDecodeError:
+            return None

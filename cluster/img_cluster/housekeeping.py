@@ -16,6 +16,8 @@ TURNS: Final = "turns"
 _CLEANUP_SECONDS: Final = 60.0
 SHARDS_PER_TURN: Final = 12
 """At a turn a minute, all jobs are looked at within 22 minutes."""
+_PAGES_OF_KEYS: Final = 8
+"""At a turn a minute, eleven million Idempotency-Keys are looked at in a day."""
 
 
 class _Turn:
@@ -59,8 +61,13 @@ class Housekeeping:
             self._steps.popleft()()
         elif self._cleaning.begins():
             first = self._cleaning.number * SHARDS_PER_TURN
-            self._steps += [partial(self._cleanup.shard, number) for number in range(first, first + SHARDS_PER_TURN)]
-            self._steps += [self._cleanup.keys, self._cleanup.index, self._cleanup.marks, self._forget_turns]
+            self._steps += [partial(self._clean, number) for number in range(first, first + SHARDS_PER_TURN)]
+            self._steps += [self._cleanup.keys] * _PAGES_OF_KEYS
+            self._steps += [self._cleanup.index, self._cleanup.marks, self._forget_turns]
+
+    def _clean(self, shard: int, after: str | None = None) -> None:
+        if last := self._cleanup.shard(shard, after):
+            self._steps.appendleft(partial(self._clean, shard, last))
 
     def _reconcile(self) -> None:
         if self._reconciliation.step():

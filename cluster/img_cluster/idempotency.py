@@ -8,10 +8,11 @@ is taken: no object is ever replaced, as not every store can do that conditional
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-from img_contract.errors import SubmissionUnderWay
+from img_contract.errors import StoreError, SubmissionUnderWay
 from img_contract.ports import IdempotencyKey
 from img_contract.receiving import HeldKeys, KeyUse
 from pydantic import ValidationError
@@ -54,7 +55,15 @@ class IdempotencyKeys(HeldKeys):
     def record(self, key: IdempotencyKey, after: Found, use: KeyUse) -> str:
         """Record what a key is used for; return the object's name. Raises SubmissionUnderWay if another was faster."""
         name = f"{IDEMPOTENCY}/{key.digest}/{after.number + 1}"
-        if not self._store.bucket.create(name, use.model_dump_json().encode()):
+        content = use.model_dump_json().encode()
+        try:
+            created = self._store.bucket.create(name, content)
+        except StoreError:
+            with suppress(StoreError):  # it may be there all the same, and the client will send its request again
+                if self._store.bucket.read(name) == content:
+                    self._store.bucket.delete([name])
+            raise
+        if not created:
             raise SubmissionUnderWay
         return name
 

@@ -97,7 +97,7 @@ class ClusterJobs:
         link = self._store.bucket.link(key, _LINK_SECONDS) if self._redirect else None
         return StoredResult(output, io.BufferedReader(file, _BUFFER), link)
 
-    def cancel(self, job_id: str) -> None:
+    def cancel(self, job_id: str) -> bool:
         found = self._store.look(job_id)
         if not found.exists:
             raise UnknownJob(job_id)
@@ -106,7 +106,8 @@ class ClusterJobs:
         holder = self._store.read_claim(job_id, attempt)
         started = holder.started_at if holder else None
         cancelled = Outcome(state=State.CANCELLED, attempt=attempt, started_at=started, finished_at=now())
-        if not found.ended and self._store.end(job_id, job, cancelled):
+        ended = not found.ended and self._store.end(job_id, job, cancelled)
+        if ended:
             self._notices.ended(job_id)
         else:
             found = self._store.look(job_id)
@@ -115,12 +116,16 @@ class ClusterJobs:
                 self._store.bucket.put(f"{folder}/deleted", b"")
         files = [name for name in found.names if name in _FILES or name.startswith("result/")]
         self._store.bucket.delete([f"{folder}/{name}" for name in files])
+        return ended
 
     def engines(self) -> list[str]:
         return self._engines.alive()
 
     def too_new(self) -> int:
         return self._engines.too_new()
+
+    def engine_metrics(self) -> dict[str, str]:
+        return self._engines.metrics()
 
     def capacity(self) -> Capacity:
         pending = len(self._store.bucket.names(PENDING))

@@ -13,6 +13,7 @@
                              sorted by it. It stands in for a message that the broker has lost
     idempotency/<digest>/<n> which job was made under an Idempotency-Key; the highest n counts
     engines/<name>           written by an engine that is alive
+    metrics/<name>           what that engine has counted, written again now and then
     recent/<time>!…          empty; a job that was submitted, see `index`
     ended/<time>!…           empty; a job that ended
     turns/<what>-<n>         which engine's turn a piece of housekeeping is
@@ -38,6 +39,7 @@ from img_cluster.index import ending_key, note
 
 PENDING = "pending"
 ENGINES = "engines"
+METRICS = "metrics"
 IDEMPOTENCY = "idempotency"
 
 

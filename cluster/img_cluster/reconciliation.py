@@ -14,6 +14,7 @@ import structlog
 from img_contract.errors import UnknownJob
 from img_contract.job.job import JOB_ID
 
+from img_cluster.bucket import PAGE
 from img_cluster.deliveries import Deliveries
 from img_cluster.objects import PENDING, JobObjects, JobsStore, job_of
 
@@ -41,14 +42,15 @@ class Reconciliation:
         self._is_mine = is_mine
         self._suspects: deque[str] = deque()
         self._missing = 0
-        """How many jobs have no message that waits."""
+        """How many of the jobs that were listed have no message that waits."""
+        self._last: str | None = None
+        """The name of the last of them, if there may be more."""
 
     def begin(self) -> None:
-        """Compare how many jobs have not ended with how many messages wait, the oldest thousand jobs at most."""
-        markers = self._store.bucket.names(PENDING)
-        present = self._store.bucket.now()
-        self._missing = len(markers) - self._deliveries.waiting()
-        self._suspects = deque(name for name, entry in markers.items() if present - entry.modified > self._lost)
+        """Compare how many jobs have not ended with how many messages wait, the oldest thousand jobs at first."""
+        self._missing = -self._deliveries.waiting()
+        self._suspects.clear()
+        self._list(None)
 
     def step(self) -> bool:
         """Look at a few of the jobs, the oldest first; return whether there are more to look at."""
@@ -59,7 +61,17 @@ class Reconciliation:
             sent += self._settle(self._suspects.popleft())
         if sent:
             log.warning("jobs_sent_again", jobs=sent)
+        if self._missing > 0 and self._last:
+            self._list(self._last)
         return self._missing > 0 and bool(self._suspects)
+
+    def _list(self, after: str | None) -> None:
+        """List the next thousand jobs, which is one request: the more of them, the more messages are missing."""
+        markers = self._store.bucket.names(PENDING, after=after)
+        present = self._store.bucket.now()
+        self._missing += len(markers)
+        self._suspects += [name for name, entry in markers.items() if present - entry.modified > self._lost]
+        self._last = next(reversed(markers)) if len(markers) == PAGE else None
 
     def unmark(self, job_id: str) -> None:
         """Remove the marker of a job that has ended, if it has one still."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from celery import Celery
 from img_contract.cluster_config import QueueConfig
@@ -16,6 +16,9 @@ from img_cluster.celery_app import Topology
 from img_cluster.deliveries import Delivery, Settle
 from img_cluster.sending import BROKER_FAULTS
 
+_LONGEST_SECONDS: Final = 5.0
+"""While it waits for an answer, the engine takes no other job."""
+
 
 class BrokerRetries:
     """See `work.Retries`: one connection, used by one thread at a time. Messages that are not settled come again."""
@@ -23,7 +26,7 @@ class BrokerRetries:
     def __init__(self, app: Celery, config: QueueConfig) -> None:
         self._app = app
         self._queue = Topology(config.name).again
-        self._timeout = config.timeout_seconds
+        self._timeout = min(config.timeout_seconds, _LONGEST_SECONDS)
         self._lock = threading.Lock()
         self._connection: Connection | None = None
 
@@ -64,7 +67,15 @@ class BrokerRetries:
 
     def _connected(self) -> Any:
         if self._connection is None:
-            self._connection = self._app.connection_for_read(connect_timeout=self._timeout)
+            # RabbitMQ was seen to answer nothing for a minute, of this queue alone, after it had been killed often.
+            self._connection = self._app.connection_for_read(
+                connect_timeout=self._timeout,
+                transport_options={
+                    **self._app.conf.broker_transport_options,
+                    "read_timeout": self._timeout,
+                    "write_timeout": self._timeout,
+                },
+            )
             self._connection.connect()
         bound = self._queue.bind(self._connection.default_channel)
         if not self._connection.declared_entities:

@@ -24,11 +24,15 @@ from img_cluster.cleanup import Cleanup
 from img_cluster.deliveries import Deliveries, Delivery, Notices, Settle
 from img_cluster.engines import Engines
 from img_cluster.housekeeping import Housekeeping
-from img_cluster.objects import HeldClaim, JobObjects, JobsStore
+from img_cluster.objects import JobObjects, JobsStore
 from img_cluster.reconciliation import Reconciliation
+from img_cluster.unanswered import UnansweredClaims
 
 RETRY_SECONDS: Final = 5.0
 """A job that is tried again waits this long for an engine that has nothing else to do; then it is its turn."""
+
+_RETRY_FAULT_SECONDS: Final = 30.0
+"""After a fault, the queue of those is left alone for so long."""
 
 log = structlog.get_logger(__name__)
 
@@ -70,6 +74,7 @@ class ClusterWork:
         self._clock = clock
         self._on_heartbeat = on_heartbeat
         self._engines = Engines(store.bucket)
+        self._unanswered = UnansweredClaims(engine)
         self._claimed: queue.SimpleQueue[ClusterClaim] = queue.SimpleQueue()
         """Claims that nobody has taken up yet."""
         self._changed = threading.Condition()
@@ -77,7 +82,7 @@ class ClusterWork:
         """Jobs whose claims are not closed yet, and whether each is tried again."""
         self._too_new: set[str] = set()
         """Jobs that were left for a newer engine."""
-        self._retried_at = float("-inf")
+        self._retried_at = self._retry_from = float("-inf")
         self._stopping = threading.Event()
         self._reconciliation = Reconciliation(store, deliveries, lost_seconds, longest_attempt_seconds, self._is_mine)
         cleanup = Cleanup(store, retention_seconds)
@@ -100,6 +105,9 @@ class ClusterWork:
 
     def announce(self) -> None:
         self._engines.announce(self._engine, len(self._too_new), self._version)
+
+    def publish_metrics(self, text: str) -> None:
+        self._engines.publish_metrics(self._engine, text)
 
     def withdraw(self) -> None:
         self._engines.withdraw(self._engine)
@@ -139,7 +147,7 @@ class ClusterWork:
         job_id = delivery.job_id
         failpoint("job.received")
         try:
-            found = self._store.look(job_id)
+            found = self._unanswered.left_out(job_id, self._store.look(job_id))
         except UnknownJob:  # somebody else writes to this queue
             found = JobObjects({})
         claim = None
@@ -180,7 +188,6 @@ class ClusterWork:
             said = " ".join(reason.decode(errors="replace").split()) if reason else None
             self._give_up(job_id, found, job, attempts_exhausted(attempt, said))
             return None
-        holder = HeldClaim(engine=self._engine, started_at=now(), message=delivery.message)
         name = f"{self._store.folder(job_id)}/claim.{attempt + 1}"
         with self._changed:
             if job_id in self._held:
@@ -188,8 +195,12 @@ class ClusterWork:
             self._held[job_id] = f"claim.{attempt}.ended" in found.names
         claim = None
         try:
-            if self._store.bucket.create(name, holder.model_dump_json().encode()):
+            holder = self._unanswered.holder(job_id, attempt + 1, delivery.message)
+            created = self._store.bucket.create(name, holder.model_dump_json().encode())
+            self._unanswered.answered(job_id)
+            if created:
                 failpoint("claim.taken")
+                _log_lost(job_id, found)
                 claim = ClusterClaim(
                     self._store,
                     self._deliveries,
@@ -212,7 +223,10 @@ class ClusterWork:
         holder = self._store.read_claim(job_id, attempt)
         started = holder.started_at if holder else None
         outcome = Outcome(state=State.FAILED, attempt=attempt, started_at=started, finished_at=now(), error=failure)
-        self._store.end(job_id, job, outcome)
+        recorded = self._store.end(job_id, job, outcome)
+        if recorded:
+            _log_lost(job_id, found)
+        log.warning("job_failed", id=job_id, code=failure.code, reason=failure.detail, recorded=recorded)
         self._notices.ended(job_id)
 
     def _handed_over(self, seconds: float) -> ClusterClaim | None:
@@ -224,10 +238,10 @@ class ClusterWork:
     def _retry(self) -> ClusterClaim | None:
         """Claim a job that cost an attempt: one such job at a time, as it may cost its neighbours theirs."""
         with self._changed:
-            if self._stopping.is_set() or any(self._held.values()):
+            if self._stopping.is_set() or any(self._held.values()) or self._clock() < self._retry_from:
                 return None
         self._retried_at = self._clock()
-        while found := self._retries.get():
+        while found := self._next_retry():
             delivery, settle = found
             try:
                 claim = self.claim(delivery, settle)
@@ -237,6 +251,14 @@ class ClusterWork:
             if claim:
                 return claim
         return None
+
+    def _next_retry(self) -> tuple[Delivery, Settle] | None:
+        try:
+            return self._retries.get()
+        except StoreError as error:  # the other jobs need not wait for that
+            log.error("store_fault", reason=str(error))
+            self._retry_from = self._clock() + _RETRY_FAULT_SECONDS
+            return None
 
     def _give_back(self, claim: ClusterClaim) -> None:
         try:
@@ -252,3 +274,9 @@ class ClusterWork:
 
     def _is_mine(self, job_id: str) -> bool:
         return job_id in self._too_new or self.holds(job_id)
+
+
+def _log_lost(job_id: str, found: JobObjects) -> None:
+    """Log that the last attempt is over, and its engine has said nothing of it."""
+    if found.attempts and f"claim.{found.attempts}.ended" not in found.names:
+        log.warning("attempt_lost", id=job_id, attempt=found.attempts)

@@ -47,6 +47,18 @@ def test_a_job_goes_from_any_replica_to_any_engine_and_its_result_comes_back(clu
     again = _get(replicas[1], first[0], {"If-None-Match": part.headers["ETag"]})
     assert (again.status_code, again.content) == (304, b"")
     assert replicas[0].client.health()
+    # Every replica tells of all engines.
+    names = [engine.name for engine in replicas[0].client.stats().engines]
+    assert len(names) == len(engines)
+    for replica in replicas:
+        until(
+            lambda one=replica: all(f'engine="{name}"' in _metrics(one) for name in names), why="an engine is missing"
+        )
+        assert "\nimg_engines_alive 2.0\n" in _metrics(replica)
+
+
+def _metrics(replica: Replica) -> str:
+    return httpx2.get(f"http://127.0.0.1:{replica.port}/metrics", timeout=60).text
 
 
 def _get(replica: Replica, job_id: str, headers: dict[str, str]) -> Any:

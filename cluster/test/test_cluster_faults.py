@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import os
-import random
 import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
+from img_client import ImgError, Unreachable
 from img_cluster.local import Broker, ObjectStore
 from img_contract.job.outcome import FailureCode, State
 from img_contract.testing import until
-from img_testing.cluster import Clients, Cluster, Replica
-from img_testing.witness import FULL, picture, rounds
+from img_testing.cluster import Clients, Cluster, Figure, Replica
+from img_testing.witness import FULL, TINY, picture, rounds
+from PIL import Image
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(3600)]
 
@@ -34,8 +39,6 @@ ENGINE_POINTS = (
 )
 API_POINTS = ("submission.flushed", "submission.recorded", "submission.renamed", "notifier.notified", "answer.ready")
 POISON = picture(13, 13)
-
-Figure = Callable[[str, str], None]
 
 
 @contextmanager
@@ -84,105 +87,136 @@ def test_engines_killed_in_the_middle_of_jobs_lose_nothing(cluster: Cluster, fig
     figure("kill -9 of an engine in mid-job", told(clients.verdict(most_attempts=50), count, clients))
 
 
-def test_an_api_killed_at_each_step_of_a_submission_loses_nothing(cluster: Cluster, figure: Figure) -> None:
+def test_an_api_killed_at_each_step_of_a_commit_makes_one_job_of_each_key(cluster: Cluster, figure: Figure) -> None:
+    """Clients send to it at the same time, each with a key of its own, and then send the same to another replica."""
     cluster.set(IMG_QUEUE__LOST_SECONDS="3")
     healthy = cluster.start_rest()
     cluster.start_engine()
-    clients = Clients(cluster, lambda: [healthy])
-    unanswered = 0
-    for point in API_POINTS * rounds(1, 4):
-        dying = cluster.start_rest(IMG_FAILPOINTS=f"{point}=kill")
-        doomed = Clients(cluster, lambda dying=dying: [dying])  # type: ignore[misc]
-        assert doomed.post() is None
-        unanswered += 1
-        until(lambda dying=dying: dying.process.poll() is not None, why="it survived")  # type: ignore[misc]
-        clients.insist()
-    # A job that exists, and whose client got no answer, is done all the same, since its marker is there.
-    found = told(clients.verdict(), len(API_POINTS) * rounds(1, 4), clients)
-    figure("kill -9 of img-rest at each step of a commit", f"{found}; {unanswered} clients got no answer")
+    count, senders = rounds(1, 20), 8
+    answered: dict[str, str | None] = {}
+    for number in range(count):
+        # Some have their answers when it dies, others are on their way.
+        nth = (number + senders // 2) % senders + 1
+        specs = [f"{point}#{nth}=kill" for point in API_POINTS]
+        with ThreadPoolExecutor(senders) as threads:
+            dying = list(threads.map(lambda spec: cluster.start_rest(IMG_FAILPOINTS=spec), specs))
+            for point, replica in zip(API_POINTS, dying, strict=True):
+                keys = [f"{point}-{number}-{sender}" for sender in range(senders)]
+                sent = partial(_submit_under, replica=replica)
+                answered |= zip(keys, threads.map(sent, keys), strict=True)
+                until(lambda replica=replica: replica.process.poll() is not None, why="it survived")  # type: ignore[misc]
+    with ThreadPoolExecutor(senders) as threads:
+        again = dict(zip(answered, threads.map(lambda key: _insist_under(key, healthy), answered), strict=True))
+    assert [key for key, job_id in answered.items() if job_id and again[key] != job_id] == []
+    clients = Clients(cluster, lambda: [healthy], [job_id for job_id in again.values() if job_id])
+    found = told(clients.verdict(), count * len(API_POINTS), clients)
+    made = [name for name in cluster.jobs.bucket.names("jobs", most=10**6) if name.endswith("/job.json")]
+    assert len(made) == len(clients.accepted), "a key made two jobs, or a job that nobody was told of"
+    unanswered = sum(job_id is None for job_id in answered.values())
+    figure(
+        f"kill -9 of img-rest {count} × at each of five steps of a commit, 8 clients with Idempotency-Keys",
+        f"{found}; {unanswered} of {len(answered)} got no answer, sent again, and have one job each",
+    )
 
 
-def own_parts(folder: Path) -> tuple[ObjectStore, Broker]:
-    return ObjectStore(folder / "own-store"), Broker(folder / "own-broker")
+def _submit_under(key: str, replica: Replica) -> str | None:
+    """Send a picture once; None if there was no answer, or another request with this key is under way."""
+    try:
+        return replica.client.submit(TINY, width=16, idempotency_key=key).id
+    except ImgError as error:
+        if not isinstance(error, Unreachable) and getattr(error, "status", None) != 409:
+            raise
+        return None
+
+
+def _insist_under(key: str, replica: Replica) -> str | None:
+    """Send it until it is taken. A key that a dead replica has recorded is free after a minute, which is long here."""
+    while not (job_id := _submit_under(key, replica)) and FULL:
+        time.sleep(1)  # what Retry-After says
+    assert job_id or key.startswith("submission.recorded"), key
+    return job_id
 
 
 @pytest.fixture
-def mortal(tmp_path: Path) -> Iterator[Cluster]:
-    """A cluster with a broker and a store of its own, which may be killed."""
-    store, broker = own_parts(tmp_path)
-    cluster = None
+def mortal(store_server: ObjectStore, broker_server: Broker, tmp_path: Path) -> Iterator[Cluster]:
+    """A cluster that is told soon of a broker and a store that are gone."""
+    cluster = Cluster(
+        store_server,
+        broker_server,
+        tmp_path,
+        IMG_QUEUE__LOST_SECONDS="4",
+        IMG_STORE__TIMEOUT_SECONDS="3",
+        IMG_QUEUE__TIMEOUT_SECONDS="5",
+        IMG_ENGINE__ATTEMPTS="50",
+    )
     try:
-        with ThreadPoolExecutor(2) as threads:
-            list(threads.map(lambda part: part.start(), (store, broker)))
-        cluster = Cluster(
-            store,
-            broker,
-            tmp_path,
-            IMG_QUEUE__LOST_SECONDS="4",
-            IMG_STORE__TIMEOUT_SECONDS="5",
-            IMG_QUEUE__TIMEOUT_SECONDS="5",
-            IMG_ENGINE__ATTEMPTS="50",
-        )
         yield cluster
     finally:
-        if cluster:
-            cluster.kill_all()
-        store.kill()
-        broker.kill()
-        broker.stop()
+        cluster.kill_all()
+
+
+def test_jobs_whose_messages_the_broker_loses_are_done_all_the_same(mortal: Cluster, figure: Figure) -> None:
+    """The queue is purged, then deleted, then the broker is killed and its disk lost, before there is an engine."""
+    replica = mortal.start_rest()
+    clients = Clients(mortal, lambda: [replica])
+    waiting = rounds(5, 500)
+
+    def post_some() -> None:
+        for _ in range(waiting):
+            clients.insist()
+
+    post_some()
+    mortal.broker.ctl("purge_queue", mortal.queue)
+    post_some()
+    mortal.broker.ctl("delete_queue", mortal.queue)
+    post_some()
+    mortal.broker.kill()
+    mortal.broker.forget()
+    assert clients.post() is None
+    mortal.broker.start()
+    accepts(clients)
+    mortal.start_engine()
+    statuses = clients.verdict(most_attempts=50)
+    assert mortal.events("jobs_sent_again")
+    figure(
+        f"queue purged, queue deleted, disk of the broker lost, with {waiting} jobs waiting each time",
+        told(statuses, 3, clients),
+    )
 
 
 def test_broker_and_store_killed_under_clients_lose_nothing(mortal: Cluster, figure: Figure) -> None:
-    """And what waited when the broker lost its disk is delivered from the store."""
-    cluster = mortal
-    replicas = [cluster.start_rest(), cluster.start_rest()]
-    clients = Clients(cluster, lambda: replicas)
-    # The queue is purged, then deleted, then its disk is lost, before there is an engine.
-    waiting = rounds(20, 500)
-    lost_at = {}
-    for loss in ("queue purged", "queue deleted", "the broker's disk lost"):
-        for _ in range(waiting):
-            clients.insist()
-        match loss:
-            case "queue purged":
-                cluster.broker.ctl("purge_queue", cluster.queue)
-            case "queue deleted":
-                cluster.broker.ctl("delete_queue", cluster.queue)
-            case _:
-                cluster.broker.kill()
-                cluster.broker.forget()
-                cluster.broker.start()
-                accepts(clients)
-        lost_at[loss] = time.monotonic()
-    engine = cluster.start_engine()
-    statuses = clients.verdict(most_attempts=50)
-    assert cluster.events("jobs_sent_again")
-    figure("queue purged, queue deleted, disk of the broker lost, each with jobs waiting", told(statuses, 3, clients))
-
-    clients = Clients(cluster, lambda: replicas)
-    kills = rounds(1, 10), rounds(1, 5)
-    with under_load(clients):
-        parts: tuple[Broker | ObjectStore, ...] = (cluster.broker, cluster.store)
-        for part, count in zip(parts, kills, strict=True):
+    replicas = [mortal.start_rest(), mortal.start_rest()]
+    engine = mortal.start_engine()
+    parts: list[tuple[str, Broker | ObjectStore, int]] = [
+        ("broker", mortal.broker, rounds(0, 10)),  # the broker is killed above, too, and takes long to start
+        ("store", mortal.store, rounds(1, 5)),
+    ]
+    for name, part, count in parts:
+        clients = Clients(mortal, lambda: replicas)
+        with under_load(clients):
             for _ in range(count):
-                until(lambda: clients.post() is not None, why="no post is taken")
+                until(lambda clients=clients: clients.post() is not None, why="no post is taken")  # type: ignore[misc]
                 part.kill()
                 clients.post()
                 part.start()
                 accepts(clients)
-    statuses = clients.verdict(most_attempts=50)
+        if count:
+            statuses = clients.verdict(most_attempts=50)
+            figure(f"kill -9 of the {name} {count} ×, under 8 clients", told(statuses, count, clients))
     assert engine.poll() is None
-    figure(f"kill -9 of the broker {kills[0]} × and of the store {kills[1]} ×", told(statuses, sum(kills), clients))
 
-    # The store answers nothing for a while: refused with 503, no attempt charged, and it heals by itself.
-    clients = Clients(cluster, lambda: replicas)
-    os.kill(cluster.store.pid, signal.SIGSTOP)
+
+def test_a_store_that_answers_nothing_is_told_with_503_and_costs_no_attempt(mortal: Cluster, figure: Figure) -> None:
+    replica = mortal.start_rest()
+    mortal.start_engine()
+    clients = Clients(mortal, lambda: [replica])
+    os.kill(mortal.store.pid, signal.SIGSTOP)
     try:
         with ThreadPoolExecutor(4) as threads:
             assert set(threads.map(lambda _: clients.post(), range(4))) == {None}
     finally:
-        os.kill(cluster.store.pid, signal.SIGCONT)
-    assert set(clients.refused) <= {"store_unavailable", "volume_unavailable"}, clients.refused
+        os.kill(mortal.store.pid, signal.SIGCONT)
+    assert set(clients.refused) == {"volume_unavailable"}
     accepts(clients)
     assert {status.attempt for status in clients.verdict().values()} == {1}
     figure(
@@ -271,38 +305,40 @@ def test_a_full_disk_of_a_scratch_folder_refuses_and_charges_nothing(cluster: Cl
     )
     if mounted.returncode:
         pytest.skip("a disk that is full needs the right to mount one")
+    filler, size = small / "filler", 4 * 1024 * 1024
+
+    def leave(room: int) -> None:
+        filler.write_bytes(bytes(size - room))
+
     try:
-        filler = small / "filler"
-        filler.write_bytes(bytes(4 * 1024 * 1024 - 4096 * 16))
+        leave(64 * 1024)
         replica = cluster.start_rest(TMPDIR=str(small))
         healthy = cluster.start_rest()
-        clients = Clients(cluster, lambda: [replica])
-        large = bytes(random.Random(1).randbytes(2 * 1024 * 1024))  # more than is kept in memory
-        assert clients.post(b"\xff\xd8\xff\xe0" + large, width=8) is None
-        assert clients.refused.total() == 1
+        clients, others = Clients(cluster, lambda: [replica]), Clients(cluster, lambda: [healthy])
+        large = _noise(1200)  # more than is kept in memory
+        assert clients.post(large, width=8) is None
+        assert set(clients.refused) == {"volume_unavailable"}
         cluster.start_engine(TMPDIR=str(small))
-        others = Clients(cluster, lambda: [healthy])
-        job_id = others.insist(_large_picture())
-        until(lambda: cluster.events("store_fault"), why="the full disk was not met")
+        job_id = others.insist(_noise(800), width=1600, enlarge="true", format="png")
+        until(lambda: cluster.events("store_fault"), why="the upload was brought to a full disk")
+        leave(1024 * 1024)
+        met = len(cluster.events("store_fault"))
+        until(lambda: len(cluster.events("store_fault")) > met + 1, why="the result was written to a full disk")
         filler.unlink()
         assert others.ended(job_id).attempt == 1
-        clients.accepted.append(clients.insist())
-        clients.accepted.pop()
-        clients.verdict()
-        others.verdict()
+        clients.insist(large, width=8)
+        clients.verdict(most_attempts=1)
+        others.verdict(most_attempts=1)
         figure("disk of a scratch folder full", "upload refused with 503; no attempt charged; heals by itself")
         cluster.kill_all()
     finally:
         subprocess.run(["umount", "-l", small], check=False)
 
 
-def _large_picture() -> bytes:
-    import io
-
-    from PIL import Image
-
+def _noise(side: int) -> bytes:
+    """A square picture of one byte a pixel, which nothing makes smaller."""
     buffer = io.BytesIO()
-    Image.effect_noise((800, 800), 90).save(buffer, "PNG", compress_level=0)
+    Image.effect_noise((side, side), 90).save(buffer, "PNG", compress_level=0)
     return buffer.getvalue()
 
 
@@ -326,20 +362,52 @@ def held_to(cores: float, number: int) -> Iterator[tuple[str, ...]]:
         group.rmdir()
 
 
+def cpu_seconds(pids: Iterable[int]) -> float:
+    """Return the CPU time of processes and of all that they have started and that lives."""
+    everyone = {one for pid in pids for one in (psutil.Process(pid), *psutil.Process(pid).children(recursive=True))}
+    return sum(one.cpu_times().user + one.cpu_times().system for one in everyone)
+
+
+SHARE = 0.2
+"""Of a core, for each engine: three of them leave the larger part of two cores to everything else."""
+
+
 @pytest.mark.skipif(not FULL, reason="a figure: FAULTS=full")
 def test_further_engines_take_their_share(cluster: Cluster, figure: Figure, photo: bytes) -> None:
-    """Each engine is held to a share of a core, so that one machine stands for several."""
+    """Each engine is held to a share of a core, so that one machine stands for several.
+
+    On a machine that others use, engines do not get their shares. So what they make of what they got is told, too.
+    """
     replica = cluster.start_rest()
-    rates = []
+    rates, got, engines = [], [], []
+    used: Counter[str] = Counter()
     with ExitStack() as cleaning:
-        commands = [cleaning.enter_context(held_to(0.25, number)) for number in range(3)]
+        commands = [cleaning.enter_context(held_to(SHARE, number)) for number in range(3)]
         cleaning.callback(cluster.kill_all)
-        for count, command in enumerate(commands, 1):
-            cluster.start_engine(*command)
+        for command in commands:
+            engines.append(cluster.start_engine(*command).pid)
             clients = Clients(cluster, lambda: [replica])
+            for _ in range(4 * len(engines)):  # until each has its children
+                clients.insist(photo, width=800)
+            clients.verdict()
+            clients.accepted.clear()
+            parts = {"engine": engines, "img-rest": [replica.process.pid]}
+            parts |= {"broker": [cluster.broker.pid], "store": [cluster.store.pid]}
+            before = {name: cpu_seconds(pids) for name, pids in parts.items()}
             with ThreadPoolExecutor(8) as threads:
-                list(threads.map(lambda _, clients=clients: clients.insist(photo, width=800), range(30 * count)))
-            ended = [one.finished_at.timestamp() for one in clients.verdict().values()]
+                jobs = range(60 * len(engines))
+                list(threads.map(lambda _, clients=clients: clients.insist(photo, width=800), jobs))
+            statuses = [clients.ended(job_id) for job_id in clients.accepted]
+            spent = {name: cpu_seconds(pids) - before[name] for name, pids in parts.items()}
+            used.update({**spent, "image": len(statuses)})
+            got.append(len(statuses) / spent["engine"])
+            ended = [one.finished_at.timestamp() for one in statuses]
             rates.append((len(ended) - 1) / (max(ended) - min(ended)))
-    told = ", ".join(f"{rate:.1f}" for rate in rates)
-    figure("1, 2, 3 engines, each held to a quarter of a core", f"{told} pictures a second")
+    linear = ", ".join(f"{rate / rates[0] / count:.2f}" for count, rate in enumerate(rates, 1))
+    efficient = ", ".join(f"{one / got[0]:.2f}" for one in got)
+    each = ", ".join(f"{name} {1000 * used[name] / used['image']:.1f}" for name in parts)
+    figure(
+        f"1, 2, 3 engines, each held to {SHARE} of a core",
+        f"{', '.join(f'{rate:.1f}' for rate in rates)} pictures a second, {linear} of linear; "
+        f"pictures a second of their CPU, of the first's: {efficient}; CPU ms an image: {each}",
+    )

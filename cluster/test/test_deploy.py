@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +56,38 @@ def test_every_file_of_kubernetes_is_used_and_valid() -> None:
             kubernetes_validate.validate(manifest, "1.36", strict=True)
             checked += 1
     assert checked >= 10
+
+
+def output_of(*command: str) -> str:
+    if shutil.which(command[0]) is None:
+        pytest.skip(f"{command[0]} is not installed")
+    return subprocess.run(command, cwd=TOP, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.cluster
+def test_kustomize_makes_of_the_folder_what_its_files_say() -> None:
+    built = list(yaml.safe_load_all(output_of("kubectl", "kustomize", str(KUBERNETES))))
+    names = [sorted((one["kind"], one["metadata"]["name"]) for one in some) for some in (built, manifests())]
+    assert names[0] == names[1]
+    for one in built:
+        if one["kind"] not in NOT_OF_KUBERNETES:
+            kubernetes_validate.validate(one, "1.36", strict=True)
+
+
+@pytest.mark.cluster
+def test_compose_understands_its_file() -> None:
+    understood = yaml.safe_load(output_of("docker-compose", "-f", "docker-compose.cluster.yml", "config"))
+    assert {"rabbitmq", "seaweedfs", "img-rest", "img-engine", "proxy"} <= set(understood["services"])
+
+
+def test_prometheus_is_told_where_to_scrape() -> None:
+    (pod,) = [one["spec"]["template"] for one in of_kind("Deployment") if one["metadata"]["name"] == "img-rest"]
+    (port,) = pod["spec"]["containers"][0]["ports"]
+    assert pod["metadata"]["annotations"] == {
+        "prometheus.io/scrape": "true",
+        "prometheus.io/port": str(port["containerPort"]),
+        "prometheus.io/path": "/metrics",
+    }
 
 
 @pytest.mark.parametrize("deployment", of_kind("Deployment"), ids=lambda one: one["metadata"]["name"])

@@ -26,6 +26,7 @@ from img_contract.job.resize import Resize
 from img_contract.ports import IdempotencyKey
 from img_contract.testing import ManualClock, until
 from obstore.store import MemoryStore
+from structlog.testing import capture_logs
 
 JPEG = b"\xff\xd8\xff\xe0" + bytes(60)
 RETENTION_SECONDS = 24 * 3600.0
@@ -134,10 +135,10 @@ def test_what_an_api_left_that_died_goes_and_a_marker_that_was_lost_comes_back(s
 
 def test_keys_of_jobs_that_expired_go(site: Site) -> None:
     job = site.submit(key=KEY)
-    site.clock.advance(LEFTOVER_SECONDS + 1)
-    cleanup = Cleanup(site.store, 24 * 3600.0)
+    site.clock.advance(RETENTION_SECONDS + 1)
+    cleanup = Cleanup(site.store, RETENTION_SECONDS)
     cleanup.keys()
-    assert len(site.bucket.names("idempotency")) == 1
+    assert len(site.bucket.names("idempotency")) == 1, "its job waits still"
     site.bucket.delete([f"{site.store.folder(job.id)}/job.json"])
     cleanup.keys()
     assert site.bucket.names("idempotency") == {}
@@ -222,6 +223,42 @@ def test_claims_that_nobody_has_taken_up_go_back_when_an_engine_stops(site: Site
     assert [claim.attempt for claim in claims] == [1, 1]
 
 
+def test_a_claim_that_the_store_made_without_an_answer_costs_no_attempt(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create = site.bucket.create
+
+    def lose_the_answer(key: str, data: bytes) -> bool:
+        create(key, data)
+        raise StoreUnavailable("no answer")
+
+    monkeypatch.setattr(site.bucket, "create", lose_the_answer)  # a fault of the store, not of ours
+    site.submit()
+    with pytest.raises(StoreUnavailable):
+        site.engine.next(0)
+    monkeypatch.undo()
+    site.clock.advance(31)  # the message, which was not settled, comes again
+    claim: Any = until(lambda: site.engine.next(0))
+    assert claim.attempt == 1
+    assert claim.heartbeat()
+
+
+def test_jobs_do_not_wait_for_a_broken_queue_of_those_that_are_tried_again(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def refuse() -> None:
+        asked.append(True)
+        raise StoreUnavailable("that queue does not answer")
+
+    monkeypatch.setattr(site.engine._retries, "get", refuse)  # a fault of the broker, not of ours
+    jobs = [site.submit() for _ in range(3)]
+    claims: list[Any] = [site.engine.next(0) for _ in jobs]
+    assert [claim.job.id for claim in claims] == [job.id for job in jobs]
+    assert len(asked) == 1, "it is left alone for a while"
+
+
 def test_submitting_and_claiming_stay_flat_with_many_jobs(site: Site) -> None:
     """They list a page at most: what they read does not grow with what waits."""
     for _ in range(1500):
@@ -244,3 +281,32 @@ def test_submitting_and_claiming_stay_flat_with_many_jobs(site: Site) -> None:
     for _ in range(3):
         assert site.jobs.status(job.id).position == 1499
     assert [found for found in listed if found > 10] == [1501], "who waits is looked up once in a few seconds"
+
+
+def test_metrics_are_written_as_often_as_they_are_scraped_and_removed_long_after_their_engine_died(site: Site) -> None:
+    site.engine.announce()
+    for text in ("first", "second"):  # which comes too soon after the first
+        site.engine.publish_metrics(text)
+    assert site.jobs.engine_metrics() == {"engine": "first"}
+    site.bucket.put("metrics/engine", b"\xff")
+    assert site.jobs.engine_metrics() == {}
+    site.clock.advance(31)
+    assert site.jobs.engine_metrics() == {}
+    site.clock.advance(LEFTOVER_SECONDS)
+    Cleanup(site.store, 86400).marks()
+    assert site.bucket.names("metrics") == {}
+
+
+def test_an_attempt_of_which_nothing_was_heard_and_a_job_that_is_given_up_are_logged(site: Site) -> None:
+    job = site.submit()
+    with capture_logs() as logs:
+        for number in range(4):
+            engine = MemoryWork(site.store, site.broker, f"engine {number}", site.clock)
+            engine.next(0)
+            site.clock.advance(31)  # its connection is gone
+    assert [(line["event"], line["id"], line.get("attempt")) for line in logs] == [
+        ("attempt_lost", job.id, 1),
+        ("attempt_lost", job.id, 2),
+        ("attempt_lost", job.id, 3),
+        ("job_failed", job.id, None),
+    ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from functools import partial
@@ -12,16 +12,22 @@ from typing import Final
 
 import structlog
 from img_contract.errors import StoreError
-from img_contract.job.outcome import Failure, FailureCode
+from img_contract.job.formats import MEDIA_TYPES
+from img_contract.job.outcome import Failure, FailureCode, ResultFile
 from img_contract.ports import Claim, LocalFiles
 
-from img_engine.errors import AttemptSpent, ChildrenBroken
+from img_engine.errors import AttemptSpent, ChildrenBroken, SpentKind
 from img_engine.process.pool import Children
 from img_engine.process.remote import Rendering
 from img_engine.render.task import PictureLimits, Refusal, Task, Watermark
 
 FAULT_SECONDS: Final = 2.0
 """How long to wait after the store failed."""
+
+SEVERAL: Final = "several"
+"""What the results of a job are in, if it is more than one format."""
+
+_FORMATS: Final = {media_type: str(name) for name, media_type in MEDIA_TYPES.items()}
 
 log = structlog.get_logger(__name__)
 
@@ -99,7 +105,7 @@ class Attempts:
             with claim.files() as files:
                 self._render(running, files)
         except AttemptSpent as spent:
-            log.warning("attempt_spent", reason=str(spent))
+            log.warning("attempt_spent", reason=str(spent), kind=spent.kind)
             self._persist(running, partial(claim.abandon, str(spent)))
         except (CancelledError, ChildrenBroken) as stopped:
             log.info("attempt_cancelled", reason=str(stopped))
@@ -110,7 +116,9 @@ class Attempts:
             self._release_after_fault(running, error)
         except Exception as defect:  # it costs this attempt, and the reason is known
             log.exception("attempt_crashed")
-            self._persist(running, partial(claim.abandon, f"a defect of the engine: {defect!r}"))
+            reason = f"a defect of the engine: {defect!r}"
+            log.warning("attempt_spent", reason=reason, kind=SpentKind.DEFECT)
+            self._persist(running, partial(claim.abandon, reason))
 
     def _render(self, running: _Running, files: LocalFiles) -> None:
         began = time.monotonic()
@@ -121,7 +129,16 @@ class Attempts:
             log.info("job_failed", code=result.failure.code, reason=result.failure.detail, recorded=recorded)
         else:
             recorded = claim.publish(result.files, result.facts, result.warnings)
-            log.info("job_done", seconds=round(time.monotonic() - began, 3), recorded=recorded)
+            log.info(
+                "job_done",
+                seconds=round(time.monotonic() - began, 3),
+                rendered=round(running.future.seconds, 4) if running.future else 0.0,
+                format=claim.job.source.format,
+                into=_format_of(result.files),
+                bytes=claim.job.source.bytes,
+                result_bytes=sum(file.bytes for file in result.files),
+                recorded=recorded,
+            )
 
     def _task(self, claim: Claim, files: LocalFiles) -> Task:
         job = claim.job
@@ -168,4 +185,10 @@ def _is_void(claim: Claim) -> bool:
 def _fail_without_upload(claim: Claim, reason: str) -> None:
     # Reached only while the claim is good: the upload of a cancelled job is missing, too, and that is no fault.
     log.error("upload_missing", reason=reason)
-    claim.fail(Failure(code=FailureCode.JOB_DAMAGED, detail="the upload is no longer on the volume"))
+    failure = Failure(code=FailureCode.JOB_DAMAGED, detail="the upload is no longer on the volume")
+    log.info("job_failed", code=failure.code, reason=failure.detail, recorded=claim.fail(failure))
+
+
+def _format_of(results: Sequence[ResultFile]) -> str:
+    formats = {_FORMATS.get(one.media_type, one.media_type) for one in results}
+    return formats.pop() if len(formats) == 1 else SEVERAL

@@ -91,28 +91,35 @@ def _run(config: Config, new_work: Callable[[str, int], Work]) -> int:
     # Imported here: the check, which is made every few seconds, would spend half a second of CPU on imaging libraries.
     from img_engine.attempt import Attempts  # noqa: PLC0415
     from img_engine.errors import ChildrenBroken  # noqa: PLC0415
+    from img_engine.metrics import EngineMetrics  # noqa: PLC0415
     from img_engine.process.pool import Children, children_for_this_machine  # noqa: PLC0415
     from img_engine.render.jpeg_planes.turbojpeg import turbojpeg  # noqa: PLC0415
     from img_engine.render.task import PictureLimits  # noqa: PLC0415
     from img_engine.worker import Worker  # noqa: PLC0415
 
-    configure_logs(config.log_level, "img-engine")
+    metrics = EngineMetrics()
+    configure_logs(config.log_level, "img-engine", metrics.observe)
     if turbojpeg() is None:
         log.warning("libturbojpeg_missing", remedy="Debian and Ubuntu: apt-get install libturbojpeg0")
     limits, engine, name = config.limits, config.engine, _name()
     count = engine.children or children_for_this_machine(engine.child_bytes)
-    children = Children(count, engine.child_bytes, engine.job_seconds)
+    try:
+        children = Children(count, engine.child_bytes, engine.job_seconds)
+    except ChildrenBroken as error:
+        say(f"img-engine: {error}")
+        return 2
     try:
         children.wait_ready()
     except ChildrenBroken as error:
         say(f"img-engine: {error}")
         children.stop()
         return 2
+    metrics.follow(children)
     slots = count + 1 + count // 4  # while one's result is being published, its child is at the next
     work = new_work(name, slots)
     picture_limits = PictureLimits(limits.pixels, limits.frames, engine.child_bytes, limits.animation_pixels)
     attempts = Attempts(children, picture_limits)
-    worker = Worker(name, work, attempts, slots, engine)
+    worker = Worker(name, work, attempts, slots, engine, metrics.text)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: worker.stop())
     worker.run()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
@@ -23,8 +24,13 @@ log = structlog.get_logger(__name__)
 class Worker:
     """An engine. `run` returns after `stop` was called from a signal handler or another thread."""
 
-    def __init__(self, name: str, work: Work, attempts: Attempts, slots: int, config: EngineConfig) -> None:
+    def __init__(
+        self, name: str, work: Work, attempts: Attempts, slots: int, config: EngineConfig, metrics: Callable[[], str]
+    ) -> None:
+        """`metrics` returns what the engine has counted, in the text format of Prometheus."""
         self._name = name
+        self._metrics = metrics
+        self._published_at = float("-inf")
         self._work = work
         self._attempts = attempts
         self._config = config
@@ -92,8 +98,14 @@ class Worker:
             self._attempts.heartbeat()
             try:
                 self._work.announce()
+                self._publish()
             except StoreError as error:
                 log.error("store_fault", reason=str(error))
+
+    def _publish(self) -> None:
+        if time.monotonic() - self._published_at >= self._config.heartbeat_seconds:
+            self._work.publish_metrics(self._metrics())
+            self._published_at = time.monotonic()
 
     def _shut_down(self) -> None:
         self._work.stop_taking()

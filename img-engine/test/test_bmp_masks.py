@@ -76,7 +76,6 @@ def test_pixels_of_any_masks_come_back(
         (32, 3, "masks of F0F0, 0, 1 in 32 bits a pixel"),
         (24, 4, "compression 4 and 24 bits a pixel"),
         (0, 5, "compression 5 and 0 bits a pixel"),
-        (2, 0, "compression 0 and 2 bits a pixel"),
     ],
 )
 def test_what_cannot_be_read_is_named(

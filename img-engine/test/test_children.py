@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,7 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from img_contract.job.formats import Format
 from img_contract.job.resize import Resize
+from img_contract.testing import HANG_SECONDS
 from img_engine.process.pool import Children, cpu_budget
+from img_engine.process.remote import Rendering
 from img_engine.render.task import RenderOutcome, Task
 from img_testing import trial
 from img_testing.samples import encoded, four_corners
@@ -74,3 +77,29 @@ def test_all_pictures_of_a_child_stay_within_its_limit(task_seconds: float, hard
     unlimited, any_number = cpu_budget(task_seconds, None)
     assert seconds <= unlimited
     assert any_number == 0
+
+
+def test_a_temporary_folder_whose_path_is_too_long_for_sockets_is_refused_with_the_reason(tmp_path: Path) -> None:
+    folder = tmp_path / ("x" * 100)
+    folder.mkdir()
+    environment = os.environ | {"TMPDIR": str(folder), "IMG_VOLUME": str(tmp_path / "volume")}
+    command = Path(sys.executable).with_name("img-engine")
+    ended = subprocess.run(
+        [command], env=environment, capture_output=True, text=True, check=False, timeout=HANG_SECONDS
+    )
+    assert ended.returncode == 2
+    assert "expected in TMPDIR a folder that can be written, with a path of at most 70 bytes\n" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_the_time_that_children_work_is_told_and_how_many_do(children: Children, tmp_path: Path) -> None:
+    before = children.busy_seconds
+    (tmp_path / "source").write_bytes(encoded(four_corners(), "PNG"))
+    task = Task(tmp_path / "source", Format.PNG, Resize(width=8), tmp_path / "result", trial.LIMITS)
+    renderings: list[Rendering] = []
+    children.render(task, renderings.append)
+    (rendering,) = renderings
+    assert 0 < rendering.seconds == pytest.approx(children.busy_seconds - before)
+    assert children.busy == 0
+    with children._child():
+        assert children.busy == 1

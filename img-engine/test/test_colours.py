@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from img_contract.job.outcome import WarningCode
-from img_engine.render.cicp import Cicp, matrix_profile, profile_of, to_linear_srgb
+from img_engine.render.cicp import Cicp, between, matrix_profile, profile_of
 from img_engine.render.task import RenderOutcome
 from img_testing.bombs import chunk
 from img_testing.samples import codes, encoded
@@ -84,7 +84,7 @@ def error(image: Image.Image, light: Any) -> float:
     return float(np.abs(np.asarray(image.convert("RGB")).astype(float) - expected).mean())
 
 
-P3 = in_srgb() @ np.linalg.inv(to_linear_srgb(12)).T
+P3 = in_srgb() @ np.linalg.inv(between(12, 1)).T
 ADOBE = chromaticities(0.3127, 0.3290, 0.64, 0.33, 0.21, 0.71, 0.15, 0.06)
 
 SAID: dict[str, Callable[[], bytes]] = {
@@ -175,7 +175,7 @@ def test_numbers_without_a_meaning_are_named(rendered: Rendered) -> None:
     assert codes(result) == [WarningCode.PROFILE_UNUSABLE]
 
 
-IN_2020 = in_srgb() @ np.linalg.inv(to_linear_srgb(9)).T
+IN_2020 = in_srgb() @ np.linalg.inv(between(9, 1)).T
 
 
 @pytest.mark.parametrize("make", [png_with, None])

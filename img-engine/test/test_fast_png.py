@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 from img_engine.render.reading.png import read_png
 from img_engine.render.task import Refusal, RenderOutcome
@@ -43,6 +44,36 @@ def png(width: int, height: int, depth: int, colour: int, pixels: bytes, *, inte
     return b"\x89PNG\r\n\x1a\n" + b"".join(
         chunk(*one) for one in ((b"IHDR", header), (b"IDAT", pixels), (b"IEND", b""))
     )
+
+
+ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (5, 9), (16, 8)])
+@pytest.mark.parametrize(("colour", "mode"), [(0, "L"), (2, "RGB"), (4, "LA"), (6, "RGBA")])
+def test_interlaced_pictures_of_sixteen_bits_are_rounded_and_keep_their_transparent_colour(
+    colour: int, mode: str, size: tuple[int, int], rendered: Rendered
+) -> None:
+    """To eight bits, the transparent colour here looks like its neighbour."""
+    width, height = size
+    samples = np.random.default_rng(colour).integers(0, 2**16, (height, width, len(mode)))
+    samples[0, 0] = 0x80FF
+    samples[-1, -1] = 0x8000
+    rows = b"".join(
+        b"\0" + row.astype(">u2").tobytes()
+        for left, top, across, down in ADAM7
+        if left < width
+        for row in samples[top::down, left::across]
+    )
+    data = png(width, height, 16, colour, zlib.compress(rows), interlaced=1)
+    expected = np.floor(samples / 257 + 0.5).astype(np.uint8)
+    if not mode.endswith("A"):
+        clear = chunk(b"tRNS", b"\x80\0" * len(mode))
+        data = data[:33] + clear + data[33:]
+        expected = np.dstack((expected, np.where((samples == 0x8000).all(axis=-1), 0, 255).astype(np.uint8)))
+        mode += "A"
+    image, _ = rendered(data, width="100%", lossless=True)
+    assert (np.asarray(image.convert(mode)) == expected.reshape(height, width, len(mode))).all()
 
 
 def chunk(kind: bytes, content: bytes) -> bytes:

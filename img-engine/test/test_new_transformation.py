@@ -111,6 +111,6 @@ def test_the_published_schema_has_it(tree: Path) -> None:
 def test_a_fast_path_that_claims_to_honour_it_would_be_found_out(tree: Path) -> None:
     """So that the test above is known to be able to fail."""
     planes = tree / "img-engine/img_engine/render/jpeg_planes/planes.py"
-    before('    "invert": _ANY,\n', '    "profile": _ANY')(planes)
+    before('    "invert": _ANY,\n', '    "profile": (')(planes)
     found = python(tree, str(Path(__file__).with_name("inverted.py")), str(tree))
     assert [line.split(":")[0] for line in found.splitlines()] == ["jpeg to jpeg, invert=True"]

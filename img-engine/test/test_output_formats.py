@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from img_contract.job.formats import Format
-from img_contract.job.outcome import WarningCode
+from img_contract.job.outcome import WarningCode, growth
 from img_testing.samples import codes, encoded
 from PIL import Image, ImageChops, ImageDraw, ImageStat
 
@@ -306,3 +306,24 @@ def test_an_icon_whose_directory_has_a_wrong_size_is_rendered(attempt: Rendered)
     with pytest.warns(UserWarning, match="expected size"):
         result = attempt(bytes(data), width=16)
     assert (result.files[0].width, result.files[0].height) == (16, 16)
+
+
+@pytest.mark.parametrize("metadata", ["strip", "keep"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "AVIF", "TIFF"])
+def test_growth_is_named_in_every_format_and_never_beside_a_limit_that_was_met(
+    kind: str, metadata: str, attempt: Callable[..., Any]
+) -> None:
+    """A file that was packed hard, rendered at its own size with nothing that changes pixels."""
+    hard: dict[str, Any] = {"quality": 5} if kind in ("JPEG", "WEBP", "AVIF") else {}
+    picture = photograph((64, 48)) if hard else Image.new("1", (64, 48))
+    hard |= {"compression": "group4"} if kind == "TIFF" else {}
+    data = encoded(picture, kind, **hard)
+    for most in (None, len(data)):
+        result = attempt(data, width="100%", metadata=metadata, max_bytes=most)
+        size = result.files[0].bytes
+        assert [warning.code for warning in growth(len(data), result.files)] == ["larger_than_upload"] * (
+            size > len(data)
+        )
+        exceeded = WarningCode.MAX_BYTES_EXCEEDED in codes(result)
+        assert exceeded is (most is not None and size > len(data))
+        assert most or kind in ("PNG", "GIF") or size > len(data)

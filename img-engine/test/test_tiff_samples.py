@@ -13,13 +13,13 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 from img_contract.job.formats import Format
-from img_contract.job.outcome import FailureCode
+from img_contract.job.outcome import FailureCode, WarningCode
 from img_contract.job.resize import Resize
 from img_engine.render.render import render
 from img_engine.render.task import PictureLimits, Refusal, RenderOutcome, Task
 from img_testing.bombs import LONG, SHORT, grey_tags, tiff, with_tags
-from img_testing.samples import encoded, photo
-from PIL import Image
+from img_testing.samples import codes, encoded, photo
+from PIL import ExifTags, Image
 
 pytestmark = pytest.mark.python_independent
 
@@ -288,3 +288,58 @@ def test_the_public_reports_are_closed(name: str, expected: str, tmp_path: Path)
     with Image.open(CASES / expected) as image:
         wanted = np.asarray(image.convert("L" if found.shape[2] == 1 else "RGB")).astype(int).reshape(found.shape)
     assert np.abs(found - wanted).max() <= 1
+
+
+def packed(numbers: Any, bits: int) -> bytes:
+    """Rows of numbers of so many bits, the highest first."""
+    apart = numbers[..., None] >> np.arange(bits - 1, -1, -1) & 1
+    return np.packbits(apart.astype(np.uint8).reshape(len(numbers), -1), axis=1).tobytes()
+
+
+def test_strips_without_their_counts_are_read(tmp_path: Path) -> None:
+    numbers = np.arange(20 * 10).reshape(10, 20) * 20
+    tags = [tag for tag in with_tags(grey_tags(20, 10, offset=200, length=0), (258, SHORT, 1, 12)) if tag[0] != 279]
+    data = tiff(tags).ljust(200, b"\0") + packed(numbers, 12)
+    assert np.abs(decoded(data, tmp_path)[..., 0] - numbers / 4095 * 255).max() <= 1
+
+
+def test_what_pillow_would_take_for_other_samples_is_corrupt(tmp_path: Path) -> None:
+    """The strips of 12 bits are missing; Pillow would read what is there as something else."""
+    tags = with_tags(grey_tags(20, 10, offset=200, length=300), (258, SHORT, 1, 12), (278, SHORT, 1, 5))
+    (tmp_path / "source").write_bytes(tiff(tags).ljust(200, b"\0") + bytes(300))
+    result = render(Task(tmp_path / "source", Format.TIFF, Resize(width=9), tmp_path / "result", LIMITS))
+    assert isinstance(result, Refusal)
+    assert result.failure.code is FailureCode.PICTURE_CORRUPT
+
+
+@pytest.mark.parametrize("extra", [("unspecified", "unassalpha"), ("unassalpha", "unspecified")])
+def test_alpha_is_found_among_extra_samples(extra: tuple[str, ...], tmp_path: Path) -> None:
+    samples = np.random.default_rng(1).integers(0, 256, (9, 7, 5), np.uint8)
+    found = decoded(written(samples, photometric="rgb", extrasamples=extra), tmp_path)
+    assert (found == samples[..., [0, 1, 2, 3 + extra.index("unassalpha")]]).all()
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize(("big", "order"), [(False, "<"), (False, ">"), (True, "<")])
+def test_tags_are_kept_whoever_reads_the_samples(big: bool, order: str, bits: int, tmp_path: Path) -> None:
+    """16 bits are read here. EXIF in a JPEG is no BigTIFF."""
+    samples = np.zeros((8, 8), f"{order}u{bits // 8}")
+    data = written(
+        samples, photometric="miniswhite", byteorder=order, bigtiff=big, software="some program", resolution=(300, 300)
+    )
+    (tmp_path / "source").write_bytes(data)
+    options = Resize.model_validate({"width": 4, "format": "jpeg", "metadata": "keep"})
+    result = render(Task(tmp_path / "source", Format.TIFF, options, tmp_path / "result", LIMITS))
+    assert isinstance(result, RenderOutcome)
+    with Image.open(result.files[0].path) as image:
+        assert image.getexif()[ExifTags.Base.Software] == "some program"
+        assert image.getexif()[ExifTags.Base.XResolution] == 300
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_alpha_beside_cmyk_is_named(dtype: Any, tmp_path: Path) -> None:
+    samples = np.zeros((8, 8, 5), dtype)
+    for extra, warnings in (("unassalpha", [WarningCode.ALPHA_FLATTENED]), ("unspecified", [])):
+        (tmp_path / "source").write_bytes(written(samples, photometric="separated", extrasamples=[extra]))
+        task = Task(tmp_path / "source", Format.TIFF, Resize(width=4), tmp_path / "result", LIMITS)
+        assert codes(render(task)) == warnings

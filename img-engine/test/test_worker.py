@@ -113,7 +113,7 @@ def engine(site: Site, *, count: int = 1, **settings: Any) -> Iterator[Worker]:
         {"heartbeat_seconds": 0.1, "lease_seconds": 1.0, "shutdown_timeout_seconds": 5.0, "job_seconds": 300} | settings
     )
     children = Children(count, config.child_bytes, config.job_seconds)
-    worker = Worker("engine", site.new_work(), Attempts(children, LIMITS), count, config)
+    worker = Worker("engine", site.new_work(), Attempts(children, LIMITS), count, config, lambda: "")
     thread = threading.Thread(target=worker.run)
     thread.start()
     try:

@@ -8,6 +8,7 @@ from flask import Flask, request
 from img_contract.config import Config
 from img_contract.ports import Jobs
 
+from img_rest import metrics
 from img_rest.admission import access, origins
 from img_rest.admission.backlog import Backlog
 from img_rest.admission.places import UploadPlaces
@@ -16,6 +17,8 @@ from img_rest.api.jobs import add_job_routes
 from img_rest.api.overview import add_overview_routes
 from img_rest.api.restx import create_api
 from img_rest.api.service import add_service_routes
+from img_rest.exposition import Exposition
+from img_rest.metrics import RestMetrics
 from img_rest.page.routes import add_page_routes
 from img_rest.requests import headers
 from img_rest.requests.conditions import drop_unreadable_dates
@@ -24,14 +27,22 @@ from img_rest.services import Services
 from img_rest.waiting import LongPolls
 
 
-def create_app(config: Config, jobs: Jobs, stopping: Callable[[], bool] = lambda: False) -> Flask:
-    """Build the application. `stopping` returns whether the service is about to stop, so that nobody waits longer."""
+def create_app(
+    config: Config, jobs: Jobs, stopping: Callable[[], bool] = lambda: False, counts: RestMetrics | None = None
+) -> Flask:
+    """Build the application. `stopping` returns whether the service is about to stop, so that nobody waits longer.
+
+    `counts` has what `configure_logs` counts.
+    """
     app = Flask("img_rest", static_folder=None)
     app.config.update(
         RESTX_MASK_SWAGGER=False,
         SWAGGER_UI_DOC_EXPANSION="list",  # a newcomer sees the calls at once
         SWAGGER_UI_REQUEST_DURATION=True,
     )
+    counts = counts or RestMetrics()
+    long_polls = LongPolls(jobs, config.http.long_polls, stopping)
+    metrics.register(app, counts, long_polls.waited)
     app.wsgi_app = under_prefix(app.wsgi_app, config.http.prefix)  # type: ignore[method-assign]
     app.before_request(lambda: drop_unreadable_dates(request.environ))
     app.after_request(drop_host)
@@ -43,7 +54,8 @@ def create_app(config: Config, jobs: Jobs, stopping: Callable[[], bool] = lambda
         jobs,
         Backlog(jobs, config.limits),
         UploadPlaces(config.http.uploads),
-        LongPolls(jobs, config.http.long_polls, stopping),
+        long_polls,
+        Exposition(counts, jobs),
     )
     api = create_api(app, with_keys=bool(config.access.keys))
     add_job_routes(api, services)

@@ -30,6 +30,7 @@ from img_contract.volume.store import VolumeJobs
 
 from img_rest.admission.access import new_key
 from img_rest.app import create_app
+from img_rest.metrics import RestMetrics
 from img_rest.requests.form import OVERHEAD_BYTES
 from img_rest.server.body import MinimumRate
 from img_rest.server.gateway import Gateway
@@ -128,10 +129,11 @@ def _jobs(config: Config) -> Jobs:
 def _load(config: Config, stopping: Any) -> Gateway:
     """Build the application in the process that serves it; granian calls this there."""
     os.setpgid(0, 0)  # Ctrl-C is for the main process alone, which then stops this one
-    configure_logs(config.log_level, "img-rest")
+    metrics = RestMetrics()
+    configure_logs(config.log_level, "img-rest", metrics.observe)
     arm(os.environ)
     end_with_parent()  # which frees the port and the notifier
-    app = create_app(config, _jobs(config), lambda: bool(stopping.value))
+    app = create_app(config, _jobs(config), lambda: bool(stopping.value), metrics)
     http = config.http
     minimum_rate = MinimumRate(http.upload_bytes_per_second, _RATE_INTERVAL_SECONDS)
     return Gateway(

@@ -10,6 +10,7 @@ from img_contract.ports import Jobs
 from img_rest.admission.backlog import Backlog
 from img_rest.admission.places import UploadPlaces
 from img_rest.admission.readiness import Readiness
+from img_rest.exposition import Exposition
 from img_rest.waiting import LongPolls
 
 
@@ -22,4 +23,5 @@ class Services:
     backlog: Backlog
     uploads: UploadPlaces
     long_polls: LongPolls
+    exposition: Exposition
     readiness: Readiness = field(default_factory=Readiness)

@@ -120,8 +120,10 @@ def cancel_job(services: Services, job_id: str, owner: str | None) -> None:
     """Cancel a job that has not ended, delete the files of one that has. Raises UnknownJob, StoreError."""
     with suppress(JobDeleted):
         _own_status(services, job_id, owner)
-    services.jobs.cancel(job_id)
-    log.info("job_cancelled", id=job_id)
+    if services.jobs.cancel(job_id):
+        log.info("job_cancelled", id=job_id)
+    else:
+        log.info("job_deleted", id=job_id)
 
 
 def check_listing(services: Services) -> None:

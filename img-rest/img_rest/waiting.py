@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 
 from img_contract.ports import Jobs
@@ -15,6 +16,7 @@ class LongPolls:
         self._jobs = jobs
         self._places = threading.BoundedSemaphore(most) if most else None
         self._stopping = stopping
+        self._mine = threading.local()
 
     def wait(self, job_id: str, seconds: float, disconnected: Callable[[], bool] = lambda: False) -> None:
         """Return when the job has ended, the time is over, the client has disconnected, or the service stops.
@@ -23,7 +25,15 @@ class LongPolls:
         """
         if seconds <= 0 or self._places is None or not self._places.acquire(blocking=False):
             return
+        began = time.perf_counter()
         try:
             self._jobs.wait_ended(job_id, seconds, lambda: disconnected() or self._stopping())
         finally:
+            self._mine.waited = time.perf_counter() - began
             self._places.release()
+
+    def waited(self) -> float:
+        """Return how many seconds the caller's thread has spent in `wait` since it last asked."""
+        seconds: float = getattr(self._mine, "waited", 0.0)
+        self._mine.waited = 0.0
+        return seconds

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import struct
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -38,10 +38,16 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("backend", chosen)
 
 
+@pytest.fixture(scope="session")
+def observers() -> list[Callable[[Mapping[str, Any]], None]]:
+    """Who is told of every event."""
+    return []
+
+
 @pytest.fixture(scope="session", autouse=True)
-def _logs() -> None:
+def _logs(observers: list[Callable[[Mapping[str, Any]], None]]) -> None:
     """Log as the service does; structlog's own default takes seconds to draw a traceback."""
-    configure_logs("info", "img-rest")
+    configure_logs("info", "img-rest", lambda event: [observe(event) for observe in observers].clear())
 
 
 @pytest.fixture

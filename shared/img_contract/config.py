@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -43,7 +43,19 @@ MIB: Final = 1024 * 1024
 
 PREFIX: Final = re.compile(r"(/[A-Za-z0-9._~-]+)+")
 """A path that a proxy puts before those of the API."""
-_ROUTES: Final = ("resize", "jobs", "stats", "limits", "health", "app", "swagger.json", "swaggerui", ".", "..")
+_ROUTES: Final = (
+    "resize",
+    "jobs",
+    "stats",
+    "metrics",
+    "limits",
+    "health",
+    "app",
+    "swagger.json",
+    "swaggerui",
+    ".",
+    "..",
+)
 _ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s,*\"'A-Z]+")
 """As browsers write it (RFC 6454, 6.2): lower case, and nothing after the host and port."""
 
@@ -175,6 +187,9 @@ class AccessConfig(_Section):
     proxies: int = Field(
         0, ge=0, le=10, description="Reverse proxies in front, whose X-Forwarded headers are believed; 0: none."
     )
+    metrics: Literal["key", "open", "off"] = Field(
+        "key", description="Who may scrape GET /metrics: who has a key, where there are keys; everybody; nobody."
+    )
     origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_origins)] | None = Field(
         None, description="Origins whose pages may use the API (CORS), such as https://shop.example; * is all."
     )
@@ -190,7 +205,7 @@ class EngineConfig(_Section):
     job_seconds: Seconds = Field(60.0, description="Time after which a child is killed, which costs an attempt.")
     child_bytes: int = Field(1024 * MIB, ge=256 * MIB, description="Address space of a child (RLIMIT_AS), in bytes.")
     attempts: int = Field(3, ge=1, le=100, description="Attempts at a job before it fails.")
-    heartbeat_seconds: Seconds = Field(5.0, description="How often an engine touches its claims.")
+    heartbeat_seconds: Seconds = Field(5.0, description="How often an engine touches its claims and publishes metrics.")
     lease_seconds: Seconds = Field(
         30.0, description="A claim that was not touched for this long is dead; longer than two heartbeats."
     )

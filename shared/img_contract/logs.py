@@ -12,12 +12,13 @@ import queue
 import re
 import sys
 import threading
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from multiprocessing.util import Finalize
 from typing import Any, Final
 
 import structlog
-from structlog.typing import EventDict
+from structlog.typing import EventDict, Processor
 
 _LINES_HELD: Final = 1000
 """Lines that wait for a slow stderr; further ones are dropped."""
@@ -95,8 +96,13 @@ class LoggedMessages(logging.Handler):
         log.error("library_message", logger=record.name, message=record.getMessage(), exc_info=record.exc_info)
 
 
-def configure_logs(level: str, service: str) -> None:
-    """Set up logging to stderr, once in each process. `level`: debug, info, warning or error."""
+def configure_logs(level: str, service: str, observe: Callable[[Mapping[str, Any]], None] | None = None) -> None:
+    """Set up logging to stderr, once in each process. `level`: debug, info, warning or error.
+
+    `observe` is called with each event, whether it is logged or not: `level` and a stderr that takes nothing cost
+    lines, and no counts.
+    """
+    threshold = getattr(logging, level.upper())
     stream = sys.stderr
     if isinstance(stream, LossyStream):
         stream.drain_at_exit()
@@ -104,13 +110,14 @@ def configure_logs(level: str, service: str) -> None:
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
+            *([_observed(observe), _dropped_below(threshold)] if observe else []),
             lambda _logger, _method, event: {"service": service, **event},
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             *([_without_controls] if human else [structlog.processors.dict_tracebacks]),
             structlog.dev.ConsoleRenderer() if human else structlog.processors.JSONRenderer(),
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG if observe else threshold),
         logger_factory=structlog.WriteLoggerFactory(file=stream),
         cache_logger_on_first_use=True,
     )
@@ -137,6 +144,28 @@ def open_standard_streams() -> None:
 def say(text: str) -> None:
     """Write a line for a person to stderr."""
     sys.stderr.write(f"{text}\n")
+
+
+def _observed(observe: Callable[[Mapping[str, Any]], None]) -> Processor:
+    def processor(_logger: Any, _method: str, event: EventDict) -> EventDict:
+        try:
+            observe(event)
+        except Exception as defect:  # noqa: BLE001  a defect of the counting must not become one of what is counted
+            event["not_counted"] = repr(defect)
+        return event
+
+    return processor
+
+
+def _dropped_below(threshold: int) -> Processor:
+    levels = logging.getLevelNamesMapping()
+
+    def processor(_logger: Any, method: str, event: EventDict) -> EventDict:
+        if levels[method.upper()] < threshold:
+            raise structlog.DropEvent
+        return event
+
+    return processor
 
 
 def _without_controls(_logger: Any, _method: str, event: EventDict) -> EventDict:

@@ -38,7 +38,7 @@ from img_contract.job.query import JobList, JobQuery
 from img_contract.job.resize import Resize
 from img_contract.job.stats import EngineMark, Stats
 from img_contract.job.status import JobStatus
-from img_contract.ports import Capacity, IdempotencyKey, LocalFiles, StoredResult
+from img_contract.ports import METRICS_BYTES, Capacity, IdempotencyKey, LocalFiles, StoredResult
 from img_contract.receiving import HeldKeys
 from img_contract.results import find_output
 from img_contract.totals import RecentTotals
@@ -158,6 +158,7 @@ class MemoryStore:
         self.alive: dict[str, str | None] = {}
         """The version of each engine that is alive."""
         self._numbers = itertools.count()
+        self.metrics: dict[str, str] = {}
         self._free_bytes = free_bytes
         self._keys: dict[IdempotencyKey, tuple[str, str]] = {}
         self.under_way = HeldKeys()
@@ -204,13 +205,15 @@ class MemoryStore:
                 raise ResultGone(f"expected a result of {output.bytes} bytes, found none")
             return StoredResult(output, io.BytesIO(record.results[output.file]))
 
-    def cancel(self, job_id: str) -> None:
+    def cancel(self, job_id: str) -> bool:
         with self.changed:
             record = self._record(job_id)
-            if not self.end(record, State.CANCELLED, record.attempts) and record.outcome:
+            cancelled = self.end(record, State.CANCELLED, record.attempts)
+            if not cancelled and record.outcome:
                 record.deleted = record.outcome.state is not State.CANCELLED
             record.source = record.watermark = b""
             record.results.clear()
+            return cancelled
 
     def engines(self) -> list[str]:
         with self.changed:
@@ -222,6 +225,10 @@ class MemoryStore:
     def capacity(self) -> Capacity:
         with self.changed:
             return Capacity(self._free_bytes, sum(record.outcome is None for record in self.records.values()))
+
+    def engine_metrics(self) -> dict[str, str]:
+        with self.changed:
+            return {engine: text for engine, text in self.metrics.items() if len(text.encode()) <= METRICS_BYTES}
 
     def stats(self) -> Stats:
         with self.changed:
@@ -336,9 +343,14 @@ class MemoryWork:
         with self._store.changed:
             self._store.alive[self._engine] = self._version
 
+    def publish_metrics(self, text: str) -> None:
+        with self._store.changed:
+            self._store.metrics[self._engine] = text
+
     def withdraw(self) -> None:
         with self._store.changed:
             self._store.alive.pop(self._engine, None)
+            self._store.metrics.pop(self._engine, None)
 
     def close(self) -> None:
         return None

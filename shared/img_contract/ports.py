@@ -26,11 +26,11 @@ What every backend promises:
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Final, Protocol
 
 from img_contract.job.formats import Format
 from img_contract.job.job import Job
@@ -39,6 +39,9 @@ from img_contract.job.query import JobList, JobQuery
 from img_contract.job.resize import Resize
 from img_contract.job.stats import Stats
 from img_contract.job.status import JobStatus
+
+METRICS_BYTES: Final = 256 * 1024
+"""Several times what an engine that has seen every pair of formats publishes."""
 
 
 @dataclass(frozen=True)
@@ -135,8 +138,11 @@ class Jobs(Protocol):
         Raises JobNotDone, UnknownResult, ResultGone, StoreError.
         """
 
-    def cancel(self, job_id: str) -> None:
-        """Cancel a job that has not ended, delete the files of one that has. Raises UnknownJob, StoreError."""
+    def cancel(self, job_id: str) -> bool:
+        """Cancel a job that has not ended, delete the files of one that has. Return whether this ended it.
+
+        Raises UnknownJob, StoreError.
+        """
 
     def engines(self) -> list[str]:
         """Prove that the store takes writes, and name the engines that are alive. Raises StoreError."""
@@ -146,6 +152,9 @@ class Jobs(Protocol):
 
     def capacity(self) -> Capacity:
         """Return how much room there is. Raises StoreError."""
+
+    def engine_metrics(self) -> Mapping[str, str]:
+        """Return what each engine that is alive has published last, by its name. Raises StoreError."""
 
     def stats(self) -> Stats:
         """Return how the service does; the cost does not grow with the jobs that have ended. Raises StoreError."""
@@ -224,8 +233,14 @@ class Work(Protocol):
     def announce(self) -> None:
         """Say that this engine is alive. Raises StoreError."""
 
+    def publish_metrics(self, text: str) -> None:
+        """Publish what this engine has counted, in place of what it published before. Raises StoreError.
+
+        The text format of Prometheus; a text of more than `METRICS_BYTES` is not read.
+        """
+
     def withdraw(self) -> None:
-        """Say that this engine has stopped. Raises StoreError."""
+        """Say that this engine has stopped, and take its metrics away. Raises StoreError."""
 
     def close(self) -> None:
         """Let go of what it holds open."""

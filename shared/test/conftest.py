@@ -62,7 +62,7 @@ class Backend:
 
 BACKENDS: Final[list[Any]] = ["volume", "memory"]
 if find_spec("img_cluster"):
-    BACKENDS += ["cluster", pytest.param("object_store", marks=[pytest.mark.cluster])]
+    BACKENDS += ["cluster", *(pytest.param(name, marks=[pytest.mark.cluster]) for name in ("object_store", "ceph"))]
 
 
 @pytest.fixture(params=BACKENDS)
@@ -110,6 +110,12 @@ def cluster_backend() -> Backend:
 def object_store_backend(object_store: Any) -> Backend:
     """The same over a real object store, from img_testing."""
     return _over(object_store, ManualClock())
+
+
+@pytest.fixture
+def ceph_backend(ceph_bucket: Any) -> Backend:
+    """The same over Ceph, where it is asked for; from img_testing."""
+    return _over(ceph_bucket, ManualClock())
 
 
 def _over(bucket: Any, clock: ManualClock) -> Backend:

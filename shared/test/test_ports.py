@@ -21,7 +21,7 @@ from img_contract.errors import (
 from img_contract.job.job import Job
 from img_contract.job.outcome import Facts, Failure, FailureCode, ResultWarning, State, WarningCode
 from img_contract.job.resize import Resize
-from img_contract.ports import Claim, IdempotencyKey
+from img_contract.ports import METRICS_BYTES, Claim, IdempotencyKey
 from img_contract.testing import write_result
 
 Backend = Any
@@ -406,6 +406,24 @@ def test_engines_that_announce_themselves_are_alive_until_they_withdraw(backend:
     one.withdraw()
     one.withdraw()
     assert backend.jobs.engines() == ["two"]
+
+
+def test_what_an_engine_publishes_is_read_until_it_withdraws(backend: Backend) -> None:
+    one, two, long = (backend.new_engine(name) for name in ("one", "two", "long"))
+    for engine, text in ((one, "img_a 1\n"), (two, "größer\n"), (long, "x" * (METRICS_BYTES + 1))):
+        engine.announce()
+        engine.publish_metrics(text)
+    assert backend.jobs.engine_metrics() == {"one": "img_a 1\n", "two": "größer\n"}
+    one.withdraw()
+    one.withdraw()
+    assert backend.jobs.engine_metrics() == {"two": "größer\n"}
+
+
+def test_cancelling_tells_whether_it_has_ended_the_job(backend: Backend) -> None:
+    waiting, done = backend.submit(), backend.submit()
+    assert backend.jobs.cancel(waiting.id)
+    publish(backend.claimed())
+    assert [backend.jobs.cancel(one.id) for one in (waiting, done, done)] == [False, False, False]
 
 
 def test_maintaining_keeps_what_is_young(backend: Backend) -> None:

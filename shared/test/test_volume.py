@@ -22,6 +22,7 @@ from img_contract.volume.files import fsync_directory
 from img_contract.volume.layout import Layout
 from img_contract.volume.queue import VolumeWork
 from img_contract.volume.store import VolumeJobs
+from structlog.testing import capture_logs
 
 Backend = Any
 Submit = Callable[[], Job]
@@ -280,6 +281,37 @@ def test_an_engine_whose_clock_is_wrong_clears_neither_uploads_nor_engines(
     assert len(jobs.engines()) == 1
 
 
+def test_metrics_are_replaced_and_those_that_cannot_be_read_are_left_out(
+    engine: VolumeWork, jobs: VolumeJobs, layout: Layout, tmp_path: Path
+) -> None:
+    engine.publish_metrics("long\n" * 100)
+    engine.publish_metrics("short\n")
+    (tmp_path / "secret").write_text("img_secret 1\n")
+    (layout.metrics / "link.prom").symlink_to(tmp_path / "secret")
+    (layout.metrics / "folder.prom").mkdir()
+    (layout.metrics / "binary.prom").write_bytes(b"\xff\xfe")
+    (layout.metrics / ".half.prom").write_text("hal")
+    (layout.metrics / "stranger").write_text("img_stranger 1\n")
+    os.mkfifo(layout.metrics / "pipe.prom")
+    assert jobs.engine_metrics() == {"engine": "short\n"}
+
+
+def test_metrics_of_an_engine_that_died_are_told_no_more_and_removed_later(
+    engine: VolumeWork, jobs: VolumeJobs, layout: Layout
+) -> None:
+    engine.publish_metrics("text\n")
+    file, draft = layout.metrics / "engine.prom", layout.metrics / ".engine.prom"
+    draft.write_text("te")  # it died while it wrote
+    age(file, 31)
+    assert jobs.engine_metrics() == {}
+    clean(layout)
+    assert file.exists()
+    for path in (file, draft):
+        age(path, LEFTOVER_SECONDS + 60)
+    clean(layout)
+    assert list(layout.metrics.iterdir()) == []
+
+
 def test_a_submission_that_is_taken_back_leaves_no_job(
     submit: Submit, monkeypatch: pytest.MonkeyPatch, engine: VolumeWork, layout: Layout
 ) -> None:
@@ -333,3 +365,32 @@ def test_strange_things_among_the_keys_are_cleaned(layout: Layout) -> None:
         age(stray, LEFTOVER_SECONDS + 1)
     clean(layout)
     assert list(layout.idempotency.iterdir()) == []
+
+
+def test_an_attempt_of_which_nothing_was_heard_and_a_job_that_is_given_up_are_logged_by_who_takes_over(
+    volume_backend: Backend, submit: Submit
+) -> None:
+    job = submit()
+    first, *others = (volume_backend.new_engine(name) for name in ("one", "two", "three", "four"))
+    volume_backend.claimed(first)
+    with capture_logs() as logs:
+        for engine in others:
+            volume_backend.let_lease_end(engine)
+            volume_backend.take(engine)
+    assert [(line["event"], line["id"], line.get("attempt")) for line in logs] == [
+        ("attempt_lost", job.id, 1),
+        ("attempt_lost", job.id, 2),
+        ("attempt_lost", job.id, 3),
+        ("job_failed", job.id, None),
+    ]
+    assert (logs[-1]["code"], logs[-1]["recorded"]) == (FailureCode.ATTEMPTS_EXHAUSTED, True)
+
+
+def test_an_attempt_that_was_abandoned_is_not_logged_as_lost(volume_backend: Backend, submit: Submit) -> None:
+    submit()
+    claim = volume_backend.claimed()
+    claim.abandon("its child died")
+    claim.close()
+    with capture_logs() as logs:
+        assert volume_backend.claimed().attempt == 2
+    assert logs == []

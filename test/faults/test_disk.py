@@ -116,7 +116,10 @@ def small(make_service: Callable[..., Service]) -> Iterator[Service]:
     service = make_service(IMG_ENGINE__CHILDREN="1")
     service.volume.mkdir()
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=4m", "none", service.volume], capture_output=True, text=True, check=False
+        ["mount", "-t", "tmpfs", "-o", "size=4160k", "none", service.volume],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if mounted.returncode:
         pytest.skip(f"this test mounts a file system, which was refused: {mounted.stderr}")

@@ -7,6 +7,8 @@ import os
 import queue
 import resource
 import signal
+import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
@@ -17,7 +19,7 @@ from typing import Final
 import structlog
 from img_contract.job.outcome import Failure, FailureCode
 
-from img_engine.errors import AttemptSpent, ChildrenBroken
+from img_engine.errors import AttemptSpent, ChildrenBroken, SpentKind
 from img_engine.process.child import memory_is_limited, render_within
 from img_engine.process.remote import START_SECONDS, Child, ChildDied, Rendering
 from img_engine.render.task import Refusal, RenderOutcome, Task
@@ -41,6 +43,9 @@ CHILD_ENVIRONMENT: Final = {
 _CPU_SHARE: Final = 0.8
 """A picture that takes this share of its time as CPU time would take it again, and fails at once."""
 
+_LONGEST_FOLDER: Final = 70
+"""Of a socket's path, 107 bytes at most, multiprocessing needs the rest."""
+
 _START_CPU_SECONDS: Final = 2
 """More than the CPU time that a child takes to start."""
 
@@ -51,7 +56,7 @@ log = structlog.get_logger(__name__)
 
 
 class Children:
-    """A number of child processes. Thread-safe."""
+    """A number of child processes; making them raises ChildrenBroken if there can be none. Thread-safe."""
 
     def __init__(self, count: int, address_space_bytes: int, task_seconds: float) -> None:
         self._address_space = address_space_bytes
@@ -64,7 +69,10 @@ class Children:
         self._context.set_forkserver_preload(["img_engine.process.child"])
         _start_helpers()
         self._stopped = False
-        self._count = count
+        self.count = count
+        """How many there are."""
+        self._counting = threading.Lock()
+        self._busy_seconds = 0.0
         self._idle: queue.LifoQueue[Child | None] = queue.LifoQueue()
         """None stands for one that could not be started, and is to be."""
         for _ in range(count):
@@ -80,6 +88,16 @@ class Children:
         if not limited:
             log.warning("memory_not_limited", wanted=self._address_space)
 
+    @property
+    def busy(self) -> int:
+        """How many render now, or are being replaced."""
+        return self.count - self._idle.qsize()
+
+    @property
+    def busy_seconds(self) -> float:
+        """The time that all of them together have rendered."""
+        return self._busy_seconds
+
     def render(self, task: Task, started: Callable[[Rendering], None]) -> RenderOutcome | Refusal:
         """Render in a child and wait for it. `started` is called with what can be cancelled.
 
@@ -88,6 +106,20 @@ class Children:
         """
         rendering = Rendering()
         started(rendering)
+        try:
+            return self._render(task, rendering)
+        finally:
+            with self._counting:
+                self._busy_seconds += rendering.seconds
+
+    def stop(self) -> None:
+        """Kill what still runs. Call it when nothing is rendered any more, or after cancelling it."""
+        self._stopped = True
+        for _ in range(self.count):
+            if child := self._idle.get():
+                child.close()
+
+    def _render(self, task: Task, rendering: Rendering) -> RenderOutcome | Refusal:
         for _ in range(_DEATHS):
             with self._child() as child, rendering.by(child):
                 try:
@@ -97,7 +129,7 @@ class Children:
                         raise
                     child.kill()
                     detail = f"the picture took longer than {self._seconds:g} seconds and was stopped"
-                    raise AttemptSpent(detail) from None
+                    raise AttemptSpent(detail, SpentKind.TIMEOUT) from None
                 except ChildDied as death:
                     if rendering.cancelled or self._stopped:
                         raise CancelledError from None
@@ -105,13 +137,6 @@ class Children:
                         return self._refusal_after(death)
                     log.warning("children_restarted")  # nobody's fault, and the picture's no more than another's
         raise ChildrenBroken("the children die before they begin")
-
-    def stop(self) -> None:
-        """Kill what still runs. Call it when nothing is rendered any more, or after cancelling it."""
-        self._stopped = True
-        for _ in range(self._count):
-            if child := self._idle.get():
-                child.close()
 
     def _refusal_after(self, death: ChildDied) -> Refusal:
         """Return what it means for a picture that its child died so. Raises AttemptSpent."""
@@ -121,7 +146,8 @@ class Children:
                 "ask for less effort, a smaller result or another format"
             )
             return Refusal(Failure(code=FailureCode.TOO_SLOW, detail=detail, limit=self._cpu_seconds), None)
-        raise AttemptSpent(f"the process that rendered it died ({_manner(death.exitcode)})") from None
+        detail = f"the process that rendered it died ({_manner(death.exitcode)})"
+        raise AttemptSpent(detail, SpentKind.CHILD_DIED) from None
 
     @contextmanager
     def _child(self) -> Iterator[Child]:
@@ -152,7 +178,7 @@ def _start_helpers() -> None:
 
     The fork server's children have the same. Libraries in C write there what they think of a picture; were it the
     engine's stderr, and that a pipe that is full, they would wait for its reader until their time is over. The resource
-    tracker would wait there after the engine was killed.
+    tracker would wait there after the engine was killed. Raises ChildrenBroken.
     """
     nowhere = os.open(os.devnull, os.O_WRONLY)
     ours = {number: os.dup(number) for number in (1, 2)}
@@ -161,6 +187,11 @@ def _start_helpers() -> None:
     try:
         resource_tracker.ensure_running()
         forkserver.ensure_running()
+    except OSError as error:  # of the socket that it makes, whose path the system limits to some hundred bytes
+        raise ChildrenBroken(
+            f"no child can be started by a socket in {tempfile.gettempdir()}: {error}; "
+            f"expected in TMPDIR a folder that can be written, with a path of at most {_LONGEST_FOLDER} bytes"
+        ) from error
     finally:
         for number, descriptor in ours.items():
             os.dup2(descriptor, number)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
@@ -101,6 +102,8 @@ class Rendering:
 
     def __init__(self) -> None:
         self.cancelled = False
+        self.seconds = 0.0
+        """How long children have worked at it."""
         self._lock = threading.Lock()
         self._child: Child | None = None
 
@@ -118,8 +121,10 @@ class Rendering:
             if self.cancelled:
                 raise CancelledError
             self._child = child
+        began = time.monotonic()
         try:
             yield
         finally:
+            self.seconds += time.monotonic() - began
             with self._lock:
                 self._child = None

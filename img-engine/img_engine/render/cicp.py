@@ -77,16 +77,18 @@ _D50: Final = np.array([0.9642, 1.0, 0.8249])
 """In ICC's rounding."""
 
 
-def profile_of(cicp: Cicp) -> bytes | None:
-    """Return a profile that says what the numbers say; None if that is sRGB, or if no profile can say it."""
+def profile_of(cicp: Cicp, name: str = "RGB by its primaries") -> bytes | None:
+    """Return a profile of that name that says what the numbers say; None if that is sRGB, or no profile can say it."""
     if not cicp.known or cicp.hdr:
         return None
     same = PRIMARIES[cicp.primaries] == PRIMARIES[1] and _CURVES[cicp.transfer] == SRGB_CURVE
-    return None if same else matrix_profile(*PRIMARIES[cicp.primaries], _CURVES[cicp.transfer])
+    return None if same else matrix_profile(*PRIMARIES[cicp.primaries], _CURVES[cicp.transfer], name)
 
 
 @lru_cache(maxsize=8)
-def matrix_profile(red: Point, green: Point, blue: Point, white: Point, curve: tuple[float, ...]) -> bytes:
+def matrix_profile(
+    red: Point, green: Point, blue: Point, white: Point, curve: tuple[float, ...], name: str = "RGB by its primaries"
+) -> bytes:
     """Return an ICC profile of three primaries, a white point and one curve for all channels.
 
     Raises ValueError, numpy.linalg.LinAlgError for primaries that span no triangle.
@@ -98,7 +100,7 @@ def matrix_profile(red: Point, green: Point, blue: Point, white: Point, curve: t
     number = 3 if len(curve) > 1 else 0
     parametric = b"para" + struct.pack(">IHH", 0, number, 0) + _fixed(curve)
     tags = [
-        (b"desc", _text("RGB by its primaries")),
+        (b"desc", _text(name)),
         (b"cprt", _text("No copyright")),
         (b"wtpt", b"XYZ " + bytes(4) + _fixed(_D50)),
         (b"chad", b"sf32" + bytes(4) + _fixed(chad.ravel())),
@@ -107,8 +109,8 @@ def matrix_profile(red: Point, green: Point, blue: Point, white: Point, curve: t
     ]
     table, content = struct.pack(">I", len(tags)), b""
     begin = 128 + 4 + 12 * len(tags)
-    for name, data in tags:
-        table += struct.pack(">4sII", name, begin + len(content), len(data))
+    for tag, data in tags:
+        table += struct.pack(">4sII", tag, begin + len(content), len(data))
         content += data + bytes(-len(data) % 4)
     size = begin + len(content)
     made = struct.pack(">6H", 2026, 1, 1, 0, 0, 0)
@@ -128,11 +130,10 @@ def to_xyz(primaries: tuple[Point, Point, Point, Point]) -> Any:
     return matrix * np.linalg.solve(matrix, white)
 
 
-def to_linear_srgb(primaries: int) -> Any:
-    """Return the matrix from linear RGB of those primaries to linear sRGB, white to white (Bradford)."""
-    return np.linalg.solve(
-        _to_d50(_D65) @ to_xyz(PRIMARIES[1]), _to_d50(PRIMARIES[primaries][3]) @ to_xyz(PRIMARIES[primaries])
-    )
+def between(source: int, target: int) -> Any:
+    """Return the matrix from linear RGB of some primaries to linear RGB of others, white to white (Bradford)."""
+    to, by = (_to_d50(PRIMARIES[number][3]) @ to_xyz(PRIMARIES[number]) for number in (target, source))
+    return np.linalg.solve(to, by)
 
 
 def _to_d50(white: Point) -> Any:

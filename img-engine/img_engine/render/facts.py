@@ -12,6 +12,8 @@ from img_contract.job.resize import Resize
 from PIL import Image
 from thash import rgba_to_thumb_hash
 
+from img_engine.render.icc import ERRORS, converted
+
 _THUMBHASH_SIDE: Final = 100
 """The longer side of what a ThumbHash is made of, in pixels, at most (https://evanw.github.io/thumbhash/)."""
 
@@ -21,21 +23,23 @@ SAMPLE_SIDE: Final = 16
 _HALF: Final = 128
 
 
-def with_appearance(facts: Facts, image: Image.Image, options: Resize) -> Facts:
-    """Add the appearance of a picture (L, RGB or RGBA in sRGB) to the facts."""
-    more = {"dominant_color": dominant_colour(image)}
+def with_appearance(facts: Facts, image: Image.Image, options: Resize, profile: bytes | None = None) -> Facts:
+    """Add the appearance of a picture (L, RGB or RGBA, in sRGB unless it has a profile) to the facts."""
+    small = _in_srgb(image.resize((SAMPLE_SIDE, SAMPLE_SIDE), Image.Resampling.NEAREST), profile)
+    more = {"dominant_color": dominant_colour(small)}
     if options.placeholder is Placeholder.THUMBHASH:
-        more["placeholder"] = thumbhash(image)
+        small = image.convert("RGBA")
+        small.thumbnail((_THUMBHASH_SIDE, _THUMBHASH_SIDE))
+        more["placeholder"] = thumbhash(_in_srgb(small, profile))
     return facts.model_copy(update=more)
 
 
 def dominant_colour(image: Image.Image) -> str | None:
-    """Return the most frequent visible colour as #rrggbb; None if nothing is visible.
+    """Return the most frequent visible colour of a small picture as #rrggbb; None if nothing is visible.
 
     Counted in eight levels a channel; the mean of what is on the most frequent one.
     """
-    small = image.resize((SAMPLE_SIDE, SAMPLE_SIDE), Image.Resampling.NEAREST).convert("RGBA")
-    pixels = np.asarray(small).reshape(-1, 4)
+    pixels = np.asarray(image.convert("RGBA")).reshape(-1, 4)
     pixels = pixels[pixels[:, 3] >= _HALF, :3].astype(np.uint16)
     if not len(pixels):
         return None
@@ -45,7 +49,17 @@ def dominant_colour(image: Image.Image) -> str | None:
 
 
 def thumbhash(image: Image.Image) -> str:
-    """Return the ThumbHash in base64: some 25 bytes that give a blurred picture with its shape and transparency."""
-    small = image.convert("RGBA")
-    small.thumbnail((_THUMBHASH_SIDE, _THUMBHASH_SIDE))
-    return base64.b64encode(bytes(rgba_to_thumb_hash(*small.size, list(small.tobytes())))).decode()
+    """Return the ThumbHash of RGBA of at most 100 pixels a side in base64: some 25 bytes.
+
+    They give a blurred picture with its shape and transparency.
+    """
+    return base64.b64encode(bytes(rgba_to_thumb_hash(*image.size, list(image.tobytes())))).decode()
+
+
+def _in_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+    if profile is None:
+        return image
+    try:
+        return converted(image, profile)
+    except ERRORS:
+        return image

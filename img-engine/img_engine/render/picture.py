@@ -91,8 +91,8 @@ class Upload:
 class Picture:
     """One frame on its way to one result. A step changes neither the picture that it is given nor the image in it.
 
-    `image` is of mode L, RGB, RGBA or CMYK with 8 bits a channel, and from `to_srgb` on L, RGB or RGBA. It is as stored
-    up to `turn_upright`.
+    `image` is of mode L, RGB, RGBA or CMYK with 8 bits a channel; from `convert_colours` on, of L, RGB or RGBA. It is
+    as stored up to `turn_upright`.
     """
 
     image: Image.Image

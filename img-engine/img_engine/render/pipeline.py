@@ -15,7 +15,7 @@ from PIL import Image
 from img_engine.render.picture import Picture, Region, Upload
 from img_engine.render.reading.decoding import frames
 from img_engine.render.rendered_frames import RenderedFrames
-from img_engine.render.steps.colour import to_srgb
+from img_engine.render.steps.colour import convert_colours
 from img_engine.render.steps.filters import blur, grayscale, sharpen, watermark
 from img_engine.render.steps.framing import crop, flatten, pad
 from img_engine.render.steps.planning import check_memory, plan_results, shrink_on_load
@@ -34,7 +34,7 @@ LOADING: Final[tuple[Callable[[Upload, Resize], Upload], ...]] = (
 
 STEPS: Final[tuple[Callable[[Picture, Resize], Picture], ...]] = (
     turn_upright,  # after scaling: fewer pixels to move
-    to_srgb,  # after scaling: fewer pixels to convert
+    convert_colours,  # after scaling: fewer pixels to convert
     crop,
     grayscale,
     blur,

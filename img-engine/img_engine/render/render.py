@@ -24,6 +24,9 @@ from img_engine.render.watermark import read_watermark
 from img_engine.render.writing.encoding import EncodedFile, encode
 from img_engine.render.writing.metadata import KeptMetadata, read_metadata
 
+_Rendered = tuple[Image.Image, bytes | None, list[EncodedFile]]
+"""A picture of the first result, its profile (None: sRGB), and the files."""
+
 
 def render(task: Task) -> RenderOutcome | Refusal:
     """Render one upload. A picture that is at fault gives a Refusal.
@@ -45,32 +48,35 @@ def render(task: Task) -> RenderOutcome | Refusal:
 
 
 def _rendered(upload: Upload, task: Task) -> RenderOutcome:
-    metadata = read_metadata(upload.image, task.options)
+    metadata = read_metadata(upload, task.options)
     with picture_faults("decoded"):
         upload = load(upload, task.options)
-    appearance, encoded = _from_planes(upload, task) or _from_pixels(upload, task, metadata)
+    appearance, profile, encoded = _from_planes(upload, task) or _from_pixels(upload, task, metadata)
     files = [_write(one, task.target.with_name(f"{task.target.name}{number}")) for number, one in enumerate(encoded)]
     warnings = [*upload.warnings, *(warning for one in encoded for warning in one.warnings)]
     return RenderOutcome(
-        tuple(files), with_appearance(upload.facts, appearance, task.options), tuple(dict.fromkeys(warnings))
+        tuple(files), with_appearance(upload.facts, appearance, task.options, profile), tuple(dict.fromkeys(warnings))
     )
 
 
-def _from_planes(upload: Upload, task: Task) -> tuple[Image.Image, list[EncodedFile]] | None:
+def _from_planes(upload: Upload, task: Task) -> _Rendered | None:
     """Render without a detour through RGB; None if the upload or the options do not qualify."""
     if task.watermark or task.planes_from is None:
         return None
     with picture_faults("encoded"):
-        return render_planes(upload, task.planes_from)
+        made = render_planes(upload, task.planes_from)
+    return made and (made[0], None, made[1])
 
 
-def _from_pixels(upload: Upload, task: Task, metadata: KeptMetadata) -> tuple[Image.Image, list[EncodedFile]]:
+def _from_pixels(upload: Upload, task: Task, metadata: KeptMetadata) -> _Rendered:
     """Render by the pipeline; the watermark first, which is a picture of its own."""
     watermark = read_watermark(task.watermark, upload) if task.watermark else None
     with picture_faults("decoded"):
         made = process(upload, watermark)
     with picture_faults("encoded"):
-        return made[0].frames[0], [encode(one, upload, metadata) for one in made]
+        first = made[0]
+        profile = first.first.profile if first.first else None
+        return first.frames[0], profile, [encode(one, upload, metadata) for one in made]
 
 
 def _write(encoded: EncodedFile, path: Path) -> ResultFile:

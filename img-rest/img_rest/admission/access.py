@@ -22,6 +22,7 @@ from img_rest.errors import KeyMissing
 
 HEADER: Final = "X-API-Key"
 _GUARDED: Final = ("/resize/", "/jobs/", "/stats/")
+_METRICS: Final = "/metrics/"
 
 
 def new_key() -> tuple[str, str]:
@@ -35,7 +36,8 @@ def guard(app: Flask, config: AccessConfig) -> None:
     if many := config.proxies:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=many, x_proto=many, x_host=many, x_prefix=many)  # type: ignore[method-assign]
     if config.keys:
-        app.before_request(lambda: _check_key(config.keys))
+        guarded = (*_GUARDED, _METRICS) if config.metrics == "key" else _GUARDED
+        app.before_request(lambda: _check_key(config.keys, guarded))
     if config.rate:
         limiter = Limiter(
             lambda: current_key() or request.remote_addr or "",
@@ -60,8 +62,8 @@ def current_key() -> str | None:
     return name
 
 
-def _check_key(digests: dict[str, str]) -> None:
-    if not f"{request.path}/".startswith(_GUARDED) or request.method == "OPTIONS":  # a preflight carries no key
+def _check_key(digests: dict[str, str], guarded: tuple[str, ...]) -> None:
+    if not f"{request.path}/".startswith(guarded) or request.method == "OPTIONS":  # a preflight carries no key
         return
     given = request.headers.get(HEADER, "")
     if not given and request.authorization and request.authorization.type == "bearer":

@@ -190,3 +190,13 @@ READY: Final = {
         model="Health",
     )
 }
+METRICS: Final = {
+    "get": _operation(
+        "metrics",
+        {
+            200: "The metrics, in the text format of Prometheus.",
+            401: "An API key is required, where the operator has set some.",
+        },
+        produces=["text/plain", "application/problem+json"],
+    )
+}

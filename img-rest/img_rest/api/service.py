@@ -14,17 +14,20 @@ from img_rest.api.problems import problem_of
 from img_rest.api.representations import limits_of
 from img_rest.api.restx import ServiceResource, json_answer
 from img_rest.errors import RestError
+from img_rest.exposition import MEDIA_TYPE
 from img_rest.services import Services
 from img_rest.use_cases import check_readiness
 
 
 def add_service_routes(api: Api, services: Services) -> None:
     """Add the routes of the service to an API."""
+    metrics = [(Metrics, "/metrics", documentation.METRICS)] if services.config.access.metrics != "off" else []
     namespace = api.namespace("service", path="/", description="What is accepted, and how the service is")
     for resource, path, documented in (
         (Limits, "/limits", documentation.LIMITS),
         (Alive, "/health", documentation.HEALTH),
         (Ready, "/health/ready", documentation.READY),
+        *metrics,
     ):
         namespace.add_resource(resource, path, route_doc=documented, resource_class_kwargs={"services": services})
 
@@ -58,6 +61,14 @@ class Ready(ServiceResource):
             return response
         self.services.readiness.note(READY)
         return _fresh(json_answer(Health(engines=engines, too_new=self.services.jobs.too_new())))
+
+
+class Metrics(ServiceResource):
+    """Counts, for Prometheus."""
+
+    def get(self) -> AnyResponse:
+        """Scrape what this service and its engines have counted."""
+        return _fresh(Response(self.services.exposition.text(), content_type=MEDIA_TYPE))
 
 
 def _fresh(response: Response) -> Response:

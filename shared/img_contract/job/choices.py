@@ -57,9 +57,10 @@ class Metadata(StrEnum):
 
 
 class Profile(StrEnum):
-    """Treatment of an embedded colour profile."""
+    """The colours of a result."""
 
     SRGB = "srgb"
+    P3 = "p3"
     KEEP = "keep"
 
 

@@ -124,7 +124,9 @@ class Resize(Frozen):
         "holder of the rights stay. keep: EXIF and XMP are carried over.",
     )
     profile: Profile = Field(
-        Profile.SRGB, description="srgb: colours are converted to sRGB. keep: an embedded colour profile is kept."
+        Profile.SRGB,
+        description="srgb: colours are converted to sRGB. p3: to Display P3, with its profile, so that colours beyond "
+        "sRGB stay. keep: an embedded colour profile is kept.",
     )
     watermark_gravity: _Place = Field(Gravity.SOUTHEAST, description="Where the watermark lies.")
     watermark_scale: float = Field(

@@ -58,7 +58,8 @@ class Cleanup:
             faults += _each(_entries(self._layout.incoming), lambda left: _clear_submission(left, present))
             faults += _each(list(self._layout.jobs.glob(f"{PROBE}*")), lambda left: _clear_submission(left, present))
             faults += _each(_entries(self._layout.pending), lambda marker: self._clear_marker(marker, present))
-            faults += _each(_entries(self._layout.engines), lambda engine: _clear_engine(engine, present))
+            for folder in (self._layout.engines, self._layout.metrics):
+                faults += _each(_entries(folder), lambda engine: _clear_engine(engine, present))
         if faults:
             raise faults[0]
 

@@ -130,7 +130,7 @@ def create_exclusively(path: Path, data: bytes, *, durable: bool) -> bool:
     return True
 
 
-def read_record(path: Path) -> bytes:
+def read_record(path: Path, most: int = _MOST_RECORD_BYTES) -> bytes:
     """Read a whole record. A link is not followed, and a pipe not waited for.
 
     Raises DamagedRecord if it is no regular file or too large; FileNotFoundError if there is nothing; OSError.
@@ -138,8 +138,8 @@ def read_record(path: Path) -> bytes:
     try:
         with open_regular(path) as file:
             size = os.fstat(file.fileno()).st_size
-            if size > _MOST_RECORD_BYTES:
-                raise DamagedRecord(f"{path.name} has more than {_MOST_RECORD_BYTES} bytes")
+            if size > most:
+                raise DamagedRecord(f"{path.name} has more than {most} bytes")
             return file.read(size)
     except NotARegularFile:
         raise DamagedRecord(f"{path.name} is no regular file") from None

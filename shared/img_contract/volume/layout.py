@@ -62,6 +62,7 @@ class Layout:
         self.incoming = self.root / "incoming"
         self.pending = self.root / "pending"
         self.engines = self.root / "engines"
+        self.metrics = self.root / "metrics"
         self.idempotency = self.root / "idempotency"
         self.recent_jobs = Journal(self.root / "recent")
         self.ended_jobs = Journal(self.root / "ended")
@@ -71,7 +72,7 @@ class Layout:
     def prepare(self) -> None:
         """Create the folders. Both services do it at start; either may be first. Raises StoreError."""
         with storage_faults("prepare the volume", self.root):
-            folders = (self.incoming, self.jobs, self.pending, self.engines, self.idempotency)
+            folders = (self.incoming, self.jobs, self.pending, self.engines, self.metrics, self.idempotency)
             for folder in (*folders, self.recent_jobs.folder, self.ended_jobs.folder):
                 folder.mkdir(parents=True, exist_ok=True)
             fsync_directory(self.root)

@@ -119,6 +119,9 @@ class VolumeWork:
     def announce(self) -> None:
         Engines(self._layout).announce(self._engine, len(self._too_new), self._version)
 
+    def publish_metrics(self, text: str) -> None:
+        Engines(self._layout).publish_metrics(self._engine, text)
+
     def withdraw(self) -> None:
         Engines(self._layout).withdraw(self._engine)
 
@@ -161,6 +164,8 @@ class VolumeWork:
                     holder = ClaimRecord(engine=self._engine, started_at=now())
                     claim = VolumeClaim(self._layout, job, attempts + 1, holder, self._closed, self._noted_abandoned)
                     claim = claim.take()
+                    if claim:
+                        _log_lost(folder, attempts)
                 else:
                     self._give_up(folder, job, attempts, attempts_exhausted(attempts, last_reason(folder, attempts)))
         except JobTooNew as newer:
@@ -216,7 +221,10 @@ class VolumeWork:
     def _give_up(self, folder: Path, job: Job | None, attempts: int, failure: Failure) -> None:
         started = started_at(folder, attempts)
         outcome = Outcome(state=State.FAILED, attempt=attempts, started_at=started, finished_at=now(), error=failure)
-        self._layout.end(folder.name, outcome, job)
+        recorded = self._layout.end(folder.name, outcome, job)
+        if recorded:
+            _log_lost(folder, attempts)
+        log.warning("job_failed", id=folder.name, code=failure.code, reason=failure.detail, recorded=recorded)
 
     def _closed(self, job_id: str) -> None:
         with self._lock:
@@ -225,3 +233,9 @@ class VolumeWork:
     def _noted_abandoned(self, job_id: str) -> None:
         with self._lock:
             self._abandoned[job_id] = self._clock()
+
+
+def _log_lost(folder: Path, attempt: int) -> None:
+    """Log that an attempt is over of which its engine has said nothing."""
+    if attempt and not (folder / f"claim.{attempt}.ended").exists():
+        log.warning("attempt_lost", id=folder.name, attempt=attempt)

@@ -91,7 +91,7 @@ class VolumeJobs:
             raise ResultGone(f"expected a result of {output.bytes} bytes, found {found}")
         return StoredResult(output, file)
 
-    def cancel(self, job_id: str) -> None:
+    def cancel(self, job_id: str) -> bool:
         folder = self._layout.folder(job_id)
         with storage_faults("cancel a job", folder):
             try:
@@ -109,13 +109,17 @@ class VolumeJobs:
                 if ended and read_outcome(folder).state is not State.CANCELLED:
                     create_exclusively(folder / "deleted", b"", durable=True)
             except FileNotFoundError:
-                return  # it expired meanwhile
+                return False  # it expired meanwhile
+            return not ended
 
     def engines(self) -> list[str]:
         return Engines(self._layout).alive()
 
     def too_new(self) -> int:
         return Engines(self._layout).too_new()
+
+    def engine_metrics(self) -> dict[str, str]:
+        return Engines(self._layout).metrics()
 
     def capacity(self) -> Capacity:
         with storage_faults("look at the volume", self._layout.root):

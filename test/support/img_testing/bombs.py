@@ -192,6 +192,17 @@ def bmp_of_runs(content: bytes, size: tuple[int, int] = (4000, 4000)) -> bytes:
     return b"BM" + head + about + bytes(1024) + content
 
 
+def indexed_bmp(bits: int, compression: int, pixels: bytes, size: tuple[int, int], *, header: int = 40) -> bytes:
+    """A BMP of a palette: black, red, green, blue, and so on in a circle."""
+    colours = (b"\0\0\0", b"\0\0\xff", b"\0\xff\0", b"\xff\0\0")
+    palette = b"".join(colours[number % 4] + bytes(header != 12) for number in range(1 << bits))
+    about = struct.pack("<IiiHHIIiiII", 40, *size, 1, bits, compression, len(pixels), 0, 0, 0, 0)
+    if header == 12:
+        about = struct.pack("<IHHHH", 12, *size, 1, bits)
+    offset = 14 + len(about) + len(palette)
+    return b"BM" + struct.pack("<IHHI", offset + len(pixels), 0, 0, offset) + about + palette + pixels
+
+
 def masked_bmp(words: Any, bits: int, masks: tuple[int, ...], *, upwards: bool = True) -> bytes:
     """A BMP of pixels of 16 or 32 bits, rows × columns, with masks of three channels or four."""
     height, width = words.shape

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import shutil
 import signal
@@ -98,7 +99,7 @@ class Cluster:
         self.logs = folder / "logs"
         self.logs.mkdir()
         # Not in the folder of the test, whose path is too long for the sockets that engines make there.
-        self.scratch = Path(tempfile.mkdtemp(prefix="img-"))
+        self.scratch = Path(tempfile.mkdtemp(prefix="img-", dir="/tmp"))
         self._settings = {
             **settings(broker, store),
             "IMG_STORE__PREFIX": self.prefix,
@@ -108,6 +109,7 @@ class Cluster:
             **more,
         }
         self.started: list[subprocess.Popen[bytes]] = []
+        self._numbers = itertools.count()
         self._clients: list[Client] = []
 
     def set(self, **more: str) -> None:
@@ -116,7 +118,7 @@ class Cluster:
 
     def start_rest(self, **more: str) -> Replica:
         port = free_port()
-        process = self._start("img-rest", IMG_HTTP__PORT=str(port), **more)
+        process, _ = self._start("img-rest", IMG_HTTP__PORT=str(port), **more)
         replica = Replica(port, process)
         self._clients.append(replica.client)
         until(lambda: replica.alive() or process.poll() is not None, why="img-rest did not answer")
@@ -125,8 +127,7 @@ class Cluster:
 
     def start_engine(self, *within: str, **more: str) -> subprocess.Popen[bytes]:
         """Start an engine; `within` is what its command begins with, to run on another host."""
-        log = self._log_of("img-engine")
-        engine = self._start("img-engine", *within, **more)
+        engine, log = self._start("img-engine", *within, **more)
         until(
             lambda: engine.poll() is not None or b"engine_started" in log.read_bytes(), why="the engine did not start"
         )
@@ -185,16 +186,14 @@ class Cluster:
                 for queue in (topology.jobs, topology.again, topology.dead)
             ]
 
-    def _log_of(self, command: str) -> Path:
-        return self.logs / f"{command}-{len(self.started)}.log"
-
-    def _start(self, command: str, *within: str, **more: str) -> subprocess.Popen[bytes]:
-        with self._log_of(command).open("wb") as log:
+    def _start(self, command: str, *within: str, **more: str) -> tuple[subprocess.Popen[bytes], Path]:
+        path = self.logs / f"{command}-{next(self._numbers)}.log"
+        with path.open("wb") as log:
             process = subprocess.Popen(
                 [*within, BIN / command], env=os.environ | self._settings | more, stdout=log, stderr=log
             )
         self.started.append(process)
-        return process
+        return process, path
 
 
 @dataclass
@@ -268,9 +267,11 @@ class Clients:
 
 # Figures, told at the end of a run
 
+Figure = Callable[[str, str], None]
+
 
 @pytest.fixture
-def figure(record_property: Callable[[str, object], None]) -> Callable[[str, str], None]:
+def figure(record_property: Callable[[str, object], None]) -> Figure:
     """Tell a figure: what was done, and what came of it."""
     return lambda fault, found: record_property("figure", [fault, found])
 

@@ -20,7 +20,9 @@ from img_testing.bombs import (
     grey_tags,
     heif,
     icon,
+    indexed_bmp,
     masked_bmp,
+    segment,
     tiff,
     tiff_of_pages,
     with_tags,
@@ -58,6 +60,7 @@ def _made() -> list[bytes]:
     return [
         encoded(rgb, "JPEG", exif=about, icc_profile=profile),
         encoded(rgb, "JPEG", progressive=True, comment=b"made"),
+        described(encoded(rgb, "JPEG")),
         encoded(rgb.convert("CMYK"), "JPEG"),
         encoded(noise, "JPEG", restart_marker_blocks=1),
         encoded(rgb, "PNG", exif=about, icc_profile=profile),
@@ -85,9 +88,28 @@ def _made() -> list[bytes]:
         encoded(rgb.quantize(16), "BMP"),
         bmp_of_runs(b"\x30\1\0\0" * 40 + b"\0\1", (48, 40)),
         masked_bmp(np.arange(48 * 40, dtype=np.uint64).reshape(40, 48) * 34, 16, (0xF00, 0xF0, 0xF, 0xF000)),
+        indexed_bmp(2, 0, bytes(range(256)) * 2, (48, 40)),
         encoded(rgba, "ICO"),
         icon(encoded(rgba, "BMP")[14:]),
     ]
+
+
+def described(jpeg: bytes) -> bytes:
+    """A JPEG with XMP in two places, and IPTC."""
+    guid = b"0123456789ABCDEF" * 2
+    rdf = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">%s'
+    note = b'<rdf:Description xmlns:n="http://ns.adobe.com/xmp/note/" n:HasExtendedXMP="%s"/>' % guid
+    one = rdf % note + b"</rdf:RDF></x:xmpmeta>"
+    two = rdf % (
+        b'<rdf:Description xmlns:g="http://ns.google.com/photos/1.0/panorama/" g:FullPanoWidthPixels="96">'
+        b'<d:rights xmlns:d="http://purl.org/dc/elements/1.1/">us</d:rights></rdf:Description></rdf:RDF></x:xmpmeta>'
+    )
+    parts = (
+        segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0" + one),
+        segment(0xE1, b"http://ns.adobe.com/xmp/extension/\0" + struct.pack(">32sII", guid, len(two), 0) + two),
+        segment(0xED, b"Photoshop 3.0\x008BIM\4\4\0\0\0\0\0\7\x1c\2\x74\0\2us\0"),
+    )
+    return jpeg[:20] + b"".join(parts) + jpeg[20:]
 
 
 def coloured(png: bytes) -> bytes:

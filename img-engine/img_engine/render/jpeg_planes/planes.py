@@ -18,10 +18,10 @@ from img_contract.job.resize import Resize
 from PIL import Image
 
 from img_engine.render.facts import SAMPLE_SIDE
+from img_engine.render.icc import is_srgb
 from img_engine.render.jpeg_planes.turbojpeg import Planes, TurboJpeg, turbojpeg
 from img_engine.render.orientation import TRANSPOSES, UPRIGHT, as_seen
 from img_engine.render.picture import ResultPlan, Upload
-from img_engine.render.steps.colour import is_srgb
 from img_engine.render.steps.planning import shrink_factor
 from img_engine.render.steps.scaling import resample
 from img_engine.render.writing.encoding import EncodedFile, encoded_file
@@ -42,7 +42,7 @@ _TAKES: Final[dict[str, Container[Any]]] = {
     # How the file is written. The format is judged once it is planned.
     **dict.fromkeys(("format", "quality", "progressive"), _ANY),
     "subsampling": (None, Subsampling.QUARTER),
-    "profile": _ANY,  # `_suits_result` says no to one that is there and to be kept
+    "profile": (Profile.SRGB, Profile.KEEP),  # `_suits_result` says no to one that is there and to be kept
     # These have no effect on a JPEG of an opaque upload without a watermark.
     **dict.fromkeys(("background", "lossless", "palette"), _ANY),
     **dict.fromkeys(("watermark_gravity", "watermark_scale", "watermark_opacity"), _ANY),

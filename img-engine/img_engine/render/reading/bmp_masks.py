@@ -16,6 +16,7 @@ from PIL import Image
 
 from img_engine.render.formats import DECODERS
 from img_engine.render.picture_faults import PictureRefused
+from img_engine.render.reading.bmp_indexed import IndexedBmp, indexed_of
 from img_engine.render.reading.read_here import ReadHere
 
 _RGB, _RLE8, _RLE4, _BITFIELDS, _ALPHA_BITFIELDS = 0, 1, 2, 3, 6
@@ -79,7 +80,11 @@ class MaskedBmp(ReadHere):
 
 def open_bmp(file: BinaryIO) -> Image.Image:
     """Open a BMP. Raises what Pillow raises, and PictureRefused for a kind that cannot be read."""
-    masked = _masked(file.read(14 + _WITH_ALPHA + 16))
+    head = file.read(14 + _WITH_ALPHA + 16)
+    indexed = indexed_of(file, head)
+    if indexed is not None:
+        return IndexedBmp(file, indexed)
+    masked = _masked(head)
     file.seek(0)
     return Image.open(file, formats=DECODERS[Format.BMP]) if masked is None else MaskedBmp(file, masked)
 
@@ -96,7 +101,7 @@ def _masked(head: bytes) -> _Masked | None:
         return None
     count = 4 if size >= _WITH_ALPHA or (compression == _ALPHA_BITFIELDS and size == _INFO) else 3
     masks = struct.unpack_from(f"<{count}I", head, 14 + _INFO)
-    if (bits, *masks, 0)[:5] in _KNOWN:
+    if compression == _BITFIELDS and (bits, *masks, 0)[:5] in _KNOWN:
         return None
     (at,) = struct.unpack_from("<I", head, 10)
     masks = masks if count == 4 and masks[3] else masks[:3]  # noqa: PLR2004

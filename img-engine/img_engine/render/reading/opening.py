@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cache
 from typing import BinaryIO, Final
@@ -24,11 +25,13 @@ from img_engine.render.reading.colours import SRGB, Colours, colours_by_cicp, co
 from img_engine.render.reading.gif import read_gif
 from img_engine.render.reading.heif_properties import read_properties
 from img_engine.render.reading.ico import picture_sizes
+from img_engine.render.reading.ico_opening import open_icon
 from img_engine.render.reading.jpeg_markers import check_markers
 from img_engine.render.reading.png_chunks import Notes, look_through
 from img_engine.render.reading.png_opening import damaged_colours, open_png
 from img_engine.render.reading.tiff import open_tiff
 from img_engine.render.reading.tiff_directories import count_pages
+from img_engine.render.reading.tiff_layout import ASSOCIATED, UNASSOCIATED
 from img_engine.render.reading.webp import webp_canvas
 from img_engine.render.task import PictureLimits
 
@@ -45,7 +48,11 @@ _EXIF_IN_A_BLOCK: Final = frozenset({Format.JPEG, Format.PNG, Format.WEBP, Forma
 GAIN_MAP_DROPPED: Final = "the upload's gain map, which makes it brighter on some screens, is not in the result"
 
 
-_GAIN_MAPS: Final = (b"http://ns.adobe.com/hdr-gain-map/", b"http://ns.apple.com/HDRGainMap/")
+_GAIN_MAPS: Final = re.compile(
+    rb"""xmlns:(\w+)\s*=\s*["']http://ns\.(?:adobe\.com/hdr-gain-map|apple\.com/HDRGainMap)/"""
+)
+"""The prefix of their namespaces in XMP, which may be declared without being used."""
+
 _ISO_GAIN_MAP: Final = b"urn:iso:std:iso:ts:21496"
 
 
@@ -100,9 +107,14 @@ class _Opened:
 def _opened(file: BinaryIO, source: Format, known: _Known) -> _Opened:
     if source is Format.TIFF:
         image, extra = open_tiff(file)
-        return _Opened(image, extra, colours=_embedded(image))
+        lost = image.mode == "CMYK" and {ASSOCIATED, UNASSOCIATED} & set(getattr(image, "tag_v2", {}).get(338, ()))
+        told = (ResultWarning(code=WarningCode.ALPHA_FLATTENED, detail="transparency of CMYK is not read"),)
+        return _Opened(image, extra, colours=_embedded(image), warnings=told if lost else ())
     if source is Format.BMP:
         return _Opened(open_bmp(file))
+    if source is Format.ICO:
+        image = open_icon(file)
+        return _Opened(image, colours=_embedded(image))
     if source in (Format.AVIF, Format.HEIC):
         return _opened_heif(file, source)
     if known.notes is None:
@@ -131,9 +143,8 @@ def _names_gain_map(image: Image.Image) -> bool:
     """Return whether a JPEG says that it has a gain map: Ultra HDR, ISO 21496-1, or Apple's."""
     packet = image.info.get("xmp", b"")
     packet = packet.encode() if isinstance(packet, str) else bytes(packet)
-    return any(name in packet for name in _GAIN_MAPS) or any(
-        content.startswith(_ISO_GAIN_MAP) for _, content in getattr(image, "applist", ())
-    )
+    used = (re.search(rb"[<\s]" + prefix + rb":\w", packet) for prefix in _GAIN_MAPS.findall(packet))
+    return any(used) or any(content.startswith(_ISO_GAIN_MAP) for _, content in getattr(image, "applist", ()))
 
 
 def _opened_heif(file: BinaryIO, source: Format) -> _Opened:

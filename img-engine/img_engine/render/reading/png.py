@@ -25,6 +25,17 @@ _CHANNELS: Final = {0: "L", 2: "RGB", 4: "LA", 6: "RGBA"}
 _SIXTEEN: Final = 16
 _GREY_WITH_ALPHA: Final = 4
 
+_ADAM7: Final = (
+    (0, 0, 8, 8),
+    (4, 0, 8, 8),
+    (0, 4, 4, 8),
+    (2, 0, 4, 4),
+    (0, 2, 2, 4),
+    (1, 0, 2, 2),
+    (0, 1, 1, 2),
+)
+"""Left, top, and steps across and down of the pictures of an interlaced one (8.2)."""
+
 _STORED: Final = 65_535
 """Bytes of an uncompressed Deflate block, at most (RFC 1951, 3.2.4)."""
 
@@ -38,14 +49,14 @@ def read_png(data: bytes) -> Image.Image | None:
         if not _usual(header, {kind for kind, _ in found}):
             return None
         packed = b"".join(content for kind, content in found if kind == b"IDAT")
-        size = _row_bytes(header) * header.height
+        size = _raw_bytes(header)
         raw = deflate.zlib_decompress(packed, size)
         if len(raw) != size:
             return None
         mode = _CHANNELS[header.colour]
         if mode == "LA":
             # pyspng knows no such pixels. To the filters they look like RGBA of 8 bits.
-            as_rgba = struct.pack(">IIBB3x", header.width, header.height, 8, 6)
+            as_rgba = struct.pack(">IIBB2x?", header.width, header.height, 8, 6, header.interlaced)
             pixels = pyspng.load(_stored_png(as_rgba, raw)).view(">u2")
         else:
             pixels = pyspng.load(_stored_png(found[0][1], raw))
@@ -61,16 +72,20 @@ def _usual(header: Header, kinds: set[bytes]) -> bool:
     return (
         header.colour in _CHANNELS
         and header.depth in (8, _SIXTEEN)
-        and not header.interlaced
         and not (header.depth == 8 and (b"tRNS" in kinds or header.colour == _GREY_WITH_ALPHA))  # noqa: PLR2004  bits; Pillow knows what to do
         and b"acTL" not in kinds
-        and _row_bytes(header) * header.height <= _MOST_BYTES
+        and _raw_bytes(header) <= _MOST_BYTES
     )
 
 
-def _row_bytes(header: Header) -> int:
-    """Return the length of a row, with its filter's number in front."""
-    return 1 + header.width * len(_CHANNELS[header.colour]) * header.depth // 8
+def _raw_bytes(header: Header) -> int:
+    """Return the bytes of all rows, each with its filter's number in front; interlaced, there are seven pictures."""
+    pixel = len(_CHANNELS[header.colour]) * header.depth // 8
+    size = 0
+    for left, top, across, down in _ADAM7 if header.interlaced else ((0, 0, 1, 1),):
+        columns, rows = -((left - header.width) // across), -((top - header.height) // down)
+        size += rows * (1 + columns * pixel) if columns > 0 else 0
+    return size
 
 
 def _to_eight_bits(pixels: Any, mode: str, clear: memoryview | None) -> tuple[Any, str]:

@@ -15,7 +15,7 @@ from PIL import Image
 
 from img_engine.render.cicp import Cicp
 from img_engine.render.reading.bounds import at_most
-from img_engine.render.reading.png_raw_profiles import raw_exif
+from img_engine.render.reading.png_raw_profiles import raw_profile
 
 SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 
@@ -100,6 +100,8 @@ class Notes:
     exif: bytes = b""
     """EXIF that comes after the pixels, or in a text."""
     xmp: bytes = b""
+    """XMP that comes after the pixels, or in hexadecimal digits."""
+    iptc: bytes = b""
     cicp: Cicp | None = None
     srgb: bool = False
     gamma: int = 0
@@ -122,7 +124,8 @@ def look_through(file: BinaryIO, begin: int = 0) -> Notes:
     """
     file.seek(begin + _DEPTH_AT)
     depth = int.from_bytes(file.read(1), "big")
-    exif = xmp = raw = b""
+    exif = xmp = b""
+    raw: dict[str, bytes] = {}
     damaged: list[Place] = []
     animation: list[Place] = []
     told: dict[bytes, bytes] = {}
@@ -132,7 +135,10 @@ def look_through(file: BinaryIO, begin: int = 0) -> Notes:
         head = file.read(8)
         if len(head) < 8 or head[4:] == b"IEND":  # noqa: PLR2004  length and kind
             file.seek(0)
-            return Notes(depth, exif or raw, xmp, *_colours(told), tuple(damaged), tuple(animation), broken)
+            exif, xmp = exif or raw.get("exif", b""), xmp or raw.get("xmp", b"")
+            return Notes(
+                depth, exif, xmp, raw.get("iptc", b""), *_colours(told), tuple(damaged), tuple(animation), broken
+            )
         length, kind = int.from_bytes(head[:4], "big"), head[4:]
         place = Place(bytes(kind), at, at + 12 + length)
         packed += kind in _PACKED
@@ -156,7 +162,7 @@ def look_through(file: BinaryIO, begin: int = 0) -> Notes:
             elif content.startswith(_XMP):
                 xmp = xmp or (content.removeprefix(_XMP) if behind else b"")
             else:
-                raw = raw or raw_exif(kind, content)
+                raw.setdefault(*raw_profile(kind, content))
         at += 12 + length
     at_most(MOST_CHUNKS, MOST_CHUNKS + 1, "chunks")
     raise AssertionError  # it has raised
@@ -199,6 +205,8 @@ def complete(image: Image.Image, notes: Notes) -> None:
     image.info.setdefault("exif", notes.exif)
     if notes.xmp:
         image.info.setdefault("xmp", notes.xmp)
+    if notes.iptc:
+        image.info["iptc"] = notes.iptc
     clear = image.info.get("transparency")
     if isinstance(clear, int) and image.mode == "L":
         image.info["transparency"] = clear * _WIDENED.get(notes.depth, 1)

@@ -1,4 +1,4 @@
-"""EXIF in a text of a PNG, as programs wrote it before there was a chunk for it (2017).
+"""EXIF, IPTC and XMP in texts of a PNG, as programs write what has no chunk, or had none before 2017.
 
 A line with the name, one with the length, then hexadecimal digits:
 https://exiftool.org/TagNames/PNG.html#TextualData.
@@ -6,26 +6,38 @@ https://exiftool.org/TagNames/PNG.html#TextualData.
 
 from __future__ import annotations
 
+import re
 import zlib
 from typing import Final
 
-_KEYWORDS: Final = (b"Raw profile type exif", b"Raw profile type APP1")
+_KEYWORDS: Final = {
+    b"Raw profile type exif": "exif",
+    b"Raw profile type APP1": "exif",
+    b"Raw profile type iptc": "iptc",
+    b"Raw profile type xmp": "xmp",
+}
 _MOST_TEXT: Final = 4 * 1024 * 1024
 """Two digits and some line ends for each byte."""
 
+_DIGITS: Final = re.compile(rb"[0-9A-Fa-f\s]*")
 _EXIF: Final = (b"Exif\0\0", b"II*\0", b"MM\0*")
+_XMP: Final = b"http://ns.adobe.com/xap/1.0/\0"
+"""In front of XMP that was a JPEG's segment, as some programs leave it."""
 
 
-def raw_exif(kind: bytes, content: bytes) -> bytes:
-    """Return the EXIF in a chunk of tEXt, zTXt or iTXt; nothing if it has none, or a damaged one."""
+def raw_profile(kind: bytes, content: bytes) -> tuple[str, bytes]:
+    """Return "exif", "iptc" or "xmp" and what it is, of a chunk of tEXt, zTXt or iTXt; nothing if it is damaged."""
     keyword, _, rest = content.partition(b"\0")
-    if keyword not in _KEYWORDS:
-        return b""
+    name = _KEYWORDS.get(keyword, "")
+    if not name:
+        return "", b""
     try:
         found = _decoded(_text(kind, rest))
     except (ValueError, zlib.error):
-        return b""
-    return found if found.startswith(_EXIF) else b""
+        return "", b""
+    if name == "exif" and not found.startswith(_EXIF):
+        return ("xmp", found.removeprefix(_XMP)) if found.startswith(_XMP) else ("", b"")
+    return name, found
 
 
 def _text(kind: bytes, rest: bytes) -> bytes:
@@ -41,5 +53,6 @@ def _text(kind: bytes, rest: bytes) -> bytes:
 
 def _decoded(text: bytes) -> bytes:
     """Return the bytes that the digits stand for. Raises ValueError."""
-    _, length, digits = text.split(None, 2)
-    return bytes.fromhex(digits.decode("ascii"))[: int(length)]
+    _, length, rest = text.split(None, 2)
+    digits = _DIGITS.match(rest)  # some programs leave bytes behind them
+    return bytes.fromhex("".join(digits[0].decode().split())[: 2 * int(length)] if digits else "")

@@ -30,7 +30,20 @@ class SampledTiff(ReadHere):
 
     def __init__(self, file: BinaryIO, layout: TiffLayout) -> None:
         self.layout, self._file = layout, file
+        self._directory: int | None = None
+        """Where its tags are, if Pillow reads them."""
         super().__init__(file)
+
+    def getexif(self) -> Image.Exif:
+        """Return the tags, as Pillow does it for a TIFF that it opens itself."""
+        if self._exif is None:
+            self._exif = Image.Exif()
+            self._exif._loaded = True  # noqa: SLF001  as Image.getexif does
+            if self._directory is not None:
+                self._exif.bigtiff = self._directory_is_big
+                self._exif.endian = self.layout.order
+                self._exif.load_from_fp(self._file, self._directory)
+        return self._exif
 
     def _open(self) -> None:
         layout = self.layout
@@ -39,6 +52,7 @@ class SampledTiff(ReadHere):
         head = self._file.read(16)
         if head[2:4] != _BIG_ENDIAN_AND_BIG:
             self.tag_v2 = tags = ImageFileDirectory_v2(head[: 16 if head[2] == _BIG else 8])
+            self._directory, self._directory_is_big = tags.next, head[2] == _BIG
             self._file.seek(tags.next)
             tags.load(self._file)
             self.info |= {name: tags[tag] for name, tag in (("icc_profile", _PROFILE), ("xmp", _XMP)) if tags.get(tag)}

@@ -46,6 +46,12 @@ _OF_TYPES: Final = {
 }
 """How struct reads the types; fractions (5, 10) are two numbers of 32 bits. What is not here is bytes."""
 
+_SIZES: Final = {3: 2, 4: 4, 5: 8, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
+"""Bytes of a value by its type; the others have one."""
+
+_MOST_BYTES: Final = 1024 * 1024
+"""Of a tag's bytes, those behind are not read."""
+
 _FRACTIONS: Final = {5: "I", 10: "i"}
 
 Tags = dict[int, tuple[float, ...]]
@@ -109,6 +115,30 @@ def read_tags(file: BinaryIO, wanted: frozenset[int]) -> Tags:
             inline = file.read(form.size)
         values = form.unpack(inline[: form.size])
         found[tag] = tuple(map(_divided, values[::2], values[1::2])) if kind in _FRACTIONS else values
+    file.seek(0)
+    return found
+
+
+def read_bytes(file: BinaryIO, wanted: int) -> bytes:
+    """Return the bytes of a tag of the first directory, whatever they say that they are; nothing if it is not there.
+
+    Rewinds the file. Raises struct.error if the directory is damaged.
+    """
+    layout = _Layout(file.read(4))
+    file.seek(8 if layout.big else 4)
+    tags = _begin(file, layout, _number(file, layout.offset))
+    table = file.read(tags * layout.tag.size)
+    found = b""
+    for at in range(0, len(table), layout.tag.size):
+        tag, kind, count, place = layout.tag.unpack_from(table, at)
+        if tag == wanted:
+            size = count * _SIZES.get(kind, 1)
+            if size <= layout.offset.size:
+                found = table[at + layout.tag.size - layout.offset.size :][:size]
+            else:
+                file.seek(place)
+                found = file.read(min(size, _MOST_BYTES))
+            break
     file.seek(0)
     return found
 

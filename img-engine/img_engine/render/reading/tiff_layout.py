@@ -52,6 +52,7 @@ _TAGS: Final = frozenset(
     {*range(256, 260), 262, 266, 273, 274, 277, 278, 279, 284, 317, 320, *range(322, 326), *range(338, 342)}
 )
 _TILE_OFFSETS: Final = 324
+_ALL: Final = 1 << 40
 _MOST_CHANNELS: Final = 16
 _MOST_PACKED: Final = 32
 _WHOLE_WORDS: Final = {UNSIGNED: (8, 16, 32, 64), SIGNED: (8, 16, 32, 64), FLOAT: (16, 32, 64)}
@@ -130,7 +131,8 @@ class TiffLayout:
 def layout_to_read(file: BinaryIO) -> TiffLayout | None:
     """Return the layout of samples that Pillow does not read, or reads wrongly; None for all others. Rewinds the file.
 
-    Raises PictureRefused for those that nothing here reads; ValueError, struct.error if the tags are damaged.
+    Raises PictureRefused for those that nothing here reads, and for contradictory tags; ValueError, struct.error if the
+    tags cannot be read.
     """
     order, big = byte_order(file.read(4))
     file.seek(0)
@@ -151,8 +153,11 @@ def layout_to_read(file: BinaryIO) -> TiffLayout | None:
         raise _unsupported(f"{channels} samples a pixel")
     if len(set(bits)) > 1 or len(set(kinds)) > 1:
         raise _unsupported("samples of different kinds in one pixel")
-    layout = _layout(tags, order, bits[0], UNSIGNED if kinds[0] == VOID else kinds[0], photometric, channels)
-    _check(layout)
+    try:
+        layout = _layout(tags, order, bits[0], UNSIGNED if kinds[0] == VOID else kinds[0], photometric, channels)
+        _check(layout)
+    except ValueError as error:  # Pillow would take the samples for others
+        raise PictureRefused(FailureCode.PICTURE_CORRUPT, f"the TIFF's tags are wrong: {error}") from error
     return layout
 
 
@@ -160,7 +165,7 @@ def _pillow_reads(tags: Tags, photometric: int, bits: tuple[int, ...], kinds: tu
     """Return whether the samples are of the kinds that Pillow reads right: an allow-list."""
     if set(kinds) - {UNSIGNED, VOID} or ASSOCIATED in _numbers(tags, 338, ()) or _number(tags, 259, RAW) == WEBP:
         return False
-    if _number(tags, 284, 1) != 1 and channels > 1:
+    if (_number(tags, 284, 1) != 1 and channels > 1) or channels > COLOURS[photometric] + (photometric != CMYK):
         return False
     if channels == 1 and photometric in (WHITE_IS_ZERO, BLACK_IS_ZERO, PALETTE):
         return bits[0] in (1, 2, 4, 8)
@@ -183,6 +188,9 @@ def _layout(tags: Tags, order: str, bits: int, kind: int, photometric: int, chan
     unsaid = () if channels == COLOURS[photometric] else (UNASSOCIATED,)  # as Pillow and libvips take it
     lowest, highest = _floats(tags, 340), _floats(tags, 341)
     span = (min(lowest), max(highest)) if lowest and highest and min(lowest) < max(highest) else None
+    offsets = _numbers(tags, _TILE_OFFSETS if tiled else 273, ())
+    # Where the counts are missing, all that follows is read; of what is not compressed, only as much as is needed.
+    guessed = (_ALL,) * len(offsets) if len(offsets) == 1 or _number(tags, 259, RAW) == RAW else ()
     return TiffLayout(
         size=size,
         bits=bits,
@@ -196,8 +204,8 @@ def _layout(tags: Tags, order: str, bits: int, kind: int, photometric: int, chan
         bits_reversed=_number(tags, 266, 1) == 2,  # noqa: PLR2004  FillOrder
         order=order,
         segment=segment,
-        offsets=_numbers(tags, _TILE_OFFSETS if tiled else 273, ()),
-        counts=_numbers(tags, 325 if tiled else 279, ()),
+        offsets=offsets,
+        counts=_numbers(tags, 325 if tiled else 279, guessed),
         orientation=turn if (turn := _number(tags, 274, 1)) in range(1, 9) else 1,
         colours=_numbers(tags, 320, ()) if photometric == PALETTE else (),
         span=span,

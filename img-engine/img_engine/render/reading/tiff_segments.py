@@ -70,12 +70,13 @@ def _unpacked(file: BinaryIO, layout: TiffLayout, plane: int, first: int, group:
     segments = []
     for number in range(before + first * layout.across, before + last * layout.across):
         file.seek(layout.offsets[number])
-        segments.append(file.read(layout.counts[number]))
+        most = layout.row_bytes * height if layout.compression == RAW else layout.counts[number]
+        segments.append(file.read(min(layout.counts[number], most)))
     size = layout.row_bytes, height * len(segments) if rows is None else rows
     if layout.compression == WEBP:
         return _from_webp(segments, layout, size)
     if layout.compression == RAW:
-        whole = b"".join(one[: layout.row_bytes * height] for one in segments)
+        whole = b"".join(segments)
         if layout.bits_reversed:
             whole = whole.translate(_REVERSED)
         return Image.frombuffer("L", size, whole, "raw", "L", 0, 1)

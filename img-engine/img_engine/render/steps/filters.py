@@ -6,6 +6,7 @@ from img_contract.job.resize import Resize
 from PIL import Image, ImageFilter
 
 from img_engine.render.geometry import inside, offset
+from img_engine.render.icc import from_srgb
 from img_engine.render.picture import Picture
 
 
@@ -53,7 +54,7 @@ def watermark(picture: Picture, options: Resize) -> Picture:
         return picture
     box = tuple(max(1, round(side * options.watermark_scale)) for side in image.size)
     size = inside(mark.size, (box[0], box[1]))
-    mark = mark.resize(size, Image.Resampling.LANCZOS)
+    mark = from_srgb(mark.resize(size, Image.Resampling.LANCZOS), picture.profile)
     if options.watermark_opacity < 1:
         mark.putalpha(mark.getchannel("A").point(lambda alpha: round(alpha * options.watermark_opacity)))
     marked = image.convert("RGBA")

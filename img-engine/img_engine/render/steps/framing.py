@@ -10,6 +10,7 @@ from img_contract.job.resize import Resize
 from PIL import Image
 
 from img_engine.render.geometry import offset
+from img_engine.render.icc import from_srgb
 from img_engine.render.picture import OPAQUE, Picture
 from img_engine.render.steps.smart_crop import most_interesting
 
@@ -51,7 +52,7 @@ def flatten(picture: Picture, options: Resize) -> Picture:
         return picture.having(image.convert("RGB"))
     if picture.encoder.alpha and options.background is None:
         return picture
-    behind = Image.new("RGBA", image.size, options.background or "white")
+    behind = from_srgb(Image.new("RGBA", (1, 1), options.background or "white"), picture.profile).resize(image.size)
     if not picture.encoder.alpha:
         # The background may be translucent itself; white is behind it.
         behind = Image.alpha_composite(Image.new("RGBA", image.size, "white"), behind)

@@ -1,9 +1,9 @@
-"""From high dynamic range, PQ or HLG, to sRGB.
+"""From high dynamic range, PQ or HLG, to sRGB or Display P3.
 
-White is 203 cd/m², the level of a diffuse white in HDR (ITU-R BT.2408, 2.2): it becomes sRGB's white. HLG is shown as
+White is 203 cd/m², the level of a diffuse white in HDR (ITU-R BT.2408, 2.2): it becomes their white. HLG is shown as
 on a screen of 1000 cd/m² with a system gamma of 1.2 (BT.2100, table 5). If the picture has brighter parts, the highest
 channel of each pixel is compressed by the curve of BT.2390 (5.4.1) from the picture's own peak to white, the others
-with it, so that the hue stays; colours beyond sRGB are cut. A picture without brighter parts is only converted.
+with it, so that the hue stays; colours beyond theirs are cut. A picture without brighter parts is only converted.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 from PIL import Image
 
-from img_engine.render.cicp import HLG, Cicp, srgb_encoded, to_linear_srgb
+from img_engine.render.cicp import HLG, Cicp, between, srgb_encoded
 
 _WHITE: Final = 203.0
 """cd/m²."""
@@ -32,8 +32,8 @@ _BAND: Final = 1024 * 1024
 """Pixels that are converted at once."""
 
 
-def to_sdr(image: Image.Image, cicp: Cicp) -> tuple[Image.Image, bool]:
-    """Convert RGB or RGBA to sRGB in the same mode; return it, and whether it had parts brighter than white."""
+def to_sdr(image: Image.Image, cicp: Cicp, *, p3: bool = False) -> tuple[Image.Image, bool]:
+    """Convert RGB or RGBA to sRGB or Display P3; return it, and whether it had parts brighter than white."""
     levels = np.arange(256, dtype=np.float64) / 255
     light = (_from_hlg(levels) if cicp.transfer == HLG else _from_pq(levels) / _WHITE).astype(np.float32)
     highest = max(band.getextrema()[1] for band in image.split()[:3])
@@ -41,7 +41,7 @@ def to_sdr(image: Image.Image, cicp: Cicp) -> tuple[Image.Image, bool]:
     if cicp.transfer == HLG:
         peak = peak**_HLG_GAMMA * _HLG_PEAK / _WHITE
     made = Image.new(image.mode, image.size)
-    matrix = to_linear_srgb(cicp.primaries).astype(np.float32)
+    matrix = between(cicp.primaries, 12 if p3 else 1).astype(np.float32)
     rows = max(1, _BAND // image.width)
     for top in range(0, image.height, rows):
         band = np.asarray(image.crop((0, top, image.width, min(image.height, top + rows))))

@@ -17,7 +17,9 @@ from img_engine.render.rendered_frames import RenderedFrames
 from img_engine.render.writing.animation import animation_options, in_hundredths, loop_count, merged, repeats
 from img_engine.render.writing.avif_loops import with_loop_count
 from img_engine.render.writing.gif import join
-from img_engine.render.writing.metadata import KeptMetadata, metadata_options, tiff_tags
+from img_engine.render.writing.gif_xmp import with_xmp
+from img_engine.render.writing.metadata import KeptMetadata, of_result
+from img_engine.render.writing.metadata_options import metadata_options, tiff_tags
 from img_engine.render.writing.palette import to_palette, to_translucent_palette, translucent, visible
 from img_engine.render.writing.png import compression
 
@@ -135,15 +137,19 @@ class _Encoding:
     def _save(self, quality: int | None) -> bytes:
         if self._encoder.format is Format.GIF and len(self.frames) > 1 and self._clears():
             times = loop_count(self._upload)
-            return join(self.frames, in_hundredths(self._milliseconds), None if times == 1 else repeats(times))
+            said = self._save_options
+            count = None if times == 1 else repeats(times)
+            joined = join(self.frames, in_hundredths(self._milliseconds), count, said.get("comment", ""))
+            return with_xmp(joined, said.get("xmp", b""))
         buffer = io.BytesIO()
         options = dict(self._save_options)
+        gif_xmp = options.pop("xmp", b"") if self._encoder.format is Format.GIF else b""
         if self._encoder.quality is not None:
             options["quality"] = quality or self._encoder.quality
         self.frames[0].save(buffer, self._encoder.pillow, **options)
         if self._encoder.format is Format.AVIF and len(self.frames) > 1:
             return with_loop_count(buffer.getvalue(), loop_count(self._upload))
-        return buffer.getvalue()
+        return with_xmp(buffer.getvalue(), gif_xmp)
 
     def _clears(self) -> bool:
         return any("transparency" in frame.info for frame in self.frames)
@@ -171,17 +177,18 @@ class _Encoding:
         options = self._encoder.save_options(self._options)
         if self._encoder.format is Format.PNG:
             options |= compression(self.frames[0], self._options)
+        kept = of_result(kept, self._rendered.plan, self._upload)
         metadata, lost = metadata_options(self._encoder, kept)
         if lost:
             self._warn(
                 WarningCode.METADATA_DROPPED, f"{self._encoder.format} cannot hold the upload's {' and '.join(lost)}"
             )
         if kept.lost:
-            detail = f"{' and '.join(kept.lost)} of the upload would not be true of the result, and was left out"
+            detail = f"left out, as it would not be true of the result, or is not known here: {', '.join(kept.lost)}"
             self._warn(WarningCode.METADATA_DROPPED, detail)
         options |= metadata
         if self._encoder.format is Format.TIFF:
-            options |= tiff_tags(kept)
+            options |= tiff_tags(kept, options.pop("xmp", b""))
         if self._rendered.first and self._rendered.first.profile:
             options["icc_profile"] = self._rendered.first.profile
         if len(self.frames) > 1:

@@ -18,7 +18,7 @@ _CLEARED: Final = 2
 _EXTENSION: Final = 0x21
 
 
-def join(frames: list[Image.Image], hundredths: list[int], repeats: int | None) -> bytes:
+def join(frames: list[Image.Image], hundredths: list[int], repeats: int | None, comment: str = "") -> bytes:
     """Join frames of mode P or L, each cleared after its time; info["transparency"] is the invisible index.
 
     `repeats`: how often it is played again, 0: forever, None: not at all.
@@ -26,6 +26,9 @@ def join(frames: list[Image.Image], hundredths: list[int], repeats: int | None) 
     file = [b"GIF89a", struct.pack("<HHBBB", *frames[0].size, 0, 0, 0)]
     if repeats is not None:
         file.append(b"!\xff\x0bNETSCAPE2.0\x03\x01" + struct.pack("<HB", repeats, 0))
+    if comment:
+        blocks = [comment.encode()[at : at + 255] for at in range(0, len(comment.encode()), 255)]
+        file += [b"!\xfe", *(bytes((len(block),)) + block for block in blocks), b"\0"]
     for frame, time in zip(frames, hundredths, strict=True):
         left, top, right, bottom = _visible(frame)
         colours, pixels = _single(frame.crop((left, top, right, bottom)))
