@@ -16,6 +16,7 @@ from typing import Any
 import pillow_heif
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from img_contract.job.resize import Resize
 from img_contract.testing import HANG_SECONDS
 from img_testing.browser import chromium, drop, visited
 from img_testing.samples import encoded, photo
@@ -132,6 +133,10 @@ def test_a_picture_is_pasted(browser: Browser, service: Service) -> None:
         )
         page.keyboard.press("Control+V")
         expect(page.locator("#rows > .done")).to_have_count(1)
+        page.get_by_role("button", name="Copy the link").click()
+        expect(page.locator("#live")).to_contain_text("Copied")
+        address = page.evaluate("navigator.clipboard.readText()")
+        assert service.client.fetch(address.rpartition("/")[2])
 
 
 def test_of_many_pictures_those_that_fail_say_why_and_stop_no_other(page: Page) -> None:
@@ -205,6 +210,23 @@ def test_a_change_of_a_parameter_asks_anew_and_a_wrong_one_fails_no_picture(page
     assert gone == 410, "the job that was asked anew is deleted"
 
 
+def test_every_parameter_that_the_service_documents_can_be_set(page: Page) -> None:
+    fields = page.locator("#settings [name]").evaluate_all("fields => fields.map((field) => field.name)")
+    assert sorted(fields) == sorted(["watermark", *Resize.model_fields])
+    line = page.locator("#line [name]").evaluate_all("fields => fields.map((field) => field.name)")
+    assert line == ["width", "height", "fit", "format", "quality"]
+
+
+def test_an_upload_tells_how_far_it_is_and_can_be_stopped(page: Page) -> None:
+    network = page.context.new_cdp_session(page)
+    slow = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 20_000}
+    network.send("Network.emulateNetworkConditions", slow)
+    choose(page, {**picture(), "buffer": encoded(Image.effect_noise((1000, 1000), 90), "PNG")})
+    expect(page.locator("#rows .state")).to_have_text(re.compile(r"^uploading [1-9]\d? %$"))
+    page.get_by_role("button", name="Delete").click()
+    expect(page.locator("#rows > li")).to_have_count(0)
+
+
 @pytest.mark.parametrize("kind", ["heic", "tiff"])
 def test_what_a_browser_cannot_show_is_compared_all_the_same(page: Page, kind: str) -> None:
     choose(page, heic("p.heic") if kind == "heic" else picture("p.tiff", "TIFF"))
@@ -215,11 +237,11 @@ def test_what_a_browser_cannot_show_is_compared_all_the_same(page: Page, kind: s
 
 
 def test_all_can_be_done_with_the_keyboard(page: Page) -> None:
+    page.on("filechooser", lambda chooser: chooser.set_files([picture("one.png"), picture("two.png")]))
     page.get_by_role("link", name="API").focus()
     page.keyboard.press("Tab")
-    with page.expect_file_chooser() as chooser:
-        page.keyboard.press("Enter")
-    chooser.value.set_files([picture("one.png"), picture("two.png")])
+    expect(page.get_by_role("button", name="Choose pictures")).to_be_focused()
+    page.keyboard.press("Enter")
     expect(page.locator("#rows > .done")).to_have_count(2)
     page.get_by_text("More", exact=True).focus()
     page.keyboard.press("Tab")
@@ -247,7 +269,8 @@ def test_it_is_accessible_and_fits(browser: Browser, service: Service, look: str
         expect(page.locator("#rows").locator(ENDED)).to_have_count(3)
         opened(page, "b.txt")
         page.get_by_text("More", exact=True).click()
-        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        assert page.evaluate("document.documentElement.scrollWidth <= screen.width")
+        expect(page.get_by_role("button", name="Take a photo")).to_be_visible(visible="phone" in look)
         found = Axe().run(page, options={"resultTypes": ["violations"]})
         assert found.response["violations"] == [], found.generate_report()
 

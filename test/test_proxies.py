@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable, Iterator
 from urllib.parse import urljoin, urlsplit
 
@@ -99,6 +100,15 @@ def test_every_address_in_an_answer_leads_back(outside: str, photo: bytes) -> No
 def test_a_redirect_of_the_router_leads_back(outside: str) -> None:
     answer = httpx2.get(f"{outside}//limits", timeout=HANG_SECONDS, follow_redirects=True)
     assert answer.json()["side"] == 16384
+
+
+def test_the_page_for_people_finds_its_files(outside: str) -> None:
+    page = httpx2.get(f"{outside}/app", timeout=HANG_SECONDS).text
+    addresses = re.findall(r'(?:href|src)="([^"#]+)"', page)
+    assert "app/app.js" in addresses
+    for address in addresses:
+        assert httpx2.get(urljoin(f"{outside}/app", address), timeout=HANG_SECONDS).status_code == 200
+    assert httpx2.get(f"{outside}/app/", timeout=HANG_SECONDS, follow_redirects=True).text == page
 
 
 def test_the_document_has_the_address_that_clients_know(outside: str) -> None:

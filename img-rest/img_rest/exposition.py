@@ -3,7 +3,8 @@
 The engines have no way out of their network, so nobody can scrape them. What they publish in the store is added here,
 each series with the engine's name as its label `engine`. All of it is text of one format, Prometheus' 0.0.4
 (https://prometheus.io/docs/instrumenting/exposition_formats), in which each family of series comes once. So texts are
-merged as they are: prometheus_client's parser takes thirty times as long, and each scrape would take it from requests.
+merged as they are: to parse them with prometheus_client and print them again takes seven times as long, in the process
+that serves requests.
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ _FRESH_SECONDS: Final = 2.0
 """The store is asked at most this often, however many scrape."""
 
 _HEAD: Final = re.compile(r"# (?:HELP|TYPE) (img_\w+) .*")
-_SAMPLE: Final = re.compile(r'(img_\w+)(?:\{((?:\w+="(?:[^"\\]|\\.)*",?)*)\})? ([-+.\w]+)')
+_LABELS: Final = r'(?:\w+="(?:[^"\\]|\\.)*",?)*'
+_VALUE: Final = r"[-+]?[\d.]+(?:e[-+]?\d+)?|NaN|[-+]Inf"
+_SAMPLE: Final = re.compile(rf"(img_\w+?)(_bucket|_sum|_count)?(?:\{{({_LABELS})\}})? ({_VALUE})")
 
 log = structlog.get_logger(__name__)
 
@@ -115,7 +118,7 @@ def _families(engine: str | None, text: str) -> dict[str, _Family]:
         if head := _HEAD.fullmatch(line):
             name = head[1]
             found.setdefault(name, _Family()).head.append(line)
-        elif (sample := _SAMPLE.fullmatch(line)) and sample[1].startswith(name):
+        elif (sample := _SAMPLE.fullmatch(line)) and name in (sample[1], f"{sample[1]}{sample[2]}"):
             found[name].samples.append(line if engine is None else _labelled(engine, sample))
         else:
             return {}
@@ -124,5 +127,5 @@ def _families(engine: str | None, text: str) -> dict[str, _Family]:
 
 def _labelled(engine: str, sample: re.Match[str]) -> str:
     escaped = engine.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
-    labels = f'engine="{escaped}",{sample[2] or ""}'.removesuffix(",")
-    return f"{sample[1]}{{{labels}}} {sample[3]}"
+    labels = f'engine="{escaped}",{sample[3] or ""}'.removesuffix(",")
+    return f"{sample[1]}{sample[2] or ''}{{{labels}}} {sample[4]}"

@@ -166,6 +166,8 @@ def test_the_engines_series_have_their_name_and_each_family_comes_once(
         ENGINE[:-3],  # broken off in a line
         ENGINE.replace('{event="job_done"}', '{event="job_done}'),
         ENGINE.replace("3.0\n", "3.0 # \n", 1),
+        ENGINE.replace("3.0\n", "three\n", 1),
+        ENGINE.replace("img_events_total{", "img_events_totals{"),  # of no family
         "img_events_total 3.0\n",  # without a type
         "# TYPE up gauge\nup 1.0\n",  # not one of ours
         ENGINE + "go_threads 3.0\n",

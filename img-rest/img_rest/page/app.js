@@ -293,7 +293,7 @@ async function watch(row, others) {
 		else if (row.file) end(row, "failed", status);
 		else remove(row);
 	} catch {
-		await pause(1);
+		if (turn === row.turn) await pause(1);
 	} finally {
 		row.watched = false;
 		pump();
@@ -478,7 +478,7 @@ $("all").onclick = async () => {
 	for (const row of rows.filter((one) => one.list === "rows" && one.state === "done")) {
 		for (const output of row.status.outputs) {
 			link(row, output).click();
-			await pause(0.2); // a browser drops some otherwise
+			await pause(0.2);
 		}
 	}
 };
