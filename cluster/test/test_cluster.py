@@ -106,8 +106,12 @@ def test_an_engine_that_stops_gives_back_what_it_cannot_end_and_costs_no_attempt
     until(lambda: claimed(cluster, jobs[0]), why="nobody took it")
     assert cluster.kill(stopping, signal.SIGTERM) == 0
     assert cluster.messages() == [3, 0, 0]
+    assert {clients.status(job_id).status for job_id in jobs} == {State.QUEUED}
+    for job_id in jobs[1:]:  # they would take long
+        replica.client.cancel(job_id)
     cluster.start_engine()
-    assert {status.attempt for status in clients.verdict().values()} == {1}
+    statuses = clients.verdict(ends=("done", "cancelled"))
+    assert (statuses[jobs[0]].status, statuses[jobs[0]].attempt) == (State.DONE, 1)
 
 
 def test_of_two_requests_with_one_key_at_two_replicas_one_makes_a_job(cluster: Cluster) -> None:

@@ -109,6 +109,7 @@ def test_an_api_killed_at_each_step_of_a_commit_makes_one_job_of_each_key(cluste
         again = dict(zip(answered, threads.map(lambda key: _insist_under(key, healthy), answered), strict=True))
     assert [key for key, job_id in answered.items() if job_id and again[key] != job_id] == []
     clients = Clients(cluster, lambda: [healthy], [job_id for job_id in again.values() if job_id])
+    assert len(clients.accepted) > len(answered) / 2
     found = told(clients.verdict(), count * len(API_POINTS), clients)
     made = [name for name in cluster.jobs.bucket.names("jobs", most=10**6) if name.endswith("/job.json")]
     assert len(made) == len(clients.accepted), "a key made two jobs, or a job that nobody was told of"
@@ -130,10 +131,9 @@ def _submit_under(key: str, replica: Replica) -> str | None:
 
 
 def _insist_under(key: str, replica: Replica) -> str | None:
-    """Send it until it is taken. A key that a dead replica has recorded is free after a minute, which is long here."""
+    """Send it until it is taken. A key that a dead replica recorded last is free after a minute: too long in short."""
     while not (job_id := _submit_under(key, replica)) and FULL:
         time.sleep(1)  # what Retry-After says
-    assert job_id or key.startswith("submission.recorded"), key
     return job_id
 
 
