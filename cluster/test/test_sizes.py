@@ -168,7 +168,7 @@ def test_a_step_of_housekeeping_is_bounded(large: Site, figure: Figure) -> None:
         steps.append(large.cost(large.engine.maintain))
         large.clock.advance(1.0)
     most = {what: max(step.get(what, 0) for step in steps) for what in ("listings", "names", "reads", "writes")}
-    assert most["listings"] <= 2
+    assert most["listings"] <= 3  # of jobs, of the index or of keys, and of engines' metrics
     assert most["names"] <= 2 * PAGE
     assert most["reads"] <= 200
     assert most["writes"] <= BATCH

@@ -18,7 +18,7 @@ from img_contract.job.resize import Resize
 from img_contract.notify.memory import MemoryNotifier
 from img_contract.testing import write_result
 from img_contract.volume.cleanup import ADOPTION_SECONDS, LEFTOVER_SECONDS, ROUND, SHARDS, Cleanup
-from img_contract.volume.files import fsync_directory
+from img_contract.volume.files import fsync_directory, names_in
 from img_contract.volume.layout import Layout
 from img_contract.volume.queue import VolumeWork
 from img_contract.volume.store import VolumeJobs
@@ -58,6 +58,22 @@ def engine(volume_backend: Backend) -> VolumeWork:
 def submit(volume_backend: Backend) -> Submit:
     made: Submit = volume_backend.submit
     return made
+
+
+def test_a_job_that_is_cancelled_while_its_status_is_read_is_not_unknown(
+    jobs: VolumeJobs, submit: Submit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = submit()
+
+    def cancelled_after_listing(folder: str) -> list[str]:
+        monkeypatch.undo()
+        names = names_in(folder)
+        jobs.cancel(job.id)
+        return names
+
+    monkeypatch.setattr("img_contract.volume.store.names_in", cancelled_after_listing)
+    assert jobs.status(job.id).state is State.QUEUED
+    assert jobs.status(job.id).state is State.CANCELLED
 
 
 def test_the_layout_is_the_documented_one(submit: Submit, engine: VolumeWork, layout: Layout) -> None:

@@ -21,7 +21,7 @@ from img_contract.regular_file import open_regular
 from img_contract.results import find_output
 from img_contract.volume.endings import EndWatch
 from img_contract.volume.engines import Engines
-from img_contract.volume.files import create_exclusively, names_in, remove, storage_faults
+from img_contract.volume.files import create_exclusively, modified_ns, names_in, remove, storage_faults
 from img_contract.volume.idempotency import IdempotencyKeys
 from img_contract.volume.layout import Layout, read_outcome, read_what_is_sound, started_at
 from img_contract.volume.listing import Listing
@@ -62,15 +62,14 @@ class VolumeJobs:
                     raise JobDeleted(job_id, job.owner if job else None)
                 outcome = read_outcome(folder) if "outcome.json" in names else None
                 attempt = attempts_in(names)
-                submitted = os.lstat(f"{folder}/{'source' if 'source' in names else '.'}").st_mtime
                 started = outcome.started_at if outcome else started_at(folder, attempt)
+                kept_from = outcome.finished_at if outcome else _submitted_at(folder)
         except FileNotFoundError:
             raise UnknownJob(job_id) from None
         if outcome:
             state, attempt = State(outcome.state), outcome.attempt
         else:
             state = State.PROCESSING if attempt else State.QUEUED
-        kept_from = outcome.finished_at if outcome else datetime.fromtimestamp(submitted, UTC)
         position = self._position(job_id) if state is State.QUEUED else None
         return JobStatus(job_id, job, state, attempt, started, kept_from + self._retention, outcome, position)
 
@@ -149,3 +148,9 @@ class VolumeJobs:
 
     def _end(self, job_id: str, outcome: Outcome) -> bool:
         return self._layout.end(job_id, outcome, read_what_is_sound(self._layout.folder(job_id)))
+
+
+def _submitted_at(folder: str) -> datetime:
+    """Return when the upload was written; when the folder was, if a cancellation has removed it. Raises OSError."""
+    submitted = modified_ns(f"{folder}/source") or os.lstat(folder).st_mtime_ns
+    return datetime.fromtimestamp(submitted / 1e9, UTC)
