@@ -52,7 +52,7 @@ e2e: $(VENV)/tools
 	$(BIN)/pytest -m "containers or browser" -n 2 --dist loadfile test
 
 faults: $(VENV)/tools
-	FAULTS=$(FAULTS) $(BIN)/pytest -m faults $(if $(filter full,$(FAULTS)),,-n 3 --dist loadfile) test/faults
+	FAULTS=$(FAULTS) $(BIN)/pytest -m faults $(if $(filter full,$(FAULTS)),,-n 4 --dist loadfile) test/faults
 
 soak: $(VENV)/tools
 	$(BIN)/python test/soak.py $(MINUTES)

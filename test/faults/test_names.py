@@ -19,7 +19,7 @@ pytestmark = pytest.mark.faults
 
 GUID: Final = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 KNOWN: Final = re.compile(
-    rf"(incoming|pending|engines|idempotency|recent|ended|(recent|ended)/\d{{10}}|jobs|jobs/[0-9a-f]{{2}}|pending/{GUID}|engines/[^/]+|incoming/[^/]+(/.*)?"
+    rf"(incoming|pending|engines|metrics|idempotency|recent|ended|(recent|ended)/\d{{10}}|metrics/[^/]+\.prom|jobs|jobs/[0-9a-f]{{2}}|pending/{GUID}|engines/[^/]+|incoming/[^/]+(/.*)?"
     rf"|jobs/[0-9a-f]{{2}}/{GUID}(/(job\.json|source|claim\.\d+|claim\.\d+\.ended|outcome\.json|result|result/[\w.-]+))?)"
 )
 """Every path that may be on the volume."""

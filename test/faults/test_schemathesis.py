@@ -52,6 +52,7 @@ OPERATIONS: Final = (
     ("DELETE", "/resize/{guid}"),
     ("GET", "/jobs"),
     ("GET", "/stats"),
+    ("GET", "/metrics"),
     ("GET", "/limits"),
     ("GET", "/health"),
     ("GET", "/health/ready"),

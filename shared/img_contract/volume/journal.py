@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -37,28 +36,20 @@ class Journal:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._lock = threading.Lock()
-        self._hour = ""
-        self._descriptor = -1
-        """Of the hour that was written to last: to open it for each line takes longer than the line."""
-
-    def __del__(self) -> None:
-        self._close()
 
     def append(self, words: list[str]) -> None:
         """Add a line, which begins with its time. If it cannot be written, that is logged, and the line is lost."""
         line = f"{' '.join(words)}\n".encode()
         at = words[0]
-        hour = at[:8] + at[9:11]
         try:
             failpoint("journal.write")
-            with self._lock:
-                if hour != self._hour:
-                    self._close()
-                    self._descriptor = os.open(self.folder / hour, _APPENDING, 0o644)
-                    self._hour = hour
-                if os.write(self._descriptor, line) < len(line):
-                    os.write(self._descriptor, b"\n")  # so that the next line is not a part of this one
+            # Not kept open: a volume that is being written to cannot be made read-only or be unmounted.
+            descriptor = os.open(f"{self.folder}/{at[:8]}{at[9:11]}", _APPENDING, 0o644)
+            try:
+                if os.write(descriptor, line) < len(line):
+                    os.write(descriptor, b"\n")  # so that the next line is not a part of this one
+            finally:
+                os.close(descriptor)
         except OSError as error:
             log.warning("journal_line_lost", folder=self.folder.name, reason=str(error))
 
@@ -116,11 +107,6 @@ class Journal:
     def remove(self, hour: str) -> None:
         """Remove the file of an hour, if there is one."""
         (self.folder / hour).unlink(missing_ok=True)
-
-    def _close(self) -> None:
-        descriptor, self._descriptor, self._hour = self._descriptor, -1, ""
-        if descriptor >= 0:
-            os.close(descriptor)
 
 
 def hour_of(moment: datetime) -> str:
