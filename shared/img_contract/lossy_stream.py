@@ -29,7 +29,8 @@ class LossyStream(io.TextIOBase):
     def __init__(self, descriptor: int) -> None:
         self.dropped = 0
         """Lines dropped so far."""
-        self._descriptor = descriptor
+        self._number = descriptor
+        self._descriptor = os.dup(descriptor)  # the number leads elsewhere while helpers are started with other streams
         self._reported = 0
         self._start()
         os.register_at_fork(after_in_child=self._start)  # in a child, the thread is gone and a lock may be held
@@ -44,7 +45,7 @@ class LossyStream(io.TextIOBase):
         return len(text)
 
     def fileno(self) -> int:
-        return self._descriptor
+        return self._number
 
     def isatty(self) -> bool:
         return os.isatty(self._descriptor)

@@ -61,6 +61,16 @@ def test_a_stderr_that_nobody_reads_stops_nothing(tmp_path: Path) -> None:
     assert target.read_text() == "whole"
 
 
+def test_a_line_is_not_lost_where_the_number_of_stderr_leads_elsewhere_for_a_moment(tmp_path: Path) -> None:
+    """As while an engine starts its helpers with other streams."""
+    with (tmp_path / "log").open("wb") as file, (tmp_path / "elsewhere").open("wb") as elsewhere:
+        lossy = LossyStream(file.fileno())
+        os.dup2(elsewhere.fileno(), file.fileno())
+        lossy.write("a line\n")
+        lossy.drain()
+    assert (tmp_path / "log").read_text() == "a line\n"
+
+
 def test_what_was_dropped_is_counted_and_logged_when_lines_are_written_again() -> None:
     reader, writer = os.pipe()
     with capture_logs() as logs:
