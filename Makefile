@@ -49,10 +49,10 @@ cluster-test: $(VENV)/tools
 	FAULTS=$(FAULTS) $(BIN)/pytest -m cluster $(if $(filter full,$(FAULTS)),,-n 2 --dist loadgroup) cluster/test shared/test/test_ports.py shared/test/test_lists.py
 
 e2e: $(VENV)/tools
-	$(BIN)/pytest -m "containers or browser" -n 2 --dist loadfile test
+	$(BIN)/pytest -m "containers or browser" -n 3 --dist loadfile test
 
 faults: $(VENV)/tools
-	FAULTS=$(FAULTS) $(BIN)/pytest -m faults $(if $(filter full,$(FAULTS)),,-n 4 --dist loadfile) test/faults
+	FAULTS=$(FAULTS) $(BIN)/pytest -m faults $(if $(filter full,$(FAULTS)),,-n 5 --dist loadfile) test/faults
 
 soak: $(VENV)/tools
 	$(BIN)/python test/soak.py $(MINUTES)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
 from img_testing.raw_http import request, talk
 from img_testing.service import Service
+
+pytestmark = pytest.mark.python_independent
 
 
 def test_an_upload_that_is_announced_and_too_large_is_never_asked_for(make_service: Callable[..., Service]) -> None:

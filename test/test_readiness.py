@@ -10,6 +10,8 @@ from img_client import ImgError
 from img_contract.testing import until
 from img_testing.service import Service
 
+pytestmark = pytest.mark.python_independent
+
 
 def test_readiness_is_logged_when_it_changes(make_service: Callable[..., Service]) -> None:
     service = make_service()

@@ -16,6 +16,8 @@ from img_contract.testing import HANG_SECONDS, until
 from img_testing.service import Service
 from PIL import Image
 
+pytestmark = pytest.mark.python_independent
+
 
 def test_a_picture_goes_in_and_comes_out_resized(service: Service, photo: bytes) -> None:
     job_id = service.post(photo, width=800)

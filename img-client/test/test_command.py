@@ -21,6 +21,8 @@ from img_testing.service import BIN, Service
 from PIL import Image
 from typer.testing import CliRunner, Result
 
+pytestmark = pytest.mark.python_independent
+
 Img = Callable[..., subprocess.CompletedProcess[bytes]]
 Inside = Callable[..., Result]
 
