@@ -124,14 +124,14 @@ class Site:
     def costs(self) -> dict[str, dict[str, int]]:
         """What each step of a job's life asks of the store."""
         key = IdempotencyKey("a-request")
-        oldest = next(iter(self.bucket.names("pending"))).partition("-")[2]
+        held: list[Any] = []
         found = {
             "submit": self.cost(self.submit),
             "submit with a key": self.cost(lambda: self.submit(key)),
             "the same again": self.cost(lambda: self.submit(key)),
-            "claim": self.cost(lambda: self.engine.next(0)),
-            "cancel": self.cost(lambda: self.jobs.cancel(oldest)),
-            "status of a job that has ended": self.cost(lambda: self.jobs.status(oldest)),
+            "claim": self.cost(lambda: held.append(self.engine.next(0))),
+            "cancel": self.cost(lambda: self.jobs.cancel(held[0].job.id)),
+            "status of a job that has ended": self.cost(lambda: self.jobs.status(held[0].job.id)),
         }
         self.engine.announce()
         found["readiness"] = self.cost(self.jobs.engines)
