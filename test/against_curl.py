@@ -18,7 +18,7 @@ from PIL import Image
 
 PHOTOS = 200
 CURL = (
-    "ls {pictures} | xargs -P8 -I@ curl -sfL -F file=@{pictures}/% -F width={width} '{url}/resize?wait=60' -o {out}/%"
+    "ls {pictures} | xargs -P8 -I% curl -sfL -F file=@{pictures}/% -F width={width} '{url}/resize?wait=60' -o {out}/%"
 )
 IMG = "{img} resize {pictures} -o {out} -w {width} --server {url}"
 
