@@ -27,7 +27,7 @@ ROUNDS ?= 9
 FAULTS ?= short
 MINUTES ?= 30
 # More workers than cores, since many tests wait for processes. A module stays with one worker, which starts its service once.
-WORKERS ?= 6
+WORKERS ?= 4
 TESTS ?= not containers and not browser and not faults and not cluster
 
 run: $(VENV)/product
