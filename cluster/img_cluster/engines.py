@@ -11,14 +11,11 @@ import time
 from typing import Final
 
 from img_contract.job.stats import EngineMark
-from img_contract.ports import METRICS_BYTES
+from img_contract.ports import ENGINE_SILENCE_SECONDS, METRICS_BYTES
 
 from img_cluster.bucket import Bucket
 from img_cluster.objects import ENGINES, METRICS
 from img_cluster.proof import prove
-
-ENGINE_SILENCE_SECONDS: Final = 30.0
-"""An engine that has not announced itself for this long is not counted as alive."""
 
 _ANNOUNCE_SECONDS: Final = 10.0
 """Each announcement is a request that costs money."""

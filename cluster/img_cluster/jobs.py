@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from img_contract.errors import JobDeleted, ResultGone, StoreError, UnknownJob
+from img_contract.errors import JobDeleted, ResultGone, UnknownJob
 from img_contract.job.job import now
 from img_contract.job.outcome import Outcome, State
 from img_contract.job.query import JobList, JobQuery
@@ -17,6 +17,7 @@ from img_contract.job.stats import Stats
 from img_contract.job.status import JobStatus
 from img_contract.ports import Capacity, IdempotencyKey, StoredResult
 from img_contract.results import find_output
+from img_contract.waiting import position_of
 
 from img_cluster.bucket import PAGE
 from img_cluster.deliveries import Deliveries, Notices
@@ -82,7 +83,7 @@ class ClusterJobs:
             holder = self._store.read_claim(job_id, attempt)
             state, started = State.PROCESSING if attempt else State.QUEUED, holder.started_at if holder else None
             kept_from = datetime.fromtimestamp(found.names["job.json"].modified, UTC)
-        position = self._position(job_id) if state is State.QUEUED else None
+        position = position_of(job_id, self._waiting.now) if state is State.QUEUED else None
         return JobStatus(job_id, job, state, attempt, started, kept_from + self._retention, outcome, position)
 
     def wait_ended(self, job_id: str, seconds: float, given_up: Callable[[], bool] = lambda: False) -> bool:
@@ -135,20 +136,7 @@ class ClusterJobs:
 
     def stats(self) -> Stats:
         waiting = self._waiting.now()
-        return Stats(
-            queued=len(waiting.positions),
-            processing=len(waiting.order) - len(waiting.positions),
-            oldest_seconds=waiting.oldest_seconds,
-            engines=tuple(self._engines.marks()),
-            free_bytes=None,
-            hour=self._totals.hour(),
-        )
+        return waiting.stats(self._engines.marks(), None, self._totals.hour())
 
     def list(self, query: JobQuery, limit: int, cursor: str | None = None) -> JobList:
         return self._listing.page(query, limit, cursor)
-
-    def _position(self, job_id: str) -> int | None:
-        try:
-            return self._waiting.now().positions.get(job_id)
-        except StoreError:
-            return None  # the status is known all the same

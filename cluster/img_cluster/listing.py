@@ -17,7 +17,7 @@ from img_contract.job.status import JobStatus
 
 from img_cluster.bucket import PAGE, Bucket
 from img_cluster.index import DIGITS, ENDED, RECENT, counted_down, names_after, place_of, words_of
-from img_cluster.objects import PENDING, job_of
+from img_cluster.objects import PENDING
 from img_cluster.waiting import WaitingJobs
 
 MOST_JOBS: Final = 200
@@ -84,8 +84,8 @@ class Listing:
     def _marked(self, query: JobQuery, place: str | None) -> _Places:
         """Go through the jobs that have not ended, the newest first."""
         waiting = self._waiting.now()
-        for name in reversed(waiting.order):
-            submitted, job_id = place_of(name), job_of(name)
-            if place is None or submitted < place:
+        for submitted, job_id in reversed(waiting.order):
+            there = f"{submitted // 1000:0{DIGITS}d}"
+            if place is None or there < place:
                 suits = (job_id in waiting.positions) is (query.state is State.QUEUED)
-                yield submitted, job_id if suits else None
+                yield there, job_id if suits else None

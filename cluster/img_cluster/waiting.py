@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from typing import Final
 
 from img_contract.job.job import JOB_ID
+from img_contract.waiting import Waiting
 
 from img_cluster.bucket import PAGE
+from img_cluster.index import place_of
 from img_cluster.objects import PENDING, JobsStore, job_of
 
 _FRESH_SECONDS: Final = 5.0
@@ -20,22 +20,6 @@ _MOST: Final = 20 * PAGE
 """Jobs that are looked at; what is behind them has no position."""
 _LOOK_AHEAD: Final = 16
 """Engines get the oldest jobs first: where so many in a row are not begun, those behind them are not either."""
-
-
-@dataclass(frozen=True)
-class Waiting:
-    """The jobs that have not ended at one moment."""
-
-    order: tuple[str, ...] = ()
-    """The names of their markers, the oldest first."""
-    positions: dict[str, int] = field(default_factory=dict)
-    """Of each job that is queued, how many of those are before it."""
-
-    @property
-    def oldest_seconds(self) -> float | None:
-        """How long the oldest queued job has waited; None if none is queued."""
-        oldest = next((name for name in self.order if job_of(name) in self.positions), None)
-        return None if oldest is None else max(0.0, time.time() - int(oldest.partition("-")[0]) / 1e6)
 
 
 class WaitingJobs:
@@ -59,9 +43,10 @@ class WaitingJobs:
 
     def _look(self) -> None:
         listed = self._store.bucket.names(PENDING, _MOST)
-        order = tuple(name for name in listed if JOB_ID.fullmatch(job_of(name)))
-        self._begun &= set(map(job_of, order))
-        unknown = [job_id for job_id in map(job_of, order) if job_id not in self._begun]
+        ours = (name for name in listed if JOB_ID.fullmatch(job_of(name)) and place_of(name).isdecimal())
+        order = [(int(place_of(name)) * 1000, job_of(name)) for name in ours]  # markers have microseconds
+        self._begun &= {job_id for _, job_id in order}
+        unknown = [job_id for _, job_id in order if job_id not in self._begun]
         with ThreadPoolExecutor(_LOOK_AHEAD) as threads:
             for start in range(0, len(unknown), _LOOK_AHEAD):
                 row = unknown[start : start + _LOOK_AHEAD]
@@ -69,8 +54,7 @@ class WaitingJobs:
                 self._begun.update(begun)
                 if not begun:
                     break
-        queued = [job_id for job_id in unknown if job_id not in self._begun]
-        self._found = Waiting(order, {job_id: position for position, job_id in enumerate(queued)})
+        self._found = Waiting.of(order, self._begun)
 
     def _has_begun(self, job_id: str) -> bool:
         return self._store.bucket.exists(f"{self._store.folder(job_id)}/claim.1")

@@ -40,6 +40,9 @@ from img_contract.job.resize import Resize
 from img_contract.job.stats import Stats
 from img_contract.job.status import JobStatus
 
+ENGINE_SILENCE_SECONDS: Final = 30.0
+"""An engine that has not announced itself for this long is not counted as alive."""
+
 METRICS_BYTES: Final = 256 * 1024
 """Several times what an engine that has seen every pair of formats publishes."""
 

@@ -12,13 +12,10 @@ from typing import Final
 
 from img_contract.errors import DamagedRecord
 from img_contract.job.stats import EngineMark
-from img_contract.ports import METRICS_BYTES
+from img_contract.ports import ENGINE_SILENCE_SECONDS, METRICS_BYTES
 from img_contract.volume.files import modified_ns, read_record, storage_faults
 from img_contract.volume.layout import Layout
 from img_contract.volume.proof import prove
-
-ENGINE_SILENCE_SECONDS: Final = 30.0
-"""An engine that has not announced itself for this long is not counted as alive."""
 
 _METRICS: Final = ".prom"
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-from img_contract.errors import JobDeleted, ResultGone, StoreError, UnknownJob
+from img_contract.errors import JobDeleted, ResultGone, UnknownJob
 from img_contract.job.job import now
 from img_contract.job.outcome import Outcome, State
 from img_contract.job.query import JobList, JobQuery
@@ -28,6 +28,7 @@ from img_contract.volume.listing import Listing
 from img_contract.volume.recent_totals import JournalTotals
 from img_contract.volume.submission import VolumeSubmission
 from img_contract.volume.waiting import WaitingJobs
+from img_contract.waiting import position_of
 
 
 class VolumeJobs:
@@ -70,7 +71,7 @@ class VolumeJobs:
             state, attempt = State(outcome.state), outcome.attempt
         else:
             state = State.PROCESSING if attempt else State.QUEUED
-        position = self._position(job_id) if state is State.QUEUED else None
+        position = position_of(job_id, self._waiting.now) if state is State.QUEUED else None
         return JobStatus(job_id, job, state, attempt, started, kept_from + self._retention, outcome, position)
 
     def wait_ended(self, job_id: str, seconds: float, given_up: Callable[[], bool] = lambda: False) -> bool:
@@ -128,23 +129,10 @@ class VolumeJobs:
         waiting = self._waiting.now()
         with storage_faults("look at the volume", self._layout.root):
             free = shutil.disk_usage(self._layout.root).free
-        return Stats(
-            queued=len(waiting.positions),
-            processing=len(waiting.order) - len(waiting.positions),
-            oldest_seconds=waiting.oldest_seconds,
-            engines=tuple(Engines(self._layout).marks()),
-            free_bytes=free,
-            hour=self._totals.hour(),
-        )
+        return waiting.stats(Engines(self._layout).marks(), free, self._totals.hour())
 
     def list(self, query: JobQuery, limit: int, cursor: str | None = None) -> JobList:
         return self._listing.page(query, limit, cursor)
-
-    def _position(self, job_id: str) -> int | None:
-        try:
-            return self._waiting.now().positions.get(job_id)
-        except StoreError:
-            return None  # the status is known all the same
 
     def _end(self, job_id: str, outcome: Outcome) -> bool:
         return self._layout.end(job_id, outcome, read_what_is_sound(self._layout.folder(job_id)))

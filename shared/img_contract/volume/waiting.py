@@ -6,33 +6,17 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Final
 
 from img_contract.volume.files import storage_faults
 from img_contract.volume.layout import Layout
+from img_contract.waiting import Waiting
 
 _SHARE: Final = 0.02
 """Looking at the volume takes no more than this share of the time."""
 
 _LOOK_AHEAD: Final = 256
 """Engines take the oldest jobs first: where so many in a row are not begun, those behind them are not either."""
-
-
-@dataclass(frozen=True)
-class Waiting:
-    """The jobs that have not ended at one moment."""
-
-    order: tuple[tuple[int, str], ...] = ()
-    """When each was submitted, in nanoseconds since the epoch, and its guid; the oldest first."""
-    positions: dict[str, int] = field(default_factory=dict)
-    """Of each job that is queued, how many of those are before it."""
-
-    @property
-    def oldest_seconds(self) -> float | None:
-        """How long the oldest queued job has waited; None if none is queued."""
-        submitted = next((submitted for submitted, job_id in self.order if job_id in self.positions), None)
-        return None if submitted is None else max(0.0, time.time() - submitted / 1e9)
 
 
 class WaitingJobs:
@@ -75,6 +59,5 @@ class WaitingJobs:
                 in_a_row = 0
             else:
                 in_a_row += 1
-        queued = [job_id for _, job_id in order if job_id not in begun]
         self._begun = begun
-        self._found = Waiting(tuple(order), {job_id: position for position, job_id in enumerate(queued)})
+        self._found = Waiting.of(order, begun)
