@@ -69,7 +69,10 @@ def test_the_landing_page_is_swagger_ui_and_documents_every_route(client: FlaskC
         "/resize/{guid}",
         "/resize/{guid}/{name}",
         "/resize/status/{guid}",
+        "/jobs",
+        "/stats",
         "/limits",
+        "/metrics",
         "/health",
         "/health/ready",
     }
