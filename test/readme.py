@@ -63,7 +63,7 @@ def script() -> str:
     lines = [PROLOGUE]
     for command in commands():
         quoted = command.replace("'", "'\\''")
-        lines.append(f"echo; echo '── README: {quoted}'")
+        lines.append(f"echo; echo '── README, after '$SECONDS's: {quoted}'")
         if command in STAYS:
             lines.append(f"stop\n{command} &\nrunning=$!\nready")
         elif command.startswith("docker-compose"):

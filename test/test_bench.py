@@ -10,7 +10,7 @@ from textwrap import dedent
 import pytest
 from img_testing.service import TOP
 
-pytestmark = pytest.mark.python_independent
+pytestmark = [pytest.mark.long, pytest.mark.python_independent]
 
 WRONG_SIZE = f"""\
     #!{sys.executable}

@@ -21,6 +21,7 @@ from PIL import Image
 CORPUS = TOP.parent / "shared" / "corpus"
 
 pytestmark = [
+    pytest.mark.long,
     pytest.mark.python_independent,
     pytest.mark.skipif(not (CORPUS / "INDEX.tsv").exists(), reason="the corpus is not beside the repository"),
 ]

@@ -15,7 +15,7 @@ from img_client import Client, Unavailable
 from img_contract.testing import HANG_SECONDS, until
 from img_testing.service import Service
 
-pytestmark = pytest.mark.python_independent
+pytestmark = [pytest.mark.long, pytest.mark.python_independent]
 
 Make = Callable[..., Service]
 

@@ -17,7 +17,7 @@ from img_testing.service import TOP, Service
 from PIL import Image
 from playwright.sync_api import expect
 
-pytestmark = pytest.mark.python_independent
+pytestmark = [pytest.mark.long, pytest.mark.python_independent]
 
 ROUTES = {
     "header": """server { listen LISTEN;

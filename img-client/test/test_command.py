@@ -21,7 +21,7 @@ from img_testing.service import BIN, Service
 from PIL import Image
 from typer.testing import CliRunner, Result
 
-pytestmark = pytest.mark.python_independent
+pytestmark = [pytest.mark.long, pytest.mark.python_independent]
 
 Img = Callable[..., subprocess.CompletedProcess[bytes]]
 Inside = Callable[..., Result]

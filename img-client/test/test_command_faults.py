@@ -21,7 +21,7 @@ COUNT = 8
 SOME = 3
 KEY = "a key of mine"
 
-pytestmark = pytest.mark.python_independent
+pytestmark = [pytest.mark.long, pytest.mark.python_independent]
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,7 @@ from img_contract.testing import free_port
 from img_testing.proxy import ANSWER, HALF, HALF_BYTES, REQUEST, proxy_to
 from img_testing.service import Service
 
-pytestmark = pytest.mark.python_independent
+pytestmark = [pytest.mark.long, pytest.mark.python_independent]
 
 Caller = Callable[..., Any]
 

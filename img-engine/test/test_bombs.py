@@ -50,7 +50,7 @@ from img_testing.bombs import (
 from img_testing.heif_boxes import box, with_property
 from img_testing.samples import codes, encoded, four_corners
 
-pytestmark = pytest.mark.python_independent
+pytestmark = [pytest.mark.long, pytest.mark.python_independent]
 
 LIMITS = PictureLimits(pixels=64_000_000, frames=1000, memory=trial.CHILD_BYTES, animation_pixels=500_000_000)
 

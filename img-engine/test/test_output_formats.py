@@ -12,7 +12,7 @@ from img_contract.job.outcome import WarningCode, growth
 from img_testing.samples import codes, encoded
 from PIL import Image, ImageChops, ImageDraw, ImageStat
 
-pytestmark = pytest.mark.python_independent
+pytestmark = [pytest.mark.long, pytest.mark.python_independent]
 
 Rendered = Callable[..., Any]
 LOSSY = ("jpeg", "webp", "avif")

@@ -34,6 +34,8 @@ from img_engine.worker import Worker
 from PIL import Image
 from structlog.testing import capture_logs
 
+pytestmark = pytest.mark.long
+
 LIMITS = PictureLimits(pixels=64_000_000, frames=100, memory=2**30, animation_pixels=500_000_000)
 
 

@@ -38,7 +38,7 @@ from img_contract.volume.layout import Layout
 from img_contract.volume.queue import BUSY_POLL_SECONDS, IDLE_POLL_SECONDS, VolumeWork
 from img_contract.volume.store import VolumeJobs
 
-pytestmark = pytest.mark.python_independent
+pytestmark = [pytest.mark.long, pytest.mark.python_independent]
 
 JPEG_HEAD: Final = b"\xff\xd8\xff\xe0" + bytes(60)
 LEASE_SECONDS: Final = 30.0
