@@ -18,8 +18,10 @@ from typing import Any, Final
 from img_contract.failpoints import arm
 from img_contract.process import end_with_parent
 
-from img_engine.render.render import render
 from img_engine.render.task import Refusal, RenderOutcome, Task
+
+PRELOADED: Final = [__name__, "img_engine.render.render"]
+"""What the fork server imports once, for all children."""
 
 _OOM_SCORE: Final = Path("/proc/self/oom_score_adj")
 """Which process the kernel ends first when memory runs out: the highest, 1000 (proc_pid_oom_score_adj(5))."""
@@ -66,6 +68,9 @@ def memory_is_limited() -> bool:
 
 def render_within(task: Task, cpu_seconds: int) -> RenderOutcome | Refusal:
     """Render one upload; past so many seconds of CPU from now on the kernel ends the process (SIGXCPU)."""
+    # Imported here: the parent, which names this function, has no use for imaging libraries.
+    from img_engine.render.render import render  # noqa: PLC0415
+
     used = resource.getrusage(resource.RUSAGE_SELF)
     _, hard = resource.getrlimit(resource.RLIMIT_CPU)
     soft = int(used.ru_utime + used.ru_stime) + 1 + cpu_seconds
