@@ -16,10 +16,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
 from img_client import Client, ImgError
 from img_contract.testing import HANG_SECONDS, until
+from img_testing.web import web
 from PIL import Image
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(900)]
@@ -96,9 +96,9 @@ def healthy(container: str) -> bool:
 
 
 def test_the_page_for_people_is_in_the_image() -> None:
-    page = httpx2.get(f"{URL}/app", timeout=HANG_SECONDS).text
+    page = web.get(f"{URL}/app").text
     for asset in re.findall(r'(?:href|src)="(app/[^"]+)"', page):
-        assert httpx2.get(f"{URL}/{asset}", timeout=HANG_SECONDS).status_code == 200
+        assert web.get(f"{URL}/{asset}").status_code == 200
 
 
 def test_both_become_healthy() -> None:

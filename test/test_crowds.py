@@ -8,12 +8,12 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import httpx2
 import psutil
 import pytest
 from img_client import Client, Unavailable
 from img_contract.testing import HANG_SECONDS, until
 from img_testing.service import Service
+from img_testing.web import web
 
 pytestmark = [pytest.mark.long, pytest.mark.python_independent]
 
@@ -55,7 +55,7 @@ def test_a_large_upload_costs_the_api_little_memory(make_service: Make, photo: b
     before = megabytes("VmRSS")
     large = photo + bytes(60_000_000 - len(photo))
     service.post(large, width=10)
-    answer = httpx2.post(f"{service.url}/resize?width=10", content=large, timeout=HANG_SECONDS)
+    answer = web.post(f"{service.url}/resize?width=10", content=large)
     assert answer.status_code == 202
     peak = megabytes("VmHWM")
     assert peak - before < 20, f"{before:.1f} MB before, {peak:.1f} MB at the peak"

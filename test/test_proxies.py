@@ -7,13 +7,13 @@ import re
 from collections.abc import Callable, Iterator
 from urllib.parse import urljoin, urlsplit
 
-import httpx2
 import pytest
 from img_contract.testing import HANG_SECONDS
 from img_testing.browser import opened
 from img_testing.curl import curl
 from img_testing.proxies import caddy, nginx
 from img_testing.service import TOP, Service
+from img_testing.web import web
 from PIL import Image
 from playwright.sync_api import expect
 
@@ -76,10 +76,10 @@ def test_curl_follows_to_the_picture(outside: str) -> None:
 
 def test_every_address_in_an_answer_leads_back(outside: str, photo: bytes) -> None:
     path = urlsplit(outside).path
-    posted = httpx2.post(f"{outside}/resize", files={"file": photo}, data={"variants": "40w,80w"}, timeout=HANG_SECONDS)
+    posted = web.post(f"{outside}/resize", files={"file": photo}, data={"variants": "40w,80w"})
     links = posted.json()["links"]
     assert posted.headers["Location"] == links["status"] == f"{path}/resize/status/{posted.json()['id']}"
-    status = httpx2.get(urljoin(outside, f"{links['status']}?wait=30"), timeout=HANG_SECONDS).json()
+    status = web.get(urljoin(outside, f"{links['status']}?wait=30")).json()
     srcset = [entry.split(" ")[0] for entry in status["srcset"].split(", ")]
     sources = [entry.split(" ")[0] for source in status["sources"] for entry in source["srcset"].split(", ")]
     addresses = [links["result"], status["links"]["result"], *srcset, *sources]
@@ -87,32 +87,32 @@ def test_every_address_in_an_answer_leads_back(outside: str, photo: bytes) -> No
     assert len(addresses) == 8
     for address in addresses:
         assert address.startswith(f"{path}/resize/")
-        assert size_of(httpx2.get(urljoin(outside, address), timeout=HANG_SECONDS).content)[0] in (40, 80)
-    missing = httpx2.get(f"{outside}/resize/nothing", timeout=HANG_SECONDS)
+        assert size_of(web.get(urljoin(outside, address)).content)[0] in (40, 80)
+    missing = web.get(f"{outside}/resize/nothing")
     assert missing.json()["instance"] == f"{path}/resize/nothing"
-    picture = httpx2.post(
+    picture = web.post(
         f"{outside}/resize?width=40&wait=30", content=photo, headers={"Accept": "image/*"}, timeout=HANG_SECONDS
     )
     address = picture.headers["Content-Location"]
-    assert httpx2.get(urljoin(outside, address), timeout=HANG_SECONDS).content == picture.content
+    assert web.get(urljoin(outside, address)).content == picture.content
 
 
 def test_a_redirect_of_the_router_leads_back(outside: str) -> None:
-    answer = httpx2.get(f"{outside}//limits", timeout=HANG_SECONDS, follow_redirects=True)
+    answer = web.get(f"{outside}//limits", timeout=HANG_SECONDS, follow_redirects=True)
     assert answer.json()["side"] == 16384
 
 
 def test_the_page_for_people_finds_its_files(outside: str) -> None:
-    page = httpx2.get(f"{outside}/app", timeout=HANG_SECONDS).text
+    page = web.get(f"{outside}/app").text
     addresses = re.findall(r'(?:href|src)="([^"#]+)"', page)
     assert "app/app.js" in addresses
     for address in addresses:
-        assert httpx2.get(urljoin(f"{outside}/app", address), timeout=HANG_SECONDS).status_code == 200
-    assert httpx2.get(f"{outside}/app/", timeout=HANG_SECONDS, follow_redirects=True).text == page
+        assert web.get(urljoin(f"{outside}/app", address)).status_code == 200
+    assert web.get(f"{outside}/app/", timeout=HANG_SECONDS, follow_redirects=True).text == page
 
 
 def test_the_document_has_the_address_that_clients_know(outside: str) -> None:
-    document = httpx2.get(f"{outside}/swagger.json", timeout=HANG_SECONDS).json()
+    document = web.get(f"{outside}/swagger.json").json()
     assert document["basePath"] == (urlsplit(outside).path or "/")
 
 

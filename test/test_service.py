@@ -14,6 +14,7 @@ import pytest
 from img_client import JobFailed
 from img_contract.testing import HANG_SECONDS, until
 from img_testing.service import Service
+from img_testing.web import web
 from PIL import Image
 
 pytestmark = pytest.mark.python_independent
@@ -24,7 +25,7 @@ def test_a_picture_goes_in_and_comes_out_resized(service: Service, photo: bytes)
     status = service.ended(job_id)
     assert status.status == "done"
     assert (status.source.width, status.source.height, status.source.orientation) == (1800, 1200, 6)
-    fetched = httpx2.get(f"{service.url}/resize/{job_id}", timeout=HANG_SECONDS)
+    fetched = web.get(f"{service.url}/resize/{job_id}")
     assert fetched.headers["Content-Type"] == "image/jpeg"
     assert hashlib.sha256(fetched.content).hexdigest() == status.outputs[0].sha256
     with Image.open(io.BytesIO(fetched.content)) as image:
@@ -32,7 +33,7 @@ def test_a_picture_goes_in_and_comes_out_resized(service: Service, photo: bytes)
 
 
 def test_one_request_that_waits_and_follows_ends_with_the_picture(service: Service, photo: bytes) -> None:
-    answer = httpx2.post(
+    answer = web.post(
         f"{service.url}/resize?wait=60",
         files={"file": photo},
         data={"width": 300, "format": "webp"},
@@ -75,7 +76,7 @@ def test_one_upload_gives_every_variant_with_a_watermark_and_a_srcset(service: S
     assert status.dominant_color.startswith("#")
     assert status.placeholder
     for one in status.outputs:
-        content = httpx2.get(service.url + one.href, timeout=HANG_SECONDS).content
+        content = web.get(service.url + one.href).content
         assert hashlib.sha256(content).hexdigest() == one.sha256
         with Image.open(io.BytesIO(content)) as image:
             assert image.size == (one.width, one.height)
@@ -98,7 +99,7 @@ def test_an_animation_stays_one_and_its_status_says_so(service: Service) -> None
 def test_a_client_that_is_refused_in_mid_upload_reads_why(service: Service) -> None:
     """The body is read to its end before the answer, or the connection would be reset over it."""
     for _ in range(5):
-        answer = httpx2.post(
+        answer = web.post(
             f"{service.url}/resize",
             files={"file": b"this is a text\n" * 500_000},
             data={"width": 1},

@@ -12,7 +12,6 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
-import httpx2
 import pytest
 from celery import Celery
 from img_client import ImgError
@@ -20,6 +19,7 @@ from img_cluster.celery_app import TASK
 from img_contract.job.outcome import State
 from img_contract.testing import until
 from img_testing.cluster import Clients, Cluster, Replica
+from img_testing.web import web
 from img_testing.witness import TINY, rounds
 
 pytestmark = pytest.mark.cluster
@@ -58,11 +58,11 @@ def test_a_job_goes_from_any_replica_to_any_engine_and_its_result_comes_back(clu
 
 
 def _metrics(replica: Replica) -> str:
-    return httpx2.get(f"http://127.0.0.1:{replica.port}/metrics", timeout=60).text
+    return web.get(f"http://127.0.0.1:{replica.port}/metrics", timeout=60).text
 
 
 def _get(replica: Replica, job_id: str, headers: dict[str, str]) -> Any:
-    return httpx2.get(f"http://127.0.0.1:{replica.port}/resize/{job_id}", headers=headers, timeout=60)
+    return web.get(f"http://127.0.0.1:{replica.port}/resize/{job_id}", headers=headers, timeout=60)
 
 
 def test_a_client_is_sent_to_the_store_for_its_result_if_so_configured(cluster: Cluster) -> None:
@@ -74,7 +74,7 @@ def test_a_client_is_sent_to_the_store_for_its_result_if_so_configured(cluster: 
     answer = _get(replica, job_id, {})
     assert answer.status_code == 302
     assert answer.headers["Location"].startswith(cluster.store.endpoint)
-    fetched = httpx2.get(answer.headers["Location"])
+    fetched = web.get(answer.headers["Location"])
     assert hashlib.sha256(fetched.content).hexdigest() == output.sha256
 
 

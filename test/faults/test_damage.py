@@ -8,13 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
 from img_contract.job.job import new_job_id
 from img_contract.notify.memory import MemoryNotifier
 from img_contract.volume.layout import Layout
 from img_contract.volume.queue import VolumeWork
 from img_testing.service import Service
+from img_testing.web import web
 from img_testing.witness import Row, Witness, age, age_leftovers, go_round, job_folder, picture
 
 pytestmark = pytest.mark.faults
@@ -59,9 +59,9 @@ def damage(path: Path, how: str, another: Path, outside: Path) -> None:
 
 def ask(service: Service, job_id: str) -> tuple[int, int]:
     """Ask everything there is to ask of a job; the answers' status codes for its status and its file."""
-    state = httpx2.get(f"{service.url}/resize/status/{job_id}", timeout=30)
-    part = httpx2.get(f"{service.url}/resize/{job_id}", headers={"Range": "bytes=0-99"}, timeout=30)
-    found = httpx2.get(f"{service.url}/resize/{job_id}", timeout=30)
+    state = web.get(f"{service.url}/resize/status/{job_id}", timeout=30)
+    part = web.get(f"{service.url}/resize/{job_id}", headers={"Range": "bytes=0-99"}, timeout=30)
+    found = web.get(f"{service.url}/resize/{job_id}", timeout=30)
     for answer in (state, part, found):
         assert answer.status_code < 500, answer.text
         assert SECRET not in answer.content

@@ -10,10 +10,10 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import Final
 
-import httpx2
 import pytest
 from img_testing.raw_http import crashes
 from img_testing.service import Service
+from img_testing.web import web
 from img_testing.witness import TINY, all_jobs, picture
 from PIL import Image
 
@@ -140,8 +140,8 @@ def test_what_is_no_picture_is_refused_whatever_it_is_called(service: Service, k
     before = len(all_jobs(service.volume))
     for name, content in NOT_PICTURES.items():
         headers = {"Content-Type": kind} if kind else {}
-        raw = httpx2.post(f"{service.url}/resize?width=5", content=content, headers=headers, timeout=30)
-        form = httpx2.post(
+        raw = web.post(f"{service.url}/resize?width=5", content=content, headers=headers, timeout=30)
+        form = web.post(
             f"{service.url}/resize",
             files={"file": ("innocent.png", content, kind)},
             data={"width": 5},
@@ -151,7 +151,7 @@ def test_what_is_no_picture_is_refused_whatever_it_is_called(service: Service, k
             assert (answer.status_code, answer.json()["code"]) == (415, "not_a_picture"), (name, answer.text)
             assert b"/etc/passwd" not in content or "root:" not in answer.text
             assert not re.search(r"<script", answer.text)
-    mark = httpx2.post(
+    mark = web.post(
         f"{service.url}/resize",
         files={"file": ("a.png", TINY), "watermark": ("a.svg", SVG)},
         data={"width": 5},
@@ -169,11 +169,11 @@ def test_a_picture_is_one_whatever_it_is_called(service: Service) -> None:
         ("a.exe", "application/octet-stream"),
         ("a", "x"),
     ):
-        answer = httpx2.post(f"{service.url}/resize", files={"file": (name, PNG, kind)}, data={"width": 5}, timeout=30)
+        answer = web.post(f"{service.url}/resize", files={"file": (name, PNG, kind)}, data={"width": 5}, timeout=30)
         assert answer.status_code == 202
         job_id = answer.json()["id"]
         assert service.ended(job_id).status == "done"
-        fetched = httpx2.get(f"{service.url}/resize/{job_id}", timeout=60)
+        fetched = web.get(f"{service.url}/resize/{job_id}", timeout=60)
         assert (fetched.headers["Content-Type"], fetched.headers["X-Content-Type-Options"]) == ("image/png", "nosniff")
         assert fetched.headers["Content-Disposition"].endswith(".png")
 
@@ -187,7 +187,7 @@ def test_a_polyglot_comes_out_as_nothing_but_its_picture(service: Service) -> No
     for (name, metadata), job_id in sent.items():
         status = service.ended(job_id)
         assert status.status == "done", (name, status.error)
-        fetched = httpx2.get(f"{service.url}/resize/{job_id}", timeout=60)
+        fetched = web.get(f"{service.url}/resize/{job_id}", timeout=60)
         traces = () if (name, metadata) in KEPT else (MARK, b"<script", b"PK\x03\x04", b"%PDF", b"<?php")
         for trace in traces:
             assert trace not in fetched.content, (name, metadata, trace)

@@ -7,12 +7,12 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Final
 
-import httpx2
 import pytest
 from img_client import Client
 from img_contract.testing import HANG_SECONDS, until
 from img_testing.prometheus import MONITORING, Prometheus, prometheus
 from img_testing.service import Service
+from img_testing.web import web
 from img_testing.witness import TINY
 
 pytestmark = [pytest.mark.faults, pytest.mark.python_independent]
@@ -84,7 +84,7 @@ def test_the_alerts_are_loaded_and_none_is_firing(watched: Prometheus) -> None:
 
 
 def test_a_scrape_without_the_key_is_refused(service: Service) -> None:
-    assert httpx2.get(f"{service.url}/metrics", timeout=HANG_SECONDS).status_code == 401
+    assert web.get(f"{service.url}/metrics").status_code == 401
 
 
 def test_the_successor_of_an_engine_that_is_killed_counts_from_zero(service: Service, watched: Prometheus) -> None:

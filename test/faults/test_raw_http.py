@@ -11,7 +11,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-import httpx2
 import pytest
 from flask.testing import FlaskClient
 from img_contract.config import Config
@@ -22,6 +21,7 @@ from img_contract.volume.store import VolumeJobs
 from img_rest.app import create_app
 from img_testing.raw_http import ALLOWED_5XX, BOUNDARY, FORM, HOST, Exchange, crashes, form, request, take_apart, talk
 from img_testing.service import TOP, Service
+from img_testing.web import web
 from img_testing.witness import TINY, Row, all_jobs, rounds
 
 pytestmark = pytest.mark.faults
@@ -246,7 +246,7 @@ def all_of(service: Service, cases: dict[str, Case], *, half_close: bool = False
 
 def nothing_is_left(service: Service) -> None:
     until(lambda: list((service.volume / "incoming").iterdir()) == [], why="leftovers in incoming/")
-    assert httpx2.post(f"{service.url}/resize?width=5", content=TINY, timeout=30).status_code == 202
+    assert web.post(f"{service.url}/resize?width=5", content=TINY, timeout=30).status_code == 202
 
 
 def test_lengths_that_are_wrong(service: Service) -> None:
@@ -439,7 +439,7 @@ def test_every_answer_carries_the_headers_that_browsers_need(service: Service) -
 
 def test_head_of_a_result_says_what_get_would_say(service: Service) -> None:
     engine = service.start_engine()
-    sent = httpx2.post(f"{service.url}/resize?width=5&wait=50", content=TINY, timeout=60)
+    sent = web.post(f"{service.url}/resize?width=5&wait=50", content=TINY, timeout=60)
     service.kill(engine)
     target = sent.headers["Location"]
     got = talk(service.port, request("GET", target, "Connection: close")).answers[0]

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from itertools import cycle
 from typing import Any, Final
 
-import httpx2
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
@@ -15,6 +14,7 @@ from hypothesis import strategies as st
 from img_contract.job.resize import Resize
 from img_testing.raw_http import crashes
 from img_testing.service import Service
+from img_testing.web import web
 from img_testing.witness import TINY, Row, rounds
 from schemathesis import Case, CheckContext, Response
 from schemathesis.checks import not_a_server_error
@@ -156,7 +156,7 @@ def test_it_answers_as_its_document_says(
 
 
 def test_the_document_tells_every_route_and_parameter(service: Service) -> None:
-    document = httpx2.get(f"{service.url}/swagger.json", timeout=30).json()
+    document = web.get(f"{service.url}/swagger.json", timeout=30).json()
     told = {
         (method.upper(), path) for path, ones in document["paths"].items() for method in ones if method != "parameters"
     }
@@ -167,9 +167,9 @@ def test_the_document_tells_every_route_and_parameter(service: Service) -> None:
 
 def test_a_raw_upload_is_answered_as_the_document_says(service: Service) -> None:
     """The document has the form; the picture itself as the body has the same answers."""
-    document = httpx2.get(f"{service.url}/swagger.json", timeout=30).json()
+    document = web.get(f"{service.url}/swagger.json", timeout=30).json()
     told = set(document["paths"]["/resize"]["post"]["responses"])
     for query in ("width=5", "width=0", "", "x=1", "width=5&wait=0.1", "width=5&wait=9"):
         for body in (TINY, b"", b"text"):
-            answer = httpx2.post(f"{service.url}/resize?{query}", content=body, timeout=30)
+            answer = web.post(f"{service.url}/resize?{query}", content=body, timeout=30)
             assert str(answer.status_code) in told

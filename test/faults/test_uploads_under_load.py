@@ -21,6 +21,7 @@ from img_contract.job.formats import SIGNATURE_BYTES
 from img_contract.testing import HANG_SECONDS, until
 from img_testing.raw_http import BOUNDARY, FORM, connect, crashes, family_bytes, form, request, serving, talk
 from img_testing.service import Service
+from img_testing.web import web
 from img_testing.witness import TINY, Row, rounds
 
 pytestmark = pytest.mark.faults
@@ -286,7 +287,7 @@ def test_clients_that_do_not_read_are_disconnected_and_stop_nobody(
     engine = service.start_engine()
     target = f"/resize/{service.ended(service.post(slow_photo, width=2000, format='png')).id}"
     service.kill(engine)
-    size = len(httpx2.get(service.url + target, timeout=30).content)
+    size = len(web.get(service.url + target, timeout=30).content)
     assert size > 5e6
     server, number = serving(service), 600
     before, files, memory = len(server.net_connections("tcp")), server.num_fds(), family_bytes(service)

@@ -14,6 +14,7 @@ import pytest
 from img_contract.testing import HANG_SECONDS, free_port, until
 
 from img_testing.service import TOP
+from img_testing.web import web
 
 MONITORING: Final = TOP / "deploy" / "monitoring"
 
@@ -77,6 +78,6 @@ def prometheus(folder: Path, target: str, key_file: Path) -> Iterator[Prometheus
 
 def _ready(address: str) -> bool:
     try:
-        return httpx2.get(f"http://{address}/-/ready", timeout=1).status_code == 200
+        return web.get(f"http://{address}/-/ready", timeout=1).status_code == 200
     except httpx2.HTTPError:
         return False
