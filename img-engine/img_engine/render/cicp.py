@@ -33,6 +33,8 @@ class Cicp:
     transfer: int
     matrix: int = 0
     full_range: bool = True
+    cut_bits: int = 0
+    """Bits of each value that the decoder cuts off; only high dynamic range is so coarse that it matters."""
 
     @property
     def hdr(self) -> bool:

@@ -1,6 +1,7 @@
 """What an AVIF or a HEIC says of its primary picture beside the pixels: visible part, colours, shape of pixels.
 
-ISO/IEC 14496-12 (8.11 meta, 12.1.4 pasp and clap, 12.1.5 colr), ISO/IEC 23008-12 (9.3 iprp), ISO/IEC 23091-2 (CICP).
+ISO/IEC 14496-12 (8.11 meta, 12.1.4 pasp and clap, 12.1.5 colr), ISO/IEC 23008-12 (6.5.6 pixi, 9.3 iprp),
+ISO/IEC 23091-2 (CICP).
 """
 
 from __future__ import annotations
@@ -38,8 +39,15 @@ class Properties:
     pixel_shape: tuple[int, int] = (1, 1)
     """Width and height of a pixel, of any unit."""
     cicp: Cicp | None = None
+    depth: int = 8
+    """Bits of a value."""
     gain_map: bool = False
     """Whether the file has one, of the primary picture or of another."""
+
+    @property
+    def cicp_of_8_bits(self) -> Cicp | None:
+        """The numbers for what libavif makes of a deeper picture, 8 bits."""
+        return replace(self.cicp, cut_bits=max(0, self.depth - 8)) if self.cicp else None
 
     def check_matrix(self) -> None:
         """Raise PictureRefused for an AVIF whose colours libavif cannot convert to RGB."""
@@ -151,13 +159,13 @@ class _Found:
         for kind, content in own:
             try:
                 found = _with(found, kind, content)
-            except (struct.error, ZeroDivisionError):
+            except (struct.error, IndexError, ZeroDivisionError):
                 continue
         return found
 
 
 def _with(found: Properties, kind: bytes, content: Content) -> Properties:
-    """Add a property. Raises struct.error, ZeroDivisionError."""
+    """Add a property. Raises struct.error, IndexError, ZeroDivisionError."""
     if kind == b"clap":
         n = struct.unpack_from(">IIIIiIiI", content)
         clap = tuple(Fraction(above, below) for above, below in zip(n[::2], n[1::2], strict=True))
@@ -165,6 +173,8 @@ def _with(found: Properties, kind: bytes, content: Content) -> Properties:
     if kind == b"pasp":
         across, down = struct.unpack_from(">II", content)
         return replace(found, pixel_shape=(across, down)) if across and down else found
+    if kind == b"pixi":
+        return replace(found, depth=content[5] if content[4] else 8)
     if kind == b"colr" and bytes(content[:4]) == b"nclx":
         primaries, transfer, matrix, flags = struct.unpack_from(">HHHB", content, 4)
         return replace(found, cicp=Cicp(primaries, transfer, matrix, bool(flags & 0x80)))

@@ -149,8 +149,10 @@ def _names_gain_map(image: Image.Image) -> bool:
 
 def _opened_heif(file: BinaryIO, source: Format) -> _Opened:
     properties, warnings = read_properties(file), []
+    numbers = properties.cicp
     if source is Format.AVIF:
         properties.check_matrix()
+        numbers = properties.cicp_of_8_bits
     image = Image.open(file, formats=DECODERS[source])
     across, down = properties.pixel_shape
     if across != down:
@@ -158,7 +160,7 @@ def _opened_heif(file: BinaryIO, source: Format) -> _Opened:
         warnings.append(ResultWarning(code=WarningCode.PIXELS_NOT_SQUARE, detail=detail))
     if properties.gain_map:
         warnings.append(ResultWarning(code=WarningCode.GAIN_MAP_DROPPED, detail=GAIN_MAP_DROPPED))
-    colours = _embedded(image) if image.info.get("icc_profile") else colours_by_cicp(properties.cicp)
+    colours = _embedded(image) if image.info.get("icc_profile") else colours_by_cicp(numbers)
     if colours.unknown:
         detail = f"the upload's colours are by {colours.unknown}; sRGB is assumed"
         warnings.append(ResultWarning(code=WarningCode.PROFILE_UNUSABLE, detail=detail))
