@@ -5,7 +5,7 @@
 # make faults  kills, failing disks and attacks on real processes; FAULTS=full for the long loops
 # make cluster-test  the whole over a real broker and object store, which it starts; FAULTS=full for the figures, CEPH=1 over Ceph's gateway, too
 # make run-cluster   a broker, an object store, img-rest and img-engine on this machine, to try it; Ctrl-C stops all
-# make check   lint, faults, cluster-test and e2e side by side, each with its output when it ends: most of each is waiting
+# make check   lint, faults, cluster-test and e2e, two at a time, each with its output when it ends
 # make soak    mixed load with faults at random, MINUTES=30 of it, and what it costs
 # make load    1,000 uploads from 16 clients, with what they cost
 # make bench   speed and fidelity against sharp, pyvips and other servers, written to docs/benchmarks.md (needs npm; ROUNDS=n for longer)
@@ -41,7 +41,7 @@ test: $(VENV)/tools
 	$(BIN)/pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder -p no:schemathesis --ignore test/faults -m "$(TESTS)"
 
 check: $(VENV)/tools
-	$(MAKE) --jobs=4 --output-sync=target lint faults cluster-test e2e
+	$(MAKE) --jobs=2 --output-sync=target lint faults cluster-test e2e
 
 lint: $(VENV)/tools
 	$(BIN)/ruff check .

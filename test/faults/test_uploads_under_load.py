@@ -42,14 +42,16 @@ def service(standing: Callable[..., Service]) -> Iterator[Service]:
 
 
 def all_places_are_free(service: Service) -> None:
-    """Take each of them with an upload that has begun; the next is refused, and none of those was."""
+    """Take each of them with an upload that goes on; the next is refused, and none of those was."""
     with ExitStack() as open_ones:
-        head = request("POST", "/resize?width=5", "Content-Length: 100000")
+        head = request("POST", "/resize?width=5", "Content-Length: 100000000")
         taken = [open_ones.enter_context(connect(service.port)) for _ in range(UPLOADS)]
         for connection in taken:
             connection.sendall(head + TINY)
 
         def refused() -> bool:
+            for connection in taken:
+                connection.sendall(bytes(16 * 1024))  # what stalls is cut off, and gives its place back
             answers = talk(service.port, request("POST", "/resize?width=5", body=TINY), seconds=1).answers
             return [(answer.status, b"uploads_full" in answer.body) for answer in answers] == [(503, True)]
 
