@@ -32,7 +32,9 @@ def main(index: Path, folder: Path) -> None:
 def judged(one: dict[str, str], width: int) -> tuple[str, str]:
     """Return the kind of difference, and what it is."""
     try:
-        theirs = in_srgb(pyvips.Image.thumbnail(one["path"], width, height=10_000_000, size="down", output_profile="srgb"))
+        theirs = in_srgb(
+            pyvips.Image.thumbnail(one["path"], width, height=10_000_000, size="down", output_profile="srgb")
+        )
         theirs = theirs.copy_memory()
     except pyvips.Error as error:
         reason = str(error).strip().splitlines()[-1]
