@@ -44,7 +44,12 @@ def seconds(command: str, out: Path) -> float:
 
 def main(rounds: int) -> None:
     """Print how long each took, round by round, and their medians."""
-    folder = Path(tempfile.mkdtemp())
+    with tempfile.TemporaryDirectory() as folder:
+        measure(Path(folder), rounds)
+
+
+def measure(folder: Path, rounds: int) -> None:
+    """Do so with files in a folder."""
     pictures = folder / "in"
     pictures.mkdir()
     make_photos(pictures)

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from urllib.parse import urljoin, urlsplit
 
 import pytest
-from img_contract.testing import HANG_SECONDS
 from img_testing.browser import opened
 from img_testing.curl import curl
 from img_testing.proxies import caddy, nginx
@@ -90,15 +89,13 @@ def test_every_address_in_an_answer_leads_back(outside: str, photo: bytes) -> No
         assert size_of(web.get(urljoin(outside, address)).content)[0] in (40, 80)
     missing = web.get(f"{outside}/resize/nothing")
     assert missing.json()["instance"] == f"{path}/resize/nothing"
-    picture = web.post(
-        f"{outside}/resize?width=40&wait=30", content=photo, headers={"Accept": "image/*"}, timeout=HANG_SECONDS
-    )
+    picture = web.post(f"{outside}/resize?width=40&wait=30", content=photo, headers={"Accept": "image/*"})
     address = picture.headers["Content-Location"]
     assert web.get(urljoin(outside, address)).content == picture.content
 
 
 def test_a_redirect_of_the_router_leads_back(outside: str) -> None:
-    answer = web.get(f"{outside}//limits", timeout=HANG_SECONDS, follow_redirects=True)
+    answer = web.get(f"{outside}//limits", follow_redirects=True)
     assert answer.json()["side"] == 16384
 
 
@@ -108,7 +105,7 @@ def test_the_page_for_people_finds_its_files(outside: str) -> None:
     assert "app/app.js" in addresses
     for address in addresses:
         assert web.get(urljoin(f"{outside}/app", address)).status_code == 200
-    assert web.get(f"{outside}/app/", timeout=HANG_SECONDS, follow_redirects=True).text == page
+    assert web.get(f"{outside}/app/", follow_redirects=True).text == page
 
 
 def test_the_document_has_the_address_that_clients_know(outside: str) -> None:

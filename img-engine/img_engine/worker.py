@@ -94,15 +94,15 @@ class Worker:
 
     def _beat(self) -> None:
         """Keep the claims alive, and say that this engine is."""
-        stopped = False
-        while not stopped:
+        while True:
             self._attempts.heartbeat()
             try:
                 self._work.announce()
                 self._publish()
             except StoreError as error:
                 log.error("store_fault", reason=str(error))
-            stopped = self._stopped.wait(self._config.heartbeat_seconds if self._attempts else _TURN_SECONDS)
+            if self._stopped.wait(self._config.heartbeat_seconds if self._attempts else _TURN_SECONDS):
+                return
 
     def _publish(self) -> None:
         if time.monotonic() - self._published_at >= self._config.heartbeat_seconds:

@@ -185,4 +185,4 @@ def test_no_picture_is_so_long_that_a_side_is_zero(fit: Fit, enlarge: bool) -> N
 @pytest.mark.parametrize("options", [{"width": 1}, {"height": 1}, {"width": "0.0001%"}, {"height": "0.0001%"}])
 def test_no_side_that_follows_is_zero(options: dict[str, Any]) -> None:
     asked = Resize.model_validate(options)
-    assert all(min(plan_sizes((side, 16385 - side), asked).canvas) >= 1 for side in LENGTHS)
+    assert all(min(plan_sizes((side, 16385 - side), asked).canvas) >= 1 for side in range(1, 16385))

@@ -20,7 +20,6 @@ _WHITE: Final = 203.0
 
 _HLG_PEAK: Final = 1000.0
 _HLG_GAMMA: Final = 1.2
-_HLG_LUMA: Final = np.array([0.2627, 0.6780, 0.0593], np.float32)
 
 _M1, _M2, _C1, _C2, _C3 = 2610 / 16384, 2523 / 4096 * 128, 3424 / 4096, 2413 / 4096 * 32, 2392 / 4096 * 32
 """SMPTE ST 2084."""
@@ -28,8 +27,14 @@ _M1, _M2, _C1, _C2, _C3 = 2610 / 16384, 2523 / 4096 * 128, 3424 / 4096, 2413 / 4
 _AS_WHITE: Final = 1.1
 """A peak of so many times white is white, in 8 bits."""
 
-_LUMA_OF_RED_AND_BLUE: Final = {1: (0.2126, 0.0722), 5: (0.299, 0.114), 6: (0.299, 0.114), 9: (0.2627, 0.0593)}
-"""By matrix coefficients (H.273, table 4)."""
+_BT2020: Final = 9
+_LUMA: Final = {
+    1: (0.2126, 0.7152, 0.0722),
+    5: (0.299, 0.587, 0.114),
+    6: (0.299, 0.587, 0.114),
+    _BT2020: (0.2627, 0.6780, 0.0593),
+}
+"""The shares of red, green and blue in luma, by matrix coefficients (H.273, table 4)."""
 
 _BAND: Final = 1024 * 1024
 """Pixels that are converted at once."""
@@ -37,8 +42,9 @@ _BAND: Final = 1024 * 1024
 
 def to_sdr(image: Image.Image, cicp: Cicp, *, p3: bool = False) -> tuple[Image.Image, bool]:
     """Convert RGB or RGBA to sRGB or Display P3; return it, and whether it had parts brighter than white."""
-    light = _light(np.arange(256) / 255, cicp)
-    coloured = _light((np.arange(256)[:, None] + _lost(cicp)).clip(0, 255) / 255, cicp)
+    levels = np.arange(256)
+    light = _light(levels / 255, cicp)
+    mended = _light((levels[:, None] + _lost(cicp)).clip(0, 255) / 255, cicp) if _is_cut(cicp) else None
     highest = max(band.getextrema()[1] for band in image.split()[:3])
     peak = float(light[highest])
     if cicp.transfer == HLG:
@@ -48,9 +54,10 @@ def to_sdr(image: Image.Image, cicp: Cicp, *, p3: bool = False) -> tuple[Image.I
     rows = max(1, _BAND // image.width)
     for top in range(0, image.height, rows):
         band = np.asarray(image.crop((0, top, image.width, min(image.height, top + rows))))
-        found = coloured[band[..., :3], np.arange(3)]
-        grey = (band[..., 0] == band[..., 1]) & (band[..., 1] == band[..., 2])  # there the middle level was exact
-        found[grey] = light[band[grey, :3]]
+        found = light[band[..., :3]]
+        if mended is not None:
+            coloured = (band[..., 0] != band[..., 1]) | (band[..., 1] != band[..., 2])  # in a grey nothing was cut off
+            found[coloured] = mended[band[coloured, :3], np.arange(3)]
         pixels = _converted(found, cicp, peak, matrix)
         if image.mode == "RGBA":
             pixels = np.concatenate((pixels, band[..., 3:]), axis=-1)
@@ -63,26 +70,27 @@ def _light(levels: Any, cicp: Cicp) -> Any:
     return (_from_hlg(levels) if cicp.transfer == HLG else _from_pq(levels) / _WHITE).astype(np.float32)
 
 
+def _is_cut(cicp: Cicp) -> bool:
+    return cicp.cut_bits > 0 and cicp.matrix in _LUMA
+
+
 def _lost(cicp: Cicp) -> Any:
     """Return what red, green and blue have lost on average, in levels of 255, where 8 bits were made of more.
 
     libavif (with libyuv) cuts the low bits of Cb and Cr off, and those of Y where the range is limited: a shift of up
     to one and a half levels, towards green, as measured beside its conversion to 16 bits.
     """
-    if not cicp.cut_bits or cicp.matrix not in _LUMA_OF_RED_AND_BLUE:
-        return np.zeros(3)
-    red, blue = _LUMA_OF_RED_AND_BLUE[cicp.matrix]
+    red, green, blue = _LUMA[cicp.matrix]
     cut = (1 - 2.0**-cicp.cut_bits) / 2
     luma, chroma = (0.0, cut) if cicp.full_range else (cut * 255 / 219, cut * 255 / 224)
     to_red, to_blue = 2 * (1 - red) * chroma, 2 * (1 - blue) * chroma
-    to_green = -(red * to_red + blue * to_blue) / (1 - red - blue)
-    return luma + np.array([to_red, to_green, to_blue])
+    return luma + np.array([to_red, -(red * to_red + blue * to_blue) / green, to_blue])
 
 
 def _converted(light: Any, cicp: Cicp, peak: float, matrix: Any) -> Any:
     """Return pixels of 8 bits from light, of which 1 is white."""
     if cicp.transfer == HLG:
-        luma = (light @ _HLG_LUMA)[..., None]
+        luma = (light @ np.array(_LUMA[_BT2020], np.float32))[..., None]
         light = light * luma ** (_HLG_GAMMA - 1) * (_HLG_PEAK / _WHITE)
     if peak > _AS_WHITE:
         highest = light.max(axis=-1, keepdims=True)
