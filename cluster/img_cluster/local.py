@@ -1,7 +1,7 @@
 """A broker and an object store on this machine, to try the cluster and to test it: RabbitMQ and SeaweedFS.
 
 `python -m img_cluster.local FOLDER_OF_THE_COMMANDS` starts both, and img-rest and img-engine over them. All files are
-in a temporary folder, and all ports are the system's choice. What is started here is ended here, and nothing else.
+in a temporary folder, and the ports are any that are free. What is started here is ended here, and nothing else.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from typing import Final
 
 from img_contract.cluster_config import StoreConfig
 from img_contract.errors import StoreError
+from img_contract.testing import free_port
 from pydantic import SecretStr
 
 from img_cluster.bucket import open_bucket
@@ -247,13 +248,6 @@ class ObjectStore:
             self._process.kill()
             self._process.wait()
         self._process = None
-
-
-def free_port() -> int:
-    """Return a TCP port of the loopback address that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def settings(broker: Broker, store: ObjectStore) -> dict[str, str]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import random
 import socket
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Final, TypeVar
 
@@ -18,12 +18,12 @@ _T = TypeVar("_T")
 HANG_SECONDS: Final = 120.0
 """The longest that a test waits for an event: a guard against hanging, not a measure."""
 
-_FIRST_PORT: Final = 20_000
-_PORTS_OF_A_WORKER: Final = 1_000
-"""Twelve workers end below 32768, where Linux begins to give ports to outgoing connections."""
+_PORTS: Final = range(10_000, 32_768)
+"""Below those that Linux, macOS and Windows give to outgoing connections: none of these takes a port back from a server
+that has yet to start."""
 
-_worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-_next_port = random.randrange(_PORTS_OF_A_WORKER)  # noqa: S311  two runs on one machine seldom meet
+_reservations: Final[deque[socket.socket]] = deque(maxlen=256)
+"""Of the ports that were given last. Who got an earlier one has opened it long ago."""
 
 
 def until(what: Callable[[], _T | None], seconds: float = HANG_SECONDS, why: str = "it did not happen in time") -> _T:
@@ -37,18 +37,22 @@ def until(what: Callable[[], _T | None], seconds: float = HANG_SECONDS, why: str
 
 
 def free_port() -> int:
-    """Return a TCP port of the loopback address that is free, from a range that belongs to this pytest-xdist worker."""
-    global _next_port  # noqa: PLW0603  the ports that this process has given
-    for _ in range(_PORTS_OF_A_WORKER):
-        port = _FIRST_PORT + _worker % 12 * _PORTS_OF_A_WORKER + _next_port
-        _next_port = (_next_port + 1) % _PORTS_OF_A_WORKER
-        with socket.socket() as probe:
-            try:
+    """Return a TCP port of the loopback address that is free, and that no other process on this machine gets from here.
+
+    A UDP socket of the same number, which is nobody's, holds the reservation: the system ends it with the process.
+    """
+    for port in random.sample(_PORTS, len(_PORTS)):
+        reservation = socket.socket(type=socket.SOCK_DGRAM)
+        try:
+            reservation.bind(("127.0.0.1", port))
+            with socket.socket() as probe:
                 probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-    raise AssertionError("no port of this worker's range is free")
+        except OSError:
+            reservation.close()
+            continue
+        _reservations.append(reservation)
+        return port
+    raise AssertionError("no port is free")
 
 
 class ManualClock:
