@@ -20,9 +20,6 @@ from img_contract.process import end_with_parent
 
 from img_engine.render.task import Refusal, RenderOutcome, Task
 
-PRELOADED: Final = [__name__, "img_engine.render.render"]
-"""What the fork server imports once, for all children."""
-
 _OOM_SCORE: Final = Path("/proc/self/oom_score_adj")
 """Which process the kernel ends first when memory runs out: the highest, 1000 (proc_pid_oom_score_adj(5))."""
 

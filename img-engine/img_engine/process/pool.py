@@ -20,7 +20,7 @@ import structlog
 from img_contract.job.outcome import Failure, FailureCode
 
 from img_engine.errors import AttemptSpent, ChildrenBroken, SpentKind
-from img_engine.process.child import PRELOADED, memory_is_limited, render_within
+from img_engine.process.child import memory_is_limited, render_within
 from img_engine.process.remote import START_SECONDS, Child, ChildDied, Rendering
 from img_engine.render.task import Refusal, RenderOutcome, Task
 
@@ -66,7 +66,7 @@ class Children:
         # A fork server: children start from a small process that has imported Pillow, and inherit no lock of ours.
         os.environ.update(CHILD_ENVIRONMENT)  # the fork server takes its environment from here
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(PRELOADED)
+        self._context.set_forkserver_preload(["img_engine.process.preload"])
         _start_helpers()
         self._stopped = False
         self.count = count
