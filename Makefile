@@ -90,7 +90,7 @@ clean:
 	rm -rf $(VENV) $(VENV)-audit var bench/.venv bench/.work bench/node_modules
 
 $(VENV)/product: $(SOURCES)
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	test -x $(BIN)/python || $(PYTHON) -m venv --upgrade-deps $(VENV) # a new pip takes a third less time
 	@echo "Installing the service into $(VENV); this is done once."
 	$(BIN)/pip install --disable-pip-version-check -c constraints.txt $(addprefix -e ./,$(PACKAGES))
 	touch $@

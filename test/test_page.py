@@ -158,9 +158,9 @@ def test_of_many_pictures_those_that_fail_say_why_and_stop_no_other(page: Page) 
 
 def test_the_snippets_run_as_they_are_copied_whatever_the_name(page: Page, tmp_path: Path) -> None:
     choose(page, picture(HOSTILE))
-    page.get_by_label("width", exact=True).fill("30")
     page.get_by_text("More", exact=True).click()
     page.get_by_label("grayscale").check()
+    page.get_by_label("width", exact=True).fill("30")  # the last, so that its size is that of a picture with both
     expect(page.locator("#rows .facts")).to_contain_text("30 × 20")
     one = opened(page, HOSTILE)
     assert page.locator("main img[src='x']").count() == 0
