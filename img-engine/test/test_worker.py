@@ -101,10 +101,10 @@ def picture(tmp_path: Path) -> bytes:
     return path.read_bytes()
 
 
-@pytest.fixture
-def slow_picture(tmp_path: Path) -> bytes:
+@pytest.fixture(scope="module")
+def slow_picture(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """Takes seconds: AVIF is slow to encode, and noise slower."""
-    path = tmp_path / "slow.png"
+    path = tmp_path_factory.mktemp("slow") / "slow.png"
     Image.effect_noise((2400, 2000), 90).convert("RGB").save(path, compress_level=1)
     return path.read_bytes()
 
