@@ -57,8 +57,8 @@ class ZmqListener:
                 if message is not None:
                     return parse_message(message)
                 self._invalid.drop()
-            except ValidationError as error:
-                if not is_newer(message or b"", error):  # its job is found by polling, and logged
+            except ValidationError:
+                if not is_newer(message or b""):  # its job is found by polling, and logged
                     self._invalid.drop()
             except zmq.Again:
                 pass  # it was ready, and then it was not

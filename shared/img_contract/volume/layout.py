@@ -35,7 +35,7 @@ from img_contract.history import Ending
 from img_contract.job.job import JOB_ID, Job
 from img_contract.job.newer import JobOutline
 from img_contract.job.outcome import Outcome
-from img_contract.records import ClaimRecord, as_json, damaged_outcome, parse_job
+from img_contract.records import ClaimRecord, as_json, parse_job, parse_outcome
 from img_contract.regular_file import StrPath
 from img_contract.volume.files import (
     create_exclusively,
@@ -166,6 +166,7 @@ def read_outcome(folder: StrPath) -> Outcome:
     """Read how the job ended. A damaged outcome is one, too: the job is not to be done again."""
     path = f"{folder}/outcome.json"
     try:
-        return Outcome.model_validate_json(read_record(path))
-    except (DamagedRecord, ValidationError):
-        return damaged_outcome(datetime.fromtimestamp(os.lstat(path).st_mtime, UTC))
+        content = read_record(path)
+    except DamagedRecord:
+        content = b""
+    return parse_outcome(content, datetime.fromtimestamp(os.lstat(path).st_mtime, UTC))
