@@ -76,6 +76,35 @@ def test_a_file_that_is_missing_is_refused_by_name(tmp_path: Path) -> None:
         load_config(tmp_path / "nowhere.json")
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        "tcp://::1:5555",
+        "tcp://[::1]",
+        "tcp://[name]:5555",
+        "tcp://name",
+        "tcp://:5555",
+        "tcp://a:0",
+        "tcp://a:65536",
+        "a:1",
+    ],
+)
+def test_an_address_of_the_notifier_is_checked_at_start(write: Any, address: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        load_config(write({"notifier": {"bind": address, "connect": "tcp://*:5555"}}))
+    assert raised.value.faults == [
+        f"notifier.bind: expected tcp://host:port, an IPv6 address in brackets, or ipc://path; found '{address}'",
+        "notifier.connect: expected the name or address of one host, found 'tcp://*:5555'",
+    ]
+
+
+@pytest.mark.parametrize(
+    "address", ["tcp://*:1", "tcp://[fe80::1%eth0]:65535", "tcp://img-rest:5555", "ipc:///run/a b"]
+)
+def test_addresses_that_a_notifier_may_have(write: Any, address: str) -> None:
+    assert load_config(write({"notifier": {"bind": address}})).notifier.bind == address
+
+
 def test_a_lease_must_outlast_two_heartbeats(write: Any) -> None:
     with pytest.raises(ConfigError) as raised:
         load_config(write({"engine": {"lease_seconds": 4, "heartbeat_seconds": 2}, "http": {"port": 0}}))
