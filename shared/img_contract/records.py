@@ -11,7 +11,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from img_contract.errors import DamagedRecord, JobTooNew
 from img_contract.job.job import Job, parse_message
-from img_contract.job.newer import is_newer, job_id_in, outline, understood_outcome
+from img_contract.job.newer import is_newer, job_id_in, outline, understood_outcome, with_a_reason
 from img_contract.job.outcome import Failure, FailureCode, Outcome, State
 
 _CLAIM: Final = re.compile(r"claim\.([1-9][0-9]*)")
@@ -51,9 +51,10 @@ def parse_outcome(content: bytes, written: datetime) -> Outcome:
     A damaged outcome is one, too: the job is not to be done again.
     """
     try:
-        return Outcome.model_validate_json(content)
+        outcome = Outcome.model_validate_json(content)
     except ValidationError:
         return understood_outcome(content) or _damaged_outcome(written)
+    return outcome if outcome.error or outcome.state is not State.FAILED else with_a_reason(outcome)
 
 
 def _damaged_outcome(written: datetime) -> Outcome:

@@ -233,6 +233,7 @@ NOT_KNOWN = {"width": None, "height": "?", "frames": None, "sha256": None}
         ({"outputs": ["another", OUTPUT, OUTPUT | {"file": None}]}, "done", 1, 0),
         ({"outputs": [], "state": "expired"}, "failed", 0, 0),
         ({"outputs": [], "state": "failed", "error": "dark"}, "failed", 0, 0),
+        ({"outputs": [], "state": "failed"}, "failed", 0, 0),
     ],
 )
 def test_what_is_understood_of_a_newer_outcome_is_told(
@@ -241,11 +242,14 @@ def test_what_is_understood_of_a_newer_outcome_is_told(
     outcome = parse_outcome(json.dumps(ENDED | change).encode(), NOW)
     assert outcome.finished_at < NOW, "it counts as damaged"
     assert (outcome.state, len(outcome.outputs), len(outcome.warnings)) == (state, outputs, warnings)
+    assert (outcome.error is None) is (state == "done"), "a failed job has a reason"
 
 
 def test_a_state_that_is_not_known_is_told_as_the_reason() -> None:
     outcome = parse_outcome(json.dumps(ENDED | {"state": "expired", "outputs": []}).encode(), NOW)
-    assert outcome.error == Failure(code="expired", detail="a newer version ended the job with the state expired")
+    assert outcome.error == Failure(
+        code="expired", detail="the engine's version ended the job as expired, and says no more"
+    )
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from img_contract.testing import write_result
 from img_contract.volume.cleanup import ADOPTION_SECONDS, LEFTOVER_SECONDS, ROUND, SHARDS, Cleanup
 from img_contract.volume.files import fsync_directory, names_in
 from img_contract.volume.layout import Layout
+from img_contract.volume.proof import prove
 from img_contract.volume.queue import VolumeWork
 from img_contract.volume.store import VolumeJobs
 from structlog.testing import capture_logs
@@ -202,6 +203,40 @@ def test_a_full_volume_is_told_apart_from_a_broken_one(
     assert engine.pending() == []
     assert list((layout.root / "incoming").iterdir()) == []
     assert submit().id in engine.pending()
+
+
+@pytest.mark.parametrize(
+    ("call", "number", "told"),
+    [
+        ("utime", errno.EPERM, "cannot touch a file: .*: its file system, how that is mounted, or a security profile"),
+        ("fsync", errno.EINVAL, "cannot write and flush a file: .* volume needs fsync of files and folders"),
+        ("fsync", errno.EIO, r"cannot write and flush a file: .*Input/output error \(EIO\)$"),
+        (
+            "rename",
+            errno.EXDEV,
+            "cannot rename a folder: .* on one file system: mount the volume as a whole",
+        ),
+        ("link", errno.EPERM, "cannot make a hard link and flush a folder: .* needs hard links"),
+        ("mkdir", errno.EROFS, "cannot make a folder: .* is mounted read-only"),
+    ],
+)
+def test_what_a_volume_cannot_do_is_proven_and_told_with_what_helps(
+    monkeypatch: pytest.MonkeyPatch, layout: Layout, call: str, number: int, told: str
+) -> None:
+    def refused(*paths: object, **_: object) -> None:
+        raise OSError(number, os.strerror(number), *([paths[0], None, paths[-1]] if call in ("rename", "link") else []))
+
+    monkeypatch.setattr(os, call, refused)
+    with pytest.raises(StoreUnavailable, match=told):
+        prove(layout)
+
+
+def test_a_folder_that_its_owner_may_not_write_to_is_told_with_what_helps(
+    monkeypatch: pytest.MonkeyPatch, layout: Layout
+) -> None:
+    monkeypatch.setattr(os, "access", lambda *_: False)  # as for anybody but root
+    with pytest.raises(StoreUnavailable, match=r"mode 0[0-7]{3}: chmod -R u\+rwX the volume"):
+        prove(layout)
 
 
 def test_a_volume_whose_folders_are_gone_is_unavailable(jobs: VolumeJobs, layout: Layout) -> None:

@@ -81,12 +81,19 @@ def understood_outcome(content: bytes) -> Outcome | None:
         return None
     known = state in {State.DONE, State.FAILED, State.CANCELLED}
     outcome = _readable_part(record if known else {**record, "state": State.DONE})
-    if outcome is None or outcome.outputs or outcome.state is not State.DONE:
+    if outcome is None or outcome.outputs or outcome.state is State.CANCELLED:
         return outcome
-    if known:
+    if known and outcome.state is State.DONE:
         return None
-    error = outcome.error or Failure(code=state, detail=f"a newer version ended the job with the state {state}")
-    return outcome.model_copy(update={"state": State.FAILED, "error": error})
+    return with_a_reason(outcome.model_copy(update={"state": State.FAILED}), state)
+
+
+def with_a_reason(outcome: Outcome, state: str = State.FAILED) -> Outcome:
+    """Return the outcome of a failed job with a reason in any case: where it has none, the state that was written."""
+    error = outcome.error or Failure(
+        code=state, detail=f"the engine's version ended the job as {state}, and says no more"
+    )
+    return outcome.model_copy(update={"error": error})
 
 
 def _readable_part(record: Any) -> Outcome | None:
