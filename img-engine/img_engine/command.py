@@ -35,6 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
         if config.store is not None or options.check_store is not None:
             return _run_over_a_store(config, options)
         layout = Layout(config.volume)
+        layout.share_with_group()
         layout.prepare()
         if options.check:
             return _told_alive(Engines(layout).alive())

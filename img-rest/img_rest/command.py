@@ -101,6 +101,7 @@ def _prepare(config: Config) -> None:
     """Prove that what keeps the jobs can do what they need. Raises ConfigError, StoreError."""
     if config.store is None:
         layout = Layout(config.volume)
+        layout.share_with_group()
         layout.prepare()
         prove(layout)
         return

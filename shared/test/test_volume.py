@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -203,6 +205,78 @@ def test_a_full_volume_is_told_apart_from_a_broken_one(
     assert engine.pending() == []
     assert list((layout.root / "incoming").iterdir()) == []
     assert submit().id in engine.pending()
+
+
+GROUP = 30_000
+
+
+@contextmanager
+def as_user(uid: int) -> Iterator[None]:
+    """Have this process, of root, be a user of `GROUP` for a block."""
+    os.setegid(GROUP)
+    os.seteuid(uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+
+
+@pytest.fixture
+def shared_folder() -> Iterator[Path]:
+    """A folder that a group may write to, where any user can get to it; the umask is put back."""
+    if os.geteuid():
+        pytest.skip("only root can be several users")
+    before = os.umask(0o077)
+    with TemporaryDirectory() as folder:
+        os.chown(folder, 0, GROUP)
+        os.chmod(folder, 0o2770)  # noqa: S103  that is what is tried
+        yield Path(folder)
+    os.umask(before)
+
+
+def test_users_with_a_group_in_common_share_a_volume(shared_folder: Path) -> None:
+    layout = Layout(shared_folder)
+    notifier = MemoryNotifier()
+    jobs, engine = VolumeJobs(layout, notifier), VolumeWork(layout, notifier, "engine")
+
+    def submitted() -> Job:
+        with jobs.begin() as submission:
+            submission.picture.write(b"\xff\xd8\xff\xe0" + bytes(60))
+            return submission.commit(filename=None, resize=Resize(width=8))
+
+    with capture_logs() as logs:
+        with as_user(20_001):
+            layout.share_with_group()
+            layout.prepare()
+            prove(layout)
+            job, other = submitted(), submitted()
+        with as_user(20_002):
+            prove(layout)
+            claim = engine.claim(job.id)
+            assert claim is not None
+            with claim.files() as files:
+                results = [write_result(files)]
+            assert claim.publish(results, Facts(width=1, height=1), ())
+            claim.close()
+        with as_user(20_001):
+            jobs.cancel(other.id)
+            assert (jobs.status(job.id).state, jobs.status(other.id).state) == (State.DONE, State.CANCELLED)
+            jobs.cancel(job.id)
+        with as_user(20_002):
+            Cleanup(layout, 0)._expire(layout.folder(other.id))
+    assert [line for line in logs if line["log_level"] != "info"] == []
+    assert names_in(layout.incoming) == []
+
+
+def test_a_folder_of_another_user_of_the_group_is_told_with_what_helps(shared_folder: Path) -> None:
+    layout = Layout(shared_folder)
+    with as_user(20_001):
+        layout.prepare()
+    shared_folder.chmod(0o2750)
+    layout.incoming.chmod(0o2750)
+    with as_user(20_002), pytest.raises(StoreUnavailable, match=r"let their group write: chmod -R g\+rwX the volume"):
+        prove(layout)
 
 
 @pytest.mark.parametrize(

@@ -83,6 +83,8 @@ def _whose(error: OSError, path: Path) -> str:
         f"; this process is {ours}, and {refused or there[0]} belongs to {found.st_uid}:{found.st_gid} with mode "
         f"{stat.S_IMODE(found.st_mode):04o}: "
     )
+    if found.st_uid != os.geteuid() and found.st_gid in {os.getegid(), *os.getgroups()}:
+        return f"{told}run both services as its owner, or let their group write: chmod -R g+rwX the volume"
     if found.st_uid != os.geteuid():
         return f"{told}run both services as its owner, or chown -R {ours} the volume"
     if refused:
@@ -111,7 +113,7 @@ def link(old: StrPath, new: StrPath) -> None:
 def make_empty(path: StrPath) -> None:
     """Create an empty file; one that is there stays as it is, its time included."""
     failpoint("storage.write")
-    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o644))
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o666))
 
 
 def fsync_directory(path: StrPath) -> None:
