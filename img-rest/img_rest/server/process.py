@@ -53,7 +53,7 @@ def address_to_bind(host: str, port: int) -> str:
     raise ConfigError([f"http.port: expected an address that is free, found {found_there}"])
 
 
-def _host_fault(host: str, reason: str) -> ConfigError:
+def _host_fault(host: str, reason: str | None) -> ConfigError:
     expected = "an address of this machine or a name of one, such as 127.0.0.1, :: or localhost"
     return ConfigError([f"http.host: expected {expected}; found {host!r}: {reason}"])
 
