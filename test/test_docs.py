@@ -13,6 +13,7 @@ from img_contract.job.formats import RESULT_FORMATS
 from img_contract.job.outcome import State, WarningCode
 from img_contract.job.resize import Resize
 from img_contract.notify.memory import MemoryNotifier
+from img_contract.testing import free_port
 from img_contract.volume.layout import Layout
 from img_contract.volume.store import VolumeJobs
 from img_engine.render.pipeline import LOADING, STEPS
@@ -94,6 +95,20 @@ def test_every_code_of_an_error_and_of_a_warning_is_explained() -> None:
 def test_every_state_and_every_step_is_explained() -> None:
     assert [state for state in State if f"`{state}`" not in page("README.md")] == []
     assert [step.__name__ for step in (*LOADING, *STEPS) if f"`{step.__name__}`" not in page("docs/design.md")] == []
+
+
+def test_the_program_that_submits_a_job_from_another_api_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    program = page("docs/message-format.md").partition("```python\n")[2].partition("```")[0]
+    for ours, here in {"/data": str(tmp_path / "volume"), "0.0.0.0:5555": f"127.0.0.1:{free_port()}"}.items():
+        assert ours in program
+        program = program.replace(ours, here)
+    (tmp_path / "photo.jpg").write_bytes(b"\xff\xd8\xff\xe0" + bytes(60))
+    monkeypatch.chdir(tmp_path)
+    exec(program, {})  # noqa: S102  it is ours
+    job_id, state = capsys.readouterr().out.splitlines()[-1].split()
+    assert (state, Layout(tmp_path / "volume").exists(job_id)) == ("queued", True)
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(TOP)))

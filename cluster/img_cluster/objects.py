@@ -31,7 +31,7 @@ from img_contract.failpoints import failpoint
 from img_contract.job.job import JOB_ID, Job
 from img_contract.job.newer import JobOutline
 from img_contract.job.outcome import Outcome
-from img_contract.records import ClaimRecord, as_json, attempts_in, damaged_outcome, parse_job
+from img_contract.records import ClaimRecord, as_json, attempts_in, parse_job, parse_outcome
 from pydantic import ValidationError
 
 from img_cluster.bucket import Bucket, Entry
@@ -111,10 +111,7 @@ class JobsStore:
         content = self.bucket.read(f"{self.folder(job_id)}/outcome.json")
         if content is None:
             return None
-        try:
-            return Outcome.model_validate_json(content)
-        except ValidationError:
-            return damaged_outcome(datetime.fromtimestamp(objects.names["outcome.json"].modified, UTC))
+        return parse_outcome(content, datetime.fromtimestamp(objects.names["outcome.json"].modified, UTC))
 
     def read_claim(self, job_id: str, attempt: int) -> HeldClaim | None:
         """Read who holds an attempt, and since when; None if there is none, or its record is damaged."""

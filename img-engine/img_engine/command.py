@@ -14,7 +14,7 @@ from img_contract.config import Config
 from img_contract.errors import ConfigError, StoreError, StoreFull
 from img_contract.failpoints import arm
 from img_contract.load_config import add_config_option, load_config
-from img_contract.logs import configure_logs, open_standard_streams, say
+from img_contract.logs import configure_logs, open_standard_streams, say, tell
 from img_contract.notify.pull import ZmqListener
 from img_contract.ports import Work
 from img_contract.volume.engines import Engines
@@ -35,13 +35,14 @@ def main(arguments: list[str] | None = None) -> int:
         if config.store is not None or options.check_store is not None:
             return _run_over_a_store(config, options)
         layout = Layout(config.volume)
+        layout.share_with_group()
         layout.prepare()
         if options.check:
             return _told_alive(Engines(layout).alive())
         if options.check_volume:
             prove(layout)
-            print(f"{layout.root}: everything that jobs need of a volume can be done by {os.geteuid()}:{os.getegid()}")
-            return 0
+            user = f"{os.geteuid()}:{os.getegid()}"
+            return tell(f"{layout.root}: everything that jobs need of a volume can be done by {user}")
         try:
             prove(layout)
         except StoreFull as full:  # an engine is what makes room
@@ -60,8 +61,7 @@ def _run_over_a_store(config: Config, options: argparse.Namespace) -> int:
     except ModuleNotFoundError as missing:
         raise ConfigError([f"store: expected the package img-engine[cluster], found none: {missing}"]) from None
     if options.check_store is not None or options.check_volume:
-        print(parts.race_store(config, options.check_store or []))
-        return 0
+        return tell(parts.race_store(config, options.check_store or []))
     if options.check:
         return _told_alive(parts.engines_alive(config))
     if config.store is not None:

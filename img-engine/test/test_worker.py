@@ -365,6 +365,25 @@ def test_a_full_disk_waits_and_costs_no_attempt(volume: Site, picture: bytes, mo
     assert (status.state, status.attempt) == (State.DONE, 1)
 
 
+def test_a_disk_that_fails_a_child_is_told_with_the_step_and_the_path(
+    volume: Site, picture: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("img_engine.attempt.FAULT_SECONDS", 0.05)
+    job = volume.submit(picture)
+    target = volume.folder(job) / "result" / ".1.engine.part"
+    target.parent.mkdir(parents=True)
+    file = Path(f"{target}0")
+    file.symlink_to("/dev/full")
+    with capture_logs() as logs, engine(volume):
+        until(lambda: any(line["event"] == "store_fault" for line in logs))
+        file.unlink()
+        status = volume.ended(job)
+    assert (status.state, status.attempt) == (State.DONE, 1)
+    reasons = {line["reason"] for line in logs if line["event"] == "store_fault"}
+    step = "cannot read the picture or write its results"
+    assert reasons == {f"{step}: {target}: No space left on device (ENOSPC)"}
+
+
 def test_help_and_version_are_told() -> None:
     command = [sys.executable, "-m", "img_engine"]
     told = subprocess.run([*command, "--help"], capture_output=True, text=True, check=True).stdout

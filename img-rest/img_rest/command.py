@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import ctypes
 import functools
 import multiprocessing
 import os
 from concurrent.futures import ProcessPoolExecutor
 from importlib.metadata import version
-from multiprocessing.sharedctypes import RawValue
 from typing import Any, Final
 
 from granian.constants import HTTPModes, Interfaces
@@ -20,7 +18,7 @@ from img_contract.config import Config
 from img_contract.errors import ConfigError, StoreError, StoreFull
 from img_contract.failpoints import arm
 from img_contract.load_config import add_config_option, load_config
-from img_contract.logs import LoggedMessages, configure_logs, open_standard_streams, say
+from img_contract.logs import LoggedMessages, configure_logs, open_standard_streams, say, tell
 from img_contract.notify.push import ZmqNotifier
 from img_contract.ports import Jobs
 from img_contract.process import end_with_parent
@@ -34,7 +32,7 @@ from img_rest.metrics import RestMetrics
 from img_rest.requests.form import OVERHEAD_BYTES
 from img_rest.server.body import MinimumRate
 from img_rest.server.gateway import Gateway
-from img_rest.server.process import address_to_bind, allow_open_files, set_when_stopping, url_of
+from img_rest.server.process import address_to_bind, allow_open_files, set_when_stopping, shared_flag, url_of
 
 _RATE_INTERVAL_SECONDS: Final = 10.0
 """The rate of an upload is checked after each such time of waiting for it."""
@@ -55,8 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     if options.new_key:
         key, digest = new_key()
-        print(f"key, for the client:           {key}\ndigest, for access.keys.NAME:  {digest}")
-        return 0
+        return tell(f"key, for the client:           {key}\ndigest, for access.keys.NAME:  {digest}")
     try:
         config = load_config(options.config)
         arm(os.environ)
@@ -65,12 +62,12 @@ def main(arguments: list[str] | None = None) -> int:
         except StoreFull as full:  # results are to be had all the same
             say(f"img-rest: {full}; starting all the same")
         address = address_to_bind(config.http.host, config.http.port)
+        stopping = shared_flag()  # with the process that serves
     except (ConfigError, StoreError) as error:
         say(f"img-rest: {error}")
         return 2
     configure_logs(config.log_level, "img-rest")
     allow_open_files(config.http.connections + 2 * config.http.threads)
-    stopping = RawValue(ctypes.c_bool)  # false; shared with the process that serves
     server = MPServer(
         "img_rest",
         address=address,
@@ -89,7 +86,7 @@ def main(arguments: list[str] | None = None) -> int:
         log_dictconfig=_LOGGING,
     )
     server.on_startup(functools.partial(set_when_stopping, stopping))
-    url = url_of(config.http.host, config.http.port)
+    url = url_of(config.http.host, address, config.http.port)
     say(f"img-rest: {url} (Swagger UI), {url}app (the page for people)")
     # Typed for plain callables; an RSGI application is an object with the method __rsgi__.
     loader: Any = functools.partial(_load, config, stopping)
@@ -101,6 +98,7 @@ def _prepare(config: Config) -> None:
     """Prove that what keeps the jobs can do what they need. Raises ConfigError, StoreError."""
     if config.store is None:
         layout = Layout(config.volume)
+        layout.share_with_group()
         layout.prepare()
         prove(layout)
         return

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
 import subprocess
 import sys
@@ -12,7 +14,7 @@ import pytest
 from img_contract.errors import ConfigError
 from img_contract.testing import free_port
 from img_rest.command import main
-from img_rest.server.process import address_to_bind, url_of
+from img_rest.server.process import address_to_bind, shared_flag, url_of
 
 
 @pytest.fixture
@@ -58,7 +60,21 @@ def test_a_port_in_use_is_reported(tmp_path: Path, faults: Callable[..., str]) -
 
 
 @pytest.mark.parametrize(
-    "host", ["nowhere.invalid", "256.1.1.1", "192.0.2.7", "2001:db8::7", "a b", "http://localhost"]
+    "host",
+    [
+        "nowhere.invalid",
+        "256.1.1.1",
+        "192.0.2.7",
+        "2001:db8::7",
+        "a b",
+        "http://localhost",
+        "a..b",
+        ".",
+        f"{'a' * 64}.example",
+        "\udcff",
+        "fe80::1",
+        "ff02::1",
+    ],
 )
 def test_a_host_that_is_none_of_this_machine_is_a_fault_of_the_host(
     tmp_path: Path, faults: Callable[..., str], host: str
@@ -67,7 +83,7 @@ def test_a_host_that_is_none_of_this_machine_is_a_fault_of_the_host(
     assert (
         "http.host: expected an address of this machine or a name of one, such as 127.0.0.1, :: or localhost" in found
     )
-    assert f"found '{host}'" in found
+    assert f"found {host!r}" in found
 
 
 def test_a_host_that_is_empty_in_the_file_is_a_fault_of_the_host() -> None:
@@ -80,12 +96,32 @@ def test_a_host_that_is_empty_in_the_file_is_a_fault_of_the_host() -> None:
     [
         ("127.0.0.1", "127.0.0.1", "http://127.0.0.1:{}/"),
         ("localhost", "127.0.0.1", "http://localhost:{}/"),
-        ("::", "::", "http://[::]:{}/"),
-        ("[::]", "::", "http://[::]:{}/"),
+        ("::", "::", "http://localhost:{}/"),
+        ("[::]", "::", "http://localhost:{}/"),
+        ("0.0.0.0", "0.0.0.0", "http://localhost:{}/"),
         ("::1", "::1", "http://[::1]:{}/"),
     ],
 )
 def test_a_host_is_bound_by_its_address_and_its_url_can_be_opened(host: str, address: str, url: str) -> None:
     port = free_port()
     assert address_to_bind(host, port) == address
-    assert url_of(host, port) == url.format(port)
+    assert url_of(host, address, port) == url.format(port)
+
+
+def test_a_key_that_cannot_be_written_is_told_in_one_line() -> None:
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "img_rest", "--new-key"]
+        ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=60)
+    assert (ended.returncode, ended.stderr) == (
+        1,
+        "expected a stdout that can be written, found: No space left on device\n",
+    )
+
+
+def test_shared_memory_that_cannot_be_made_is_told_with_what_helps(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(_: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr("img_rest.server.process.RawValue", refused)
+    with pytest.raises(ConfigError, match=r"found .*shm: Read-only file system; mount a tmpfs there"):
+        shared_flag()

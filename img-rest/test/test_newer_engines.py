@@ -72,3 +72,22 @@ def test_fields_and_warnings_that_are_unknown_are_passed_over(
         "larger_than_upload",  # the finished file has 500 bytes
     ]
     assert client.get(f"/resize/{job_id}").data == content
+
+
+def test_results_of_which_the_facts_are_not_understood_are_answered(
+    client: FlaskClient, job_id: str, finish: Finish, layout: Layout
+) -> None:
+    content = finish(("1w", "image/png", 1, 1), ("2w", "image/png", 2, 2))
+    path = layout.folder(job_id) / "outcome.json"
+    outcome: dict[str, Any] = json.loads(path.read_text())
+    outcome.update(version=2, state="expired", warnings=["dim"])
+    outcome["outputs"][0].update(width=None, height=None, frames=None, sha256=None)
+    path.write_text(json.dumps(outcome))
+    status = client.get(f"/resize/status/{job_id}").get_json()
+    assert (status["status"], status["error"], status["srcset"]) == ("done", None, None)
+    assert [(one["width"], one["frames"], one["sha256"] == "") for one in status["outputs"]] == [
+        (0, 1, True),
+        (2, 1, False),
+    ]
+    answer = client.get(f"/resize/{job_id}")
+    assert (answer.status_code, answer.data) == (200, content)

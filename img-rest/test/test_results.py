@@ -204,6 +204,7 @@ def test_readiness_needs_a_volume(client: FlaskClient, layout: Layout) -> None:
     layout.engines.rmdir()
     answer = client.get("/health/ready")
     assert (answer.status_code, answer.get_json()["code"]) == (503, "volume_unavailable")
+    assert f"cannot create and remove a file: {layout.engines}" in answer.get_json()["detail"]
 
 
 def test_an_internal_error_is_a_problem_too_and_reveals_no_secrets(config: Config) -> None:

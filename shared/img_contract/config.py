@@ -24,6 +24,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 from pydantic_settings import (
     BaseSettings,
+    EnvSettingsSource,
     JsonConfigSettingsSource,
     NoDecode,
     PydanticBaseSettingsSource,
@@ -61,7 +62,28 @@ _ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s,*\"'A-Z]+")
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Address = Annotated[str, Field(pattern=r"^(tcp|ipc)://.+")]
+_HOST_AND_PORT: Final = re.compile(r"(?:\[[0-9A-Fa-f:.]+(?:%\w+)?\]|[^\[\]:/\s]+):([0-9]{1,5})")
+
+
+def _address(value: str) -> str:
+    """Check an address of ZeroMQ, which takes `::1:5555` for the address ::1 or for ::1:5555."""
+    kind, _, rest = value.partition("://")
+    found = _HOST_AND_PORT.fullmatch(rest)
+    if (kind == "ipc" and rest) or (kind == "tcp" and found and 1 <= int(found[1]) <= 65535):  # noqa: PLR2004  the last
+        return value
+    raise PydanticCustomError(
+        "address", f"expected tcp://host:port, an IPv6 address in brackets, or ipc://path; found {quoted(value)}"
+    )
+
+
+def _peer(value: str) -> str:
+    """Check the address of another process."""
+    if value.startswith("tcp://*:"):
+        raise PydanticCustomError("peer", f"expected the name or address of one host, found {quoted(value)}")
+    return value
+
+
+Address = Annotated[str, AfterValidator(_address)]
 
 
 def _prefix(value: str) -> str:
@@ -143,7 +165,9 @@ class NotifierConfig(_Section):
     """The ZeroMQ line between the two."""
 
     bind: Address = Field("tcp://127.0.0.1:5555", description="Where img-rest binds its PUSH socket.")
-    connect: Address = Field("tcp://127.0.0.1:5555", description="Where each img-engine connects its PULL socket.")
+    connect: Annotated[Address, AfterValidator(_peer)] = Field(
+        "tcp://127.0.0.1:5555", description="Where each img-engine connects its PULL socket."
+    )
     curve: CurveConfig | None = Field(None, description="Keys that encrypt it and keep strangers out.")
 
 
@@ -265,4 +289,7 @@ class Config(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003  not used: the base class passes them
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
+        if isinstance(env_settings, EnvSettingsSource):  # blanks are as empty as an empty variable
+            read = env_settings.env_vars
+            env_settings.env_vars = {name: value for name, value in read.items() if value and value.strip()}
         return init_settings, env_settings, JsonConfigSettingsSource(settings_cls)

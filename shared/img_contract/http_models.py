@@ -48,12 +48,12 @@ class ResultFacts(BaseModel):
     name: str
     href: str = Field(description="Where to fetch it.")
     media_type: str
-    width: int = Field(description="Pixels.")
-    height: int = Field(description="Pixels.")
+    width: int = Field(description="Pixels; 0 if a newer engine did not say it.")
+    height: int = Field(description="Pixels; 0 if a newer engine did not say it.")
     frames: int = Field(description="More than 1: an animation.")
     bytes: int
     saved_bytes: int | None = Field(description="How much smaller it is than the upload; negative if it is larger.")
-    sha256: str
+    sha256: str = Field(description="Of the file; empty if a newer engine did not say it.")
 
 
 class SourceSet(BaseModel):

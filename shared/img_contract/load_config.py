@@ -8,6 +8,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Final, get_args
 
@@ -19,8 +20,10 @@ from img_contract.config import SECTION_END, VARIABLE_PREFIX, Config
 from img_contract.errors import ConfigError
 from img_contract.messages import describe_fault
 
-_OTHER_VARIABLES: Final = frozenset({"IMG_CONFIG", "IMG_FAILPOINTS", "IMG_PORT", "IMG_ENGINE_MEMORY"})
-"""They have a meaning elsewhere: the file to read, failpoints.py, docker-compose.yml."""
+_OTHER_VARIABLES: Final = frozenset(
+    {"IMG_CONFIG", "IMG_FAILPOINTS", "IMG_PORT", "IMG_ENGINE_MEMORY", "IMG_STORE_SECRET"}
+)
+"""They have a meaning elsewhere: the file to read, failpoints.py, the files of Compose."""
 
 _SERVICE_LINK: Final = re.compile(
     r"\w+_SERVICE_HOST=.*|\w+_SERVICE_PORT(_\w+)?=\d+|\w*PORT=(tcp|udp|sctp)://.*|\w*PORT_\d+_(TCP|UDP|SCTP)(_\w+)?=.*"
@@ -68,12 +71,13 @@ def _unknown_variables(environment: Mapping[str, str]) -> list[str]:
     """Return a fault for each variable that looks like a setting of ours that is misspelt.
 
     Those that are misspelt after the section's name are found with the rest. Others may have variables that begin with
-    our prefix, too.
+    our prefix, too. Upper and lower case are the same, as for those that are read.
     """
+    spelt = {name.upper(): name for name in environment}
     return [
-        f"{name}: expected a variable that docs/configuration.md has, found one that is unknown"
+        f"{spelt[name]}: expected a variable that docs/configuration.md has, found one that is unknown"
         + _suggestion(_variable(meant) if meant else None)
-        for name, value in sorted(environment.items())
+        for name, value in sorted((name.upper(), value.strip()) for name, value in environment.items())
         if value and name.startswith(VARIABLE_PREFIX) and name not in _OTHER_VARIABLES
         if name.removeprefix(VARIABLE_PREFIX).partition(SECTION_END)[0].lower() not in Config.model_fields
         if not _SERVICE_LINK.fullmatch(f"{name}={value}")
@@ -97,11 +101,19 @@ def _variable(key: str) -> str:
 
 
 def _key_meant(name: str) -> str | None:
-    """Return the key that a variable without its prefix may be meant for: one like it, or one without its section."""
+    """Return the key that a variable without its prefix may be meant for.
+
+    One like it, one without its section, one of which the last words are missing, or one with the service before it.
+    """
     keys = {_variable(key).removeprefix(VARIABLE_PREFIX): key for key in _keys(Config)}
     near = difflib.get_close_matches(name, keys, 1, _LIKENESS)
     lacks_section = (variable for variable in keys if variable.endswith(SECTION_END + name))
-    found = next(iter(near), None) or next(lacks_section, None)
+    words = name.replace(SECTION_END, "_")
+    of_section = words.lower() in Config.model_fields
+    flat = {variable.replace(SECTION_END, "_"): variable for variable in keys}
+    cut_short = (flat[one] for one in flat if one.startswith(f"{words}_") and not of_section)
+    of_service = (flat[one] for one in flat if words in {f"REST_{one}", f"ENGINE_{one}"})
+    found = next(chain(near, lacks_section, cut_short, of_service), None)
     return keys[found] if found else None
 
 

@@ -76,6 +76,20 @@ def say(text: str) -> None:
     sys.stderr.write(f"{text}\n")
 
 
+def tell(text: str) -> int:
+    """Write what a command was asked for to stdout; return its exit status: 1 if that cannot be written."""
+    try:
+        sys.stdout.write(f"{text}\n")
+        sys.stdout.flush()
+    except OSError as error:
+        say(f"expected a stdout that can be written, found: {error.strerror}")
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())  # the interpreter writes at its end what is left, and would fail again
+        os.close(nowhere)
+        return 1
+    return 0
+
+
 def _observed(observe: Callable[[Mapping[str, Any]], None]) -> Processor:
     def processor(_logger: Any, _method: str, event: EventDict) -> EventDict:
         try:

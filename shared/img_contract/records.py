@@ -11,7 +11,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from img_contract.errors import DamagedRecord, JobTooNew
 from img_contract.job.job import Job, parse_message
-from img_contract.job.newer import is_newer, job_id_in, outline
+from img_contract.job.newer import is_newer, job_id_in, outline, understood_outcome, with_a_reason
 from img_contract.job.outcome import Failure, FailureCode, Outcome, State
 
 _CLAIM: Final = re.compile(r"claim\.([1-9][0-9]*)")
@@ -37,7 +37,7 @@ def parse_job(content: bytes, job_id: str) -> Job:
     except ValidationError as error:
         fault = error.errors(include_url=False)[0]
         reason = ": ".join(["job.json", *map(str, fault["loc"]), fault["msg"]])
-        if is_newer(content, error) and job_id_in(content) == job_id:
+        if is_newer(content) and job_id_in(content) == job_id:
             raise JobTooNew(reason, outline(content)) from None
         raise DamagedRecord(reason) from None
     if job.id != job_id:
@@ -45,10 +45,21 @@ def parse_job(content: bytes, job_id: str) -> Job:
     return job
 
 
-def damaged_outcome(ended: datetime) -> Outcome:
-    """Return what stands for an outcome that cannot be read. It is one, too: the job is not to be done again."""
+def parse_outcome(content: bytes, written: datetime) -> Outcome:
+    """Parse outcome.json, which was written at that time: what is understood of it, if a newer version wrote it.
+
+    A damaged outcome is one, too: the job is not to be done again.
+    """
+    try:
+        outcome = Outcome.model_validate_json(content)
+    except ValidationError:
+        return understood_outcome(content) or _damaged_outcome(written)
+    return outcome if outcome.error or outcome.state is not State.FAILED else with_a_reason(outcome)
+
+
+def _damaged_outcome(written: datetime) -> Outcome:
     failure = Failure(code=FailureCode.JOB_DAMAGED, detail="outcome.json is damaged, so the result is not known")
-    return Outcome(state=State.FAILED, finished_at=ended, error=failure)
+    return Outcome(state=State.FAILED, finished_at=written, error=failure)
 
 
 def as_json(model: BaseModel) -> bytes:

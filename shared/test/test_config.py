@@ -76,6 +76,35 @@ def test_a_file_that_is_missing_is_refused_by_name(tmp_path: Path) -> None:
         load_config(tmp_path / "nowhere.json")
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        "tcp://::1:5555",
+        "tcp://[::1]",
+        "tcp://[name]:5555",
+        "tcp://name",
+        "tcp://:5555",
+        "tcp://a:0",
+        "tcp://a:65536",
+        "a:1",
+    ],
+)
+def test_an_address_of_the_notifier_is_checked_at_start(write: Any, address: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        load_config(write({"notifier": {"bind": address, "connect": "tcp://*:5555"}}))
+    assert raised.value.faults == [
+        f"notifier.bind: expected tcp://host:port, an IPv6 address in brackets, or ipc://path; found '{address}'",
+        "notifier.connect: expected the name or address of one host, found 'tcp://*:5555'",
+    ]
+
+
+@pytest.mark.parametrize(
+    "address", ["tcp://*:1", "tcp://[fe80::1%eth0]:65535", "tcp://img-rest:5555", "ipc:///run/a b"]
+)
+def test_addresses_that_a_notifier_may_have(write: Any, address: str) -> None:
+    assert load_config(write({"notifier": {"bind": address}})).notifier.bind == address
+
+
 def test_a_lease_must_outlast_two_heartbeats(write: Any) -> None:
     with pytest.raises(ConfigError) as raised:
         load_config(write({"engine": {"lease_seconds": 4, "heartbeat_seconds": 2}, "http": {"port": 0}}))
@@ -113,6 +142,14 @@ def test_a_variable_that_is_misspelt_is_a_fault(write: Any, monkeypatch: pytest.
         ("IMG_LIMIT__PIXELS", "IMG_LIMITS__PIXELS"),
         ("IMG_LOGLEVEL", "IMG_LOG_LEVEL"),
         ("IMG_CHILDREN", "IMG_ENGINE__CHILDREN"),
+        ("img_http_port", "IMG_HTTP__PORT"),
+        ("IMG_HTTP_IDLE", "IMG_HTTP__IDLE_SECONDS"),
+        ("IMG_ENGINE_HEARTBEAT", "IMG_ENGINE__HEARTBEAT_SECONDS"),
+        ("IMG_ENGINE_LEASE", "IMG_ENGINE__LEASE_SECONDS"),
+        ("IMG_RETENTION", "IMG_RETENTION_SECONDS"),
+        ("IMG_LIMITS_UPLOAD", "IMG_LIMITS__UPLOAD_BYTES"),
+        ("IMG_REST_LOG_LEVEL", "IMG_LOG_LEVEL"),
+        ("IMG_ENGINE_VOLUME", "IMG_VOLUME"),
         ("IMG_CLIENT_SECRET", "IMG_NOTIFIER__CURVE__CLIENT_SECRET"),
     ],
 )
@@ -143,7 +180,22 @@ def test_a_key_that_is_misspelt_within_its_section_is_a_fault_that_names_what_wa
 
 
 @pytest.mark.parametrize(
-    "name", ["IMG_CONFIG", "IMG_FAILPOINTS", "IMG_PORT", "IMG_ENGINE_MEMORY", "IMAGE_X", "IMG_TAG", "IMG_BASE_URL"]
+    "name",
+    [
+        "IMG_CONFIG",
+        "IMG_FAILPOINTS",
+        "IMG_PORT",
+        "IMG_ENGINE_MEMORY",
+        "IMG_STORE_SECRET",
+        "IMG_BROKER_PASSWORD",
+        "IMG_SERVER",
+        "IMG_KEY",
+        "IMAGE_X",
+        "IMG_TAG",
+        "IMG_BASE_URL",
+        "IMG_REST_IMAGE",
+        "img_dir",
+    ],
 )
 def test_variables_of_others_are_left_alone(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv(name, "1")
@@ -172,9 +224,10 @@ def test_what_kubernetes_tells_of_a_service_is_no_setting(monkeypatch: pytest.Mo
     assert load_config(None).model_dump() == Config.model_construct().model_dump()
 
 
-def test_an_empty_variable_means_that_it_is_not_set(write: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("empty", ["", " ", "\t\n"])
+def test_an_empty_variable_means_that_it_is_not_set(write: Any, monkeypatch: pytest.MonkeyPatch, empty: str) -> None:
     for key in [*ALL_KEYS, "HTTP_PORT", "TAG", "LIMIT__PIXELS"]:
-        monkeypatch.setenv(f"IMG_{key}", "")
+        monkeypatch.setenv(f"IMG_{key}", empty)
     assert load_config(write({"http": {"port": 8000}})).http.port == 8000
 
 

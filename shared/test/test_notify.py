@@ -18,7 +18,7 @@ from img_contract.job.resize import Resize
 from img_contract.notify.curve import CurveConfig, fresh_keys
 from img_contract.notify.memory import MemoryNotifier
 from img_contract.notify.notifier import Listener, Notifier
-from img_contract.notify.options import MESSAGE_BYTES
+from img_contract.notify.options import MESSAGE_BYTES, over_ipv6
 from img_contract.notify.pull import ZmqListener, _InvalidMessages
 from img_contract.notify.push import ZmqNotifier
 from img_contract.testing import ManualClock, free_port, until
@@ -75,6 +75,32 @@ def test_notifying_never_blocks_even_when_nobody_listens(pair: tuple[Notifier, L
     for _ in range(5000):
         pair[0].notify(notified)
     assert not isinstance(pair[0], MemoryNotifier) or not pair[0].notify(notified)
+
+
+@pytest.mark.parametrize(
+    ("bound", "host"), [("*", "[::1]"), ("*", "127.0.0.1"), ("[::]", "localhost"), ("lo", "127.0.0.1")]
+)
+def test_a_job_is_heard_over_either_family(bound: str, host: str) -> None:
+    port = free_port()
+    notifier, listener = ZmqNotifier(f"tcp://{bound}:{port}"), ZmqListener(f"tcp://{host}:{port}")
+    until_notified(notifier, notified := job())
+    assert listener.wait(10) == notified
+    listener.close()
+    notifier.close()
+
+
+@pytest.mark.parametrize(
+    ("host", "used"),
+    [
+        ("127.0.0.1", [False, False, False]),
+        ("[fd00::5]", [True, True, True]),
+        ("*", [True, True, True]),
+        ("img-rest", [False, True, False]),
+        ("1.example", [False, True, False]),
+    ],
+)
+def test_a_name_is_tried_with_either_family_in_turn(host: str, used: list[bool]) -> None:
+    assert [over_ipv6(f"tcp://{host}:5555", attempt) for attempt in range(3)] == used
 
 
 def test_notifying_without_any_listener_returns_false() -> None:

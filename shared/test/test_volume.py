@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -20,6 +22,7 @@ from img_contract.testing import write_result
 from img_contract.volume.cleanup import ADOPTION_SECONDS, LEFTOVER_SECONDS, ROUND, SHARDS, Cleanup
 from img_contract.volume.files import fsync_directory, names_in
 from img_contract.volume.layout import Layout
+from img_contract.volume.proof import prove
 from img_contract.volume.queue import VolumeWork
 from img_contract.volume.store import VolumeJobs
 from structlog.testing import capture_logs
@@ -202,6 +205,112 @@ def test_a_full_volume_is_told_apart_from_a_broken_one(
     assert engine.pending() == []
     assert list((layout.root / "incoming").iterdir()) == []
     assert submit().id in engine.pending()
+
+
+GROUP = 30_000
+
+
+@contextmanager
+def as_user(uid: int) -> Iterator[None]:
+    """Have this process, of root, be a user of `GROUP` for a block."""
+    os.setegid(GROUP)
+    os.seteuid(uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+
+
+@pytest.fixture
+def shared_folder() -> Iterator[Path]:
+    """A folder that a group may write to, where any user can get to it; the umask is put back."""
+    if os.geteuid():
+        pytest.skip("only root can be several users")
+    before = os.umask(0o077)
+    with TemporaryDirectory() as folder:
+        os.chown(folder, 0, GROUP)
+        os.chmod(folder, 0o2770)  # noqa: S103  that is what is tried
+        yield Path(folder)
+    os.umask(before)
+
+
+def test_users_with_a_group_in_common_share_a_volume(shared_folder: Path) -> None:
+    layout = Layout(shared_folder)
+    notifier = MemoryNotifier()
+    jobs, engine = VolumeJobs(layout, notifier), VolumeWork(layout, notifier, "engine")
+
+    def submitted() -> Job:
+        with jobs.begin() as submission:
+            submission.picture.write(b"\xff\xd8\xff\xe0" + bytes(60))
+            return submission.commit(filename=None, resize=Resize(width=8))
+
+    with capture_logs() as logs:
+        with as_user(20_001):
+            layout.share_with_group()
+            layout.prepare()
+            prove(layout)
+            job, other = submitted(), submitted()
+        with as_user(20_002):
+            prove(layout)
+            claim = engine.claim(job.id)
+            assert claim is not None
+            with claim.files() as files:
+                results = [write_result(files)]
+            assert claim.publish(results, Facts(width=1, height=1), ())
+            claim.close()
+        with as_user(20_001):
+            jobs.cancel(other.id)
+            assert (jobs.status(job.id).state, jobs.status(other.id).state) == (State.DONE, State.CANCELLED)
+            jobs.cancel(job.id)
+        with as_user(20_002):
+            Cleanup(layout, 0)._expire(layout.folder(other.id))
+    assert [line for line in logs if line["log_level"] != "info"] == []
+    assert names_in(layout.incoming) == []
+
+
+def test_a_folder_of_another_user_of_the_group_is_told_with_what_helps(shared_folder: Path) -> None:
+    layout = Layout(shared_folder)
+    with as_user(20_001):
+        layout.prepare()
+    shared_folder.chmod(0o2750)
+    layout.incoming.chmod(0o2750)
+    with as_user(20_002), pytest.raises(StoreUnavailable, match=r"let their group write: chmod -R g\+rwX the volume"):
+        prove(layout)
+
+
+@pytest.mark.parametrize(
+    ("call", "number", "told"),
+    [
+        ("utime", errno.EPERM, "cannot touch a file: .*: its file system, how that is mounted, or a security profile"),
+        ("fsync", errno.EINVAL, "cannot write and flush a file: .* volume needs fsync of files and folders"),
+        ("fsync", errno.EIO, r"cannot write and flush a file: .*Input/output error \(EIO\)$"),
+        (
+            "rename",
+            errno.EXDEV,
+            "cannot rename a folder: .* on one file system: mount the volume as a whole",
+        ),
+        ("link", errno.EPERM, "cannot make a hard link and flush a folder: .* needs hard links"),
+        ("mkdir", errno.EROFS, "cannot make a folder: .* is mounted read-only"),
+    ],
+)
+def test_what_a_volume_cannot_do_is_proven_and_told_with_what_helps(
+    monkeypatch: pytest.MonkeyPatch, layout: Layout, call: str, number: int, told: str
+) -> None:
+    def refused(*paths: object, **_: object) -> None:
+        raise OSError(number, os.strerror(number), *([paths[0], None, paths[-1]] if call in ("rename", "link") else []))
+
+    monkeypatch.setattr(os, call, refused)
+    with pytest.raises(StoreUnavailable, match=told):
+        prove(layout)
+
+
+def test_a_folder_that_its_owner_may_not_write_to_is_told_with_what_helps(
+    monkeypatch: pytest.MonkeyPatch, layout: Layout
+) -> None:
+    monkeypatch.setattr(os, "access", lambda *_: False)  # as for anybody but root
+    with pytest.raises(StoreUnavailable, match=r"mode 0[0-7]{3}: chmod -R u\+rwX the volume"):
+        prove(layout)
 
 
 def test_a_volume_whose_folders_are_gone_is_unavailable(jobs: VolumeJobs, layout: Layout) -> None:

@@ -20,6 +20,7 @@ CHANGES: list[Callable[[dict[str, Any]], object]] = [
     lambda job: job.update(version=2),
     lambda job: job.update(priority=1),
     lambda job: job["resize"].update(denoise=3),
+    lambda job: job["resize"].update(width=20000),
     lambda job: job["source"].update(format="jxl", media_type="image/jxl"),
     lambda job: job["resize"].update(format="jxl"),
 ]

@@ -95,7 +95,7 @@ def test_a_volume_in_a_place_that_cannot_be_is_refused(command: list[str], tmp_p
 
 
 @pytest.mark.parametrize("broken", ["incoming", "jobs", "pending", "engines", "idempotency"])
-def test_a_volume_that_breaks_later_is_refused_by_readiness_with_the_reason_in_the_log(
+def test_a_volume_that_breaks_later_is_refused_by_readiness_with_the_reason(
     make_service: Callable[..., Service], broken: str
 ) -> None:
     service = make_service()
@@ -107,6 +107,8 @@ def test_a_volume_that_breaks_later_is_refused_by_readiness_with_the_reason_in_t
     with pytest.raises(Unavailable) as refused:
         service.client.health(ready=True)
     assert refused.value.code == "volume_unavailable"
+    assert f"{service.volume / broken}" in str(refused.value)
+    assert "(ENOTDIR)" in str(refused.value)
     until(lambda: '"volume_unavailable"' in service.log())
     line = next(line for line in service.log().splitlines() if '"volume_unavailable"' in line)
     assert f"{service.volume / broken}" in line

@@ -162,8 +162,11 @@ def job_problem(status: JobStatus) -> Response:
     return problem(failure_kind(failure), failure.detail, limit=failure.limit, actual=failure.actual)
 
 
-def problem_of(error: Exception, *, logged: bool = True) -> Response:
-    """Return the problem that an error of a request is, whatever it is, and log it."""
+def problem_of(error: Exception, *, logged: bool = True, in_full: bool = False) -> Response:
+    """Return the problem that an error of a request is, whatever it is, and log it.
+
+    `in_full`: with the error's own text, which names paths of the volume.
+    """
     if isinstance(error, JobNotDone):
         return job_problem(error.status)
     if isinstance(error, HTTPException):
@@ -177,7 +180,7 @@ def problem_of(error: Exception, *, logged: bool = True) -> Response:
         more["errors"] = [ParameterError(parameter=fault.parameter, detail=fault.detail) for fault in error.faults]
     elif isinstance(error, errors.Limited):
         more |= {"limit": error.limit, "actual": error.actual}
-    response = problem(kind, _DETAILS.get(type(error)) or str(error), **more)
+    response = problem(kind, str(error) if in_full else _DETAILS.get(type(error)) or str(error), **more)
     of_the_service = kind.status >= 500  # noqa: PLR2004  not the client's fault
     level = logging.WARNING if of_the_service else logging.INFO
     if logged:

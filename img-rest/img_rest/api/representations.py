@@ -157,7 +157,7 @@ def _srcset(address: str, outputs: Sequence[Output]) -> str | None:
     """Return `href width` of each result of the first one's shape, once for each width; None if there is only one."""
     by_width: dict[int, Output] = {}
     for output in outputs:
-        if _same_shape(output, outputs[0]):
+        if output.width and _same_shape(output, outputs[0]):
             by_width.setdefault(output.width, output)
     if len(by_width) < 2:  # noqa: PLR2004  a choice
         return None

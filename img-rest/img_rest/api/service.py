@@ -56,8 +56,8 @@ class Ready(ServiceResource):
         try:
             engines = check_readiness(self.services)
         except (RestError, StoreError) as error:
-            response = problem_of(error, logged=False)
-            self.services.readiness.note(response.get_json()["code"], str(error)[:256])
+            response = problem_of(error, logged=False, in_full=True)
+            self.services.readiness.note(response.get_json()["code"], str(error))
             return response
         self.services.readiness.note(READY)
         return _fresh(json_answer(Health(engines=engines, too_new=self.services.jobs.too_new())))

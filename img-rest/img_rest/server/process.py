@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import resource
@@ -9,11 +10,14 @@ import signal
 import socket
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from ipaddress import ip_address
+from multiprocessing.sharedctypes import RawValue
 from typing import Any, Final
 
 from img_contract.errors import ConfigError
 
-_HOST_AT_FAULT: Final = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.ENODEV}
+_HOST_AT_FAULT: Final = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.ENODEV, errno.EINVAL}
+"""The last is of an address that needs a scope, or is of a group (multicast)."""
 _MOST_DESCRIPTORS: Final = 65536
 
 
@@ -26,11 +30,13 @@ def address_to_bind(host: str, port: int) -> str:
     try:
         found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError as error:
-        raise _host_fault(host, error) from None
+        raise _host_fault(host, error.strerror) from None
+    except UnicodeError:  # its labels are empty or too long, or it has characters that no name may have
+        raise _host_fault(host, "no name of a host") from None
     # Granian takes no address with a scope: fe80::1%eth0.
     found = [one for one in found if host and "%" not in str(one[4][0])]
     if not found:
-        raise _host_fault(host, OSError(errno.EADDRNOTAVAIL, "it cannot be bound"))
+        raise _host_fault(host, "it cannot be bound")
     faults = []
     for family, kind, protocol, _, address in sorted(found):  # IPv4 first
         try:
@@ -42,19 +48,22 @@ def address_to_bind(host: str, port: int) -> str:
         else:
             return str(address[0])
     if faults[0].errno in _HOST_AT_FAULT:
-        raise _host_fault(host, faults[0])
+        raise _host_fault(host, faults[0].strerror)
     found_there = f"{host}:{port}: {faults[0].strerror}; IMG_HTTP__PORT sets another"
     raise ConfigError([f"http.port: expected an address that is free, found {found_there}"])
 
 
-def _host_fault(host: str, error: OSError) -> ConfigError:
+def _host_fault(host: str, reason: str | None) -> ConfigError:
     expected = "an address of this machine or a name of one, such as 127.0.0.1, :: or localhost"
-    return ConfigError([f"http.host: expected {expected}; found {host!r}: {error.strerror}"])
+    return ConfigError([f"http.host: expected {expected}; found {host!r}: {reason}"])
 
 
-def url_of(host: str, port: int) -> str:
-    """Return the URL of a server; an IPv6 address has brackets in it."""
-    host = host.strip("[]")
+def url_of(host: str, address: str, port: int) -> str:
+    """Return the URL of a server that was bound to an address, for a browser on this machine.
+
+    An IPv6 address has brackets in it, and all addresses of the machine are none.
+    """
+    host = "localhost" if ip_address(address).is_unspecified else host.strip("[]")
     return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
 
 
@@ -65,6 +74,15 @@ def open_descriptors() -> Iterable[int]:
             return [int(name) for name in os.listdir(folder)]
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return range(_MOST_DESCRIPTORS if soft == resource.RLIM_INFINITY else min(soft, _MOST_DESCRIPTORS))
+
+
+def shared_flag() -> Any:
+    """Return a flag, false at first, that this process shares with those that it starts. Raises ConfigError."""
+    try:
+        return RawValue(ctypes.c_bool)
+    except OSError as error:
+        found = f"found /dev/shm: {error.strerror}; mount a tmpfs there, with mode 1777"
+        raise ConfigError([f"expected memory that processes can share, {found}"]) from None
 
 
 def allow_open_files(wanted: int) -> None:

@@ -1,30 +1,31 @@
-"""Jobs that a newer version has written: how to tell them from damaged ones, and what is understood of them."""
+"""Records that a newer version has written: how to tell them from damaged ones, and what is understood of them."""
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Annotated, Any
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
-from pydantic_core import from_json
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails, from_json
 
 from img_contract.job.formats import Format
 from img_contract.job.job import JOB_ID
-
-_ADDITIONS: Final = {"extra_forbidden", "enum"}
-"""What pydantic calls a field that is unknown, and a value that is none of a list."""
+from img_contract.job.outcome import Failure, Outcome, State
 
 
 class _Outline(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
+_TextOrNone = Annotated[str | None, BeforeValidator(lambda value: value if isinstance(value, str) else None)]
+
+
 class SourceOutline(_Outline):
     """An uploaded picture; see `job.Source`."""
 
-    filename: str | None = None
+    filename: _TextOrNone = None
     media_type: str
     format: Format | str = Field(union_mode="left_to_right")
-    bytes: int
+    bytes: int = Field(ge=0)
 
 
 class JobOutline(_Outline):
@@ -33,27 +34,24 @@ class JobOutline(_Outline):
     id: str
     submitted_at: AwareDatetime
     source: SourceOutline
-    owner: str | None = None
+    owner: _TextOrNone = None
 
 
-def is_newer(content: bytes, error: ValidationError) -> bool:
-    """Return whether a job that cannot be read, with this error, is of a newer version rather than damaged.
+def is_newer(content: bytes) -> bool:
+    """Return whether a job that this version cannot read is of a newer one, rather than damaged.
 
-    It has the id of a job. Its version is higher; or it has fields that are unknown, or values that the known fields do
-    not list, and no other fault.
+    It is a JSON object with the id of a job, and with a higher version; or with what each job of this version has:
+    when it was submitted, its upload, and an object with what is asked, whatever that has.
     """
     try:
-        job_id, version = job_id_in(content), _member(from_json(content), "version")
+        record = from_json(content)
     except ValueError:
         return False
-    if not isinstance(job_id, str) or not JOB_ID.fullmatch(job_id):
+    version, job_id = _member(record, "version"), _member(record, "id")
+    if type(version) is not int or not isinstance(job_id, str) or not JOB_ID.fullmatch(job_id):
         return False
-    if type(version) is int and version > 1:
-        return True
-    faults = error.errors(include_url=False)
-    # A list with a bad item is reported twice, once for the item and once for itself; the item says more.
-    around = {fault["loc"][:length] for fault in faults for length in range(len(fault["loc"]))}
-    return all(fault["type"] in _ADDITIONS for fault in faults if fault["loc"] not in around)
+    whole = isinstance(_member(record, "resize"), dict) and outline(content) is not None
+    return version > 1 or (version == 1 and whole)
 
 
 def outline(content: bytes) -> JobOutline | None:
@@ -67,6 +65,63 @@ def outline(content: bytes) -> JobOutline | None:
 def job_id_in(content: bytes) -> Any:
     """Return what a job's record has for its id. Raises ValueError if it is no JSON."""
     return _member(from_json(content), "id")
+
+
+def understood_outcome(content: bytes) -> Outcome | None:
+    """Return an outcome without the parts that this version cannot read; None if too little is left: it is damaged.
+
+    A state that is unknown counts as `done` if there are files, else as `failed` with that state for its reason.
+    """
+    try:
+        record = from_json(content)
+    except ValueError:
+        return None
+    state = _member(record, "state")
+    if not isinstance(state, str):
+        return None
+    known = state in {State.DONE, State.FAILED, State.CANCELLED}
+    outcome = _readable_part(record if known else {**record, "state": State.DONE})
+    if outcome is None or outcome.outputs or outcome.state is State.CANCELLED:
+        return outcome
+    if known and outcome.state is State.DONE:
+        return None
+    return with_a_reason(outcome.model_copy(update={"state": State.FAILED}), state)
+
+
+def with_a_reason(outcome: Outcome, state: str = State.FAILED) -> Outcome:
+    """Return the outcome of a failed job with a reason in any case: where it has none, the state that was written."""
+    error = outcome.error or Failure(
+        code=state, detail=f"the engine's version ended the job as {state}, and says no more"
+    )
+    return outcome.model_copy(update={"error": error})
+
+
+def _readable_part(record: Any) -> Outcome | None:
+    """Read an outcome, leaving out the smallest parts with faults until there are none."""
+    while True:
+        try:
+            return Outcome.model_validate(record)
+        except ValidationError as error:
+            paths = {_path(record, fault) for fault in error.errors(include_url=False)}
+        if () in paths:
+            return None
+        for *parents, name in sorted(paths, reverse=True):  # from the last item of a list to its first
+            part = record
+            for parent in parents:
+                part = part[parent]
+            del part[name]
+
+
+def _path(part: Any, fault: ErrorDetails) -> tuple[Any, ...]:
+    """Return where the part with a fault is; the location of one goes on with what is missing, or with a type."""
+    path: list[Any] = []
+    steps: tuple[Any, ...] = fault["loc"]
+    for step in steps:
+        if not (isinstance(part, list) or (isinstance(part, dict) and step in part)):
+            break
+        part = part[step]
+        path.append(step)
+    return tuple(path)
 
 
 def _member(value: Any, name: str) -> Any:

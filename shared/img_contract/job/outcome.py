@@ -92,11 +92,11 @@ class Output(_Record):
         description="Its file in the job's result folder; one per attempt, so that none is overwritten.",
     )
     media_type: str
-    width: int = Field(ge=1, description="Pixels.")
-    height: int = Field(ge=1, description="Pixels.")
+    width: int = Field(0, ge=0, description="Pixels; 0 if it is not known.")
+    height: int = Field(0, ge=0, description="Pixels; 0 if it is not known.")
     frames: int = Field(1, ge=1)
     bytes: int = Field(ge=1)
-    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    sha256: str = Field("", pattern="^([0-9a-f]{64})?$", description="Empty if it is not known.")
 
     @classmethod
     def of(cls, result: ResultFile, file: str) -> Output:

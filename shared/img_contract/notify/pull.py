@@ -14,7 +14,7 @@ from zmq.utils.monitor import recv_monitor_message
 from img_contract.job.job import Job, parse_message
 from img_contract.job.newer import is_newer
 from img_contract.notify.curve import CurveConfig
-from img_contract.notify.options import MESSAGE_BYTES, allow_ipv6, limit_peers
+from img_contract.notify.options import MESSAGE_BYTES, limit_peers, over_ipv6
 
 _RECONNECT_SECONDS: Final = 3.0
 """Reconnecting is left to ZeroMQ for this long."""
@@ -40,6 +40,7 @@ class ZmqListener:
         self._message_bytes = message_bytes
         self._invalid = _InvalidMessages()
         self._context = zmq.Context()
+        self._attempts = 0
         self._connect()
 
     @property
@@ -57,8 +58,8 @@ class ZmqListener:
                 if message is not None:
                     return parse_message(message)
                 self._invalid.drop()
-            except ValidationError as error:
-                if not is_newer(message or b"", error):  # its job is found by polling, and logged
+            except ValidationError:
+                if not is_newer(message or b""):  # its job is found by polling, and logged
                     self._invalid.drop()
             except zmq.Again:
                 pass  # it was ready, and then it was not
@@ -74,7 +75,8 @@ class ZmqListener:
     def _connect(self) -> None:
         self._socket = self._context.socket(zmq.PULL)
         limit_peers(self._socket, self._message_bytes)
-        allow_ipv6(self._socket, self._address)
+        self._socket.setsockopt(zmq.IPV6, over_ipv6(self._address, self._attempts))
+        self._attempts += 1
         self._socket.setsockopt(zmq.RCVHWM, 1)  # a message that one engine has received no other hears of
         self._socket.setsockopt(zmq.RECONNECT_IVL, 100)
         self._socket.setsockopt(zmq.RECONNECT_IVL_MAX, 1000)

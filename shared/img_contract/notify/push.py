@@ -12,7 +12,7 @@ from zmq.auth.thread import ThreadAuthenticator
 
 from img_contract.job.job import Job
 from img_contract.notify.curve import CurveConfig
-from img_contract.notify.options import MESSAGE_BYTES, allow_ipv6, limit_peers
+from img_contract.notify.options import MESSAGE_BYTES, bind, limit_peers
 from img_contract.notify.zap import require_client_key, start_authenticator
 
 _REBIND_SECONDS: Final = 1.0
@@ -34,7 +34,6 @@ class ZmqNotifier:
         self._authenticator: ThreadAuthenticator | None = None
         self._socket = self._context.socket(zmq.PUSH)
         limit_peers(self._socket, message_bytes)
-        allow_ipv6(self._socket, address)
         # One message a connection, the newest; also of what a peer sends, which PUSH never reads: high-water marks
         # count whole messages, and one whose parts never end would fill the memory. Of two notifications within
         # microseconds one may be lost.
@@ -73,7 +72,7 @@ class ZmqNotifier:
             return False
         self._tried_at = time.monotonic()
         try:
-            self._socket.bind(self._address)
+            bind(self._socket, self._address)
         except zmq.ZMQError as error:
             log.warning("notifier_not_bound", address=self._address, reason=str(error))
             return False

@@ -30,7 +30,7 @@ class Engines:
         """Say that this engine is alive, and how many jobs it has left for a newer one."""
         mark, content = self._layout.engines / engine, f"{too_new or ''}\n{version or ''}".encode()
         with storage_faults("announce an engine", mark):
-            descriptor = os.open(mark, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644)
+            descriptor = os.open(mark, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
             try:
                 os.utime(descriptor)
                 os.pwrite(descriptor, content, 0)

@@ -19,7 +19,9 @@ from img_contract.regular_file import NotARegularFile, StrPath, open_descriptor
 _FULL: Final = {errno.ENOSPC, errno.EDQUOT}
 _NO_FOLDER: Final = {errno.ELOOP, errno.ENOTDIR}
 
-_NO_LINKS: Final = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV}
+_NOT_SUPPORTED: Final = {errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
+_NO_LINKS: Final = {*_NOT_SUPPORTED, errno.EPERM, errno.EMLINK}
+_NO_FLUSH: Final = {*_NOT_SUPPORTED, errno.EINVAL}
 _NOT_ALLOWED: Final = {errno.EACCES, errno.EPERM}
 
 _MOST_RECORD_BYTES: Final = 1024 * 1024
@@ -57,22 +59,37 @@ class storage_faults:  # noqa: N801  used like a function
 
 def _remedy(error: OSError, path: Path) -> str:
     """Return what to do about an error of the volume, where that is known."""
+    if error.errno == errno.EXDEV:
+        return "; all folders of the volume have to be on one file system: mount the volume as a whole, not its folders"
+    if error.errno == errno.EROFS:
+        return "; the volume is mounted read-only, or was made so after an error of its disk"
     if error.filename2 and error.errno in _NO_LINKS:
         return "; the volume needs hard links, which FAT, exFAT, SMB and some network file systems do not have"
-    if error.errno not in _NOT_ALLOWED:
-        return ""
+    if not error.filename and error.errno in _NO_FLUSH:
+        return "; the volume needs fsync of files and folders, which some FUSE and network file systems do not have"
+    return _whose(error, path) if error.errno in _NOT_ALLOWED else ""
+
+
+def _whose(error: OSError, path: Path) -> str:
     ours = f"{os.geteuid()}:{os.getegid()}"
     named = [Path(str(name)) for name in (error.filename or path, error.filename2) if name]
     there = [next((one for one in (name, *name.parents) if os.path.exists(one)), path) for name in named]
-    nearest = next((one for one in there if not os.access(one, os.W_OK)), there[0])
+    refused = next((one for one in there if not os.access(one, os.W_OK)), None)
     try:
-        found = nearest.stat()
+        found = (refused or there[0]).stat()
     except OSError:
         return f"; this process is {ours}"
-    return (
-        f"; this process is {ours}, and {nearest} belongs to {found.st_uid}:{found.st_gid} with mode "
-        f"{stat.S_IMODE(found.st_mode):04o}: run both services as its owner, or chown -R {ours} the volume"
+    told = (
+        f"; this process is {ours}, and {refused or there[0]} belongs to {found.st_uid}:{found.st_gid} with mode "
+        f"{stat.S_IMODE(found.st_mode):04o}: "
     )
+    if found.st_uid != os.geteuid() and found.st_gid in {os.getegid(), *os.getgroups()}:
+        return f"{told}run both services as its owner, or let their group write: chmod -R g+rwX the volume"
+    if found.st_uid != os.geteuid():
+        return f"{told}run both services as its owner, or chown -R {ours} the volume"
+    if refused:
+        return f"{told}chmod -R u+rwX the volume"
+    return f"{told}its file system, how that is mounted, or a security profile does not allow it"
 
 
 def fsync(descriptor: int) -> None:
@@ -96,7 +113,7 @@ def link(old: StrPath, new: StrPath) -> None:
 def make_empty(path: StrPath) -> None:
     """Create an empty file; one that is there stays as it is, its time included."""
     failpoint("storage.write")
-    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o644))
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o666))
 
 
 def fsync_directory(path: StrPath) -> None:

@@ -44,7 +44,7 @@ class Journal:
         try:
             failpoint("journal.write")
             # Not kept open: a volume that is being written to cannot be made read-only or be unmounted.
-            descriptor = os.open(f"{self.folder}/{at[:8]}{at[9:11]}", _APPENDING, 0o644)
+            descriptor = os.open(f"{self.folder}/{at[:8]}{at[9:11]}", _APPENDING, 0o666)
             try:
                 if os.write(descriptor, line) < len(line):
                     os.write(descriptor, b"\n")  # so that the next line is not a part of this one

@@ -24,6 +24,8 @@ removed is decided by the modules above it. They turn the OSErrors that are rais
 from __future__ import annotations
 
 import os
+import stat
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -35,7 +37,7 @@ from img_contract.history import Ending
 from img_contract.job.job import JOB_ID, Job
 from img_contract.job.newer import JobOutline
 from img_contract.job.outcome import Outcome
-from img_contract.records import ClaimRecord, as_json, damaged_outcome, parse_job
+from img_contract.records import ClaimRecord, as_json, parse_job, parse_outcome
 from img_contract.regular_file import StrPath
 from img_contract.volume.files import (
     create_exclusively,
@@ -63,6 +65,16 @@ class Layout:
         self.recent_jobs = Journal(self.root / "recent")
         self.ended_jobs = Journal(self.root / "ended")
         self._jobs, self._pending = str(self.jobs), str(self.pending)
+
+    def share_with_group(self) -> None:
+        """Let this process make what the volume's group may change, if that may change the volume itself.
+
+        For processes of several users with a group in common, which move and remove what another has made. It sets the
+        umask: for programs, at their start.
+        """
+        with suppress(OSError):
+            if os.stat(self.root).st_mode & stat.S_IWGRP:
+                os.umask(os.umask(0o077) & ~stat.S_IRWXG)
 
     def prepare(self) -> None:
         """Create the folders. Both services do it at start; either may be first. Raises StoreError."""
@@ -166,6 +178,7 @@ def read_outcome(folder: StrPath) -> Outcome:
     """Read how the job ended. A damaged outcome is one, too: the job is not to be done again."""
     path = f"{folder}/outcome.json"
     try:
-        return Outcome.model_validate_json(read_record(path))
-    except (DamagedRecord, ValidationError):
-        return damaged_outcome(datetime.fromtimestamp(os.lstat(path).st_mtime, UTC))
+        content = read_record(path)
+    except DamagedRecord:
+        content = b""
+    return parse_outcome(content, datetime.fromtimestamp(os.lstat(path).st_mtime, UTC))

@@ -37,7 +37,11 @@ def prove(layout: Layout) -> int:
             folder.mkdir()
         with storage_faults("write and flush a file", folder):
             write_new(folder / "file", b"", durable=True)
+        with storage_faults("touch a file", folder / "file"):
+            os.utime(folder / "file", follow_symlinks=False)
             present = modified_ns(folder / "file")
+        with storage_faults("touch a folder", layout.incoming):
+            layout.present_ns()
         with storage_faults("make a hard link and flush a folder", folder):
             if not create_exclusively(folder / "link", b"", durable=True) or create_exclusively(
                 folder / "link", b"", durable=False
@@ -47,12 +51,12 @@ def prove(layout: Layout) -> int:
             rename(folder, moved)
         with storage_faults("flush a folder", layout.jobs):
             fsync_directory(layout.jobs)
-        for other in (layout.pending, layout.idempotency, layout.engines):
+        for other in (layout.pending, layout.idempotency, layout.engines, layout.metrics):
             with storage_faults("create and remove a file", other):
                 make_empty(other / name)
                 (other / name).unlink()
-        with storage_faults("write to a folder of jobs", layout.jobs):
-            for entry in os.scandir(layout.jobs):
+        with storage_faults("write to a folder of jobs", layout.jobs), os.scandir(layout.jobs) as entries:
+            for entry in entries:
                 if entry.is_dir(follow_symlinks=False) and not os.access(entry, os.W_OK | os.X_OK):
                     raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), entry.path)
     finally:
