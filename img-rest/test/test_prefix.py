@@ -32,6 +32,23 @@ def test_the_prefix_is_that_of_a_trusted_proxy(config: Config, jobs: Jobs, png: 
     assert location(served(config, jobs), png, X_Forwarded_Prefix="/images") == "/resize"
 
 
+def test_of_several_proxies_each_may_set_what_it_knows(config: Config, jobs: Jobs, png: bytes) -> None:
+    client = served(config, jobs, proxies=2)
+    assert location(client, png, X_Forwarded_Prefix="/images") == "/images/resize"
+    assert location(client, png, X_Forwarded_Prefix="/a, /b") == location(client, png, X_Forwarded_Prefix="/a/,/b/")
+    assert location(client, png, X_Forwarded_Prefix="/a, /b") == "/a/b/resize"
+    assert location(client, png, X_Forwarded_Prefix="/the-client-s, /a, /b") == "/a/b/resize"
+    for proto, host in (
+        ("https", "img.example"),
+        ("https, http", "img.example, inner"),
+        ("x, https, y", "x, img.example, y"),
+    ):
+        said = {"X-Forwarded-Proto": proto, "X-Forwarded-Host": host, "X-Forwarded-Prefix": "/images"}
+        document = client.get("/swagger.json", headers=said).get_json()
+        assert document["basePath"] == "/images"
+        assert "'https://img.example/images/resize?" in document["info"]["description"]
+
+
 @pytest.mark.parametrize("forged", ["//evil.example", "https://evil.example", "/a b", '/"><script>', "/a?b", "/a//b"])
 def test_what_is_no_prefix_is_dropped(config: Config, jobs: Jobs, png: bytes, forged: str) -> None:
     assert location(served(config, jobs, proxies=1), png, X_Forwarded_Prefix=forged) == "/resize"
