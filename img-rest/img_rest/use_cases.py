@@ -21,8 +21,15 @@ from img_contract.ports import IdempotencyKey, StoredResult
 from werkzeug.wrappers import Request
 
 from img_rest.errors import ListingOff, NoEngine, ParameterFault, QueryInvalid
-from img_rest.requests.parameters import check_watermark, parse_accept, parse_idempotency_key, parse_resize, parse_wait
-from img_rest.requests.upload import receive
+from img_rest.requests.parameters import (
+    check_query,
+    check_watermark,
+    parse_accept,
+    parse_idempotency_key,
+    parse_resize,
+    parse_wait,
+)
+from img_rest.requests.upload import FORM, receive
 from img_rest.services import Services
 
 log = structlog.get_logger(__name__)
@@ -64,6 +71,8 @@ def _receive_job(services: Services, request: Request, owner: str | None) -> tup
     query = list(request.args.items(multi=True))
     longest = services.config.http.wait_seconds
     parse_wait(query, request.headers, longest)
+    if "Expect" in request.headers:  # the body is sent only if this is not refused
+        check_query(query, form_follows=request.mimetype == FORM)
     key = parse_idempotency_key(request.headers)
     services.backlog.check()
     with services.uploads, services.jobs.begin(IdempotencyKey(key, owner) if key else None) as submission:

@@ -5,6 +5,8 @@ The body is a multipart form or the picture itself, with the parameters in the q
 
 from __future__ import annotations
 
+from typing import Final
+
 from img_contract.config import LimitsConfig
 from img_contract.job.formats import SIGNATURE_BYTES
 from img_contract.ports import Submission
@@ -15,10 +17,12 @@ from img_rest.requests.form import receive_form
 from img_rest.requests.hints import LineEnds, about_body
 from img_rest.requests.receiver import FILE_FIELD, PORTION_BYTES, Receiver, RequestBody, Upload
 
+FORM: Final = "multipart/form-data"
+
 
 def receive(request: Request, submission: Submission, limits: LimitsConfig) -> Upload:
     """Stream the request's files into the submission, and return the rest. Raises RestError, StoreError."""
-    if request.mimetype == "multipart/form-data":
+    if request.mimetype == FORM:
         return receive_form(request, submission, limits)
     try:
         _receive_raw(request, submission, limits)
