@@ -125,10 +125,13 @@ def _exact_name(status: JobStatus, name: str | None, suffix: str) -> str | None:
     return fitting[0] if fitting else f"{stem or ''}.{ending}"
 
 
-def cancel_job(services: Services, job_id: str, owner: str | None) -> None:
-    """Cancel a job that has not ended, delete the files of one that has. Raises UnknownJob, StoreError."""
+def cancel_job(services: Services, job_id: str, owner: str | None, check: Callable[[JobStatus], None]) -> None:
+    """Cancel a job that has not ended, delete the files of one that has. Raises UnknownJob, StoreError.
+
+    `check` is called with the status of a job that is not deleted yet, and raises if it is not to be.
+    """
     with suppress(JobDeleted):
-        _own_status(services, job_id, owner)
+        check(_own_status(services, job_id, owner))
     if services.jobs.cancel(job_id):
         log.info("job_cancelled", id=job_id)
     else:

@@ -353,3 +353,35 @@ def test_a_redirect_of_the_router_names_no_host(client: FlaskClient) -> None:
     """Behind a proxy it would be one that clients cannot reach."""
     answer = client.get("/health//ready?x=1")
     assert (answer.status_code, answer.headers["Location"]) == (308, "/health/ready?x=1")
+
+
+@pytest.mark.parametrize("method", ["GET", "DELETE"])
+def test_a_condition_that_does_not_hold_is_412(
+    client: FlaskClient, job_id: str, finish: Callable[[], bytes], method: str
+) -> None:
+    if method == "DELETE":
+        assert client.delete(f"/resize/{job_id}", headers={"If-Match": "*"}).status_code == 412  # no result yet
+    finish()
+    whole = client.get(f"/resize/{job_id}")
+    etag, date = whole.headers["ETag"], whole.headers["Last-Modified"]
+    long_ago = "Thu, 01 Jan 2026 00:00:00 GMT"
+    for wrong in (
+        {"If-Match": '"another"'},
+        {"If-Match": f"W/{etag}"},
+        {"If-Unmodified-Since": long_ago},
+        {"If-Match": '"another"', "If-Unmodified-Since": date},
+    ):
+        refused = client.open(f"/resize/{job_id}", method=method, headers=wrong)
+        assert (refused.status_code, refused.get_json()["code"]) == (412, "precondition_failed"), wrong
+    for right in ({"If-Match": f'"x", {etag}', "If-Unmodified-Since": long_ago}, {"If-Unmodified-Since": date}):
+        assert client.open(f"/resize/{job_id}", method=method, headers=right).status_code in (200, 204)
+
+
+@pytest.mark.parametrize("known", ["*", "its"])
+def test_a_deletion_of_the_file_that_is_known_is_done(
+    client: FlaskClient, job_id: str, finish: Callable[[], bytes], known: str
+) -> None:
+    finish()
+    etag = client.get(f"/resize/{job_id}").headers["ETag"] if known == "its" else known
+    for _ in range(2):
+        assert client.delete(f"/resize/{job_id}", headers={"If-Match": etag}).status_code == 204

@@ -133,7 +133,12 @@ RESULT: Final = {
     "get": _file("result"),
     "delete": _operation(
         "cancel",
-        {204: "Cancelled or deleted, now or before.", 403: "A page of another site sent this.", **_OF_A_JOB},
+        {
+            204: "Cancelled or deleted, now or before.",
+            403: "A page of another site sent this.",
+            412: "The first result is not the one that If-Match names.",
+            **_OF_A_JOB,
+        },
     ),
 }
 NAMED_RESULT: Final = {"params": _GUID | _NAME, "get": _file("named_result")}

@@ -16,6 +16,7 @@ from img_rest.api.files import file_answer
 from img_rest.api.problems import RETRY_SECONDS, job_problem
 from img_rest.api.representations import links, status_of, submitted
 from img_rest.api.restx import ServiceResource, json_answer
+from img_rest.requests.conditions import check_preconditions
 from img_rest.requests.negotiation import REPRESENTATION, prefers_representation, wants_picture
 from img_rest.requests.parameters import parse_wait
 from img_rest.server.client import disconnect_check
@@ -89,7 +90,7 @@ class Result(ServiceResource):
 
     def delete(self, guid: str) -> AnyResponse:
         """Cancel a job that has not ended, or delete the files of one that has. As often as you like."""
-        use_cases.cancel_job(self.services, guid, current_key())
+        use_cases.cancel_job(self.services, guid, current_key(), _check_conditions)
         return Response(status=204)
 
 
@@ -105,6 +106,13 @@ def _status(services: Services, guid: str) -> JobStatus:
     """Return the status of the client's job, after the wait that it asks for."""
     seconds = parse_wait(request.args.items(multi=True), request.headers, services.config.http.wait_seconds)
     return use_cases.job_status(services, guid, current_key(), seconds, disconnect_check(request.environ))
+
+
+def _check_conditions(status: JobStatus) -> None:
+    """Raise PreconditionFailed unless the first result is the one that the request is about."""
+    outcome = status.outcome
+    etag = outcome.outputs[0].sha256 if outcome and outcome.outputs else None
+    check_preconditions(request.environ, etag, outcome.finished_at if outcome else None)
 
 
 def _picture(services: Services, status: JobStatus, address: str) -> AnyResponse | None:
