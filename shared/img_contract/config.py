@@ -34,6 +34,7 @@ from img_contract.cluster_config import QueueConfig, StoreConfig
 from img_contract.job.formats import Format
 from img_contract.messages import quoted
 from img_contract.notify.curve import CurveConfig
+from img_contract.origins import as_browsers_write_it
 
 VARIABLE_PREFIX: Final = "IMG_"
 SECTION_END: Final = "__"
@@ -56,8 +57,6 @@ _ROUTES: Final = (
     ".",
     "..",
 )
-_ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s,*\"'A-Z]+")
-"""As browsers write it (RFC 6454, 6.2): lower case, and nothing after the host and port."""
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -80,9 +79,11 @@ def _origins(value: Any) -> Any:
     if isinstance(value, str):
         given = json.loads(value) if value.startswith("[") else [one.strip() for one in value.split(",")]
     for origin in given if isinstance(given, list | tuple) else [given]:
-        if not isinstance(origin, str) or not (origin == "*" or _ORIGIN.fullmatch(origin)):
+        sent = as_browsers_write_it(origin) if isinstance(origin, str) else None
+        if origin not in ("*", sent):
+            hint = f"; browsers write it {sent}" if sent else ""
             raise PydanticCustomError(
-                "origin", f"expected * or origins such as https://shop.example:8443, found {quoted(origin)}"
+                "origin", f"expected * or origins such as https://shop.example:8443, found {quoted(origin)}{hint}"
             )
     return tuple(given)
 
