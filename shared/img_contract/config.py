@@ -42,8 +42,13 @@ SECTION_END: Final = "__"
 
 MIB: Final = 1024 * 1024
 
-PREFIX: Final = re.compile(r"(/[A-Za-z0-9._~-]+)+")
-"""A path that a proxy puts before those of the API."""
+PREFIX: Final = re.compile(
+    r"(/(?!\.{1,2}(/|$))([A-Za-z0-9._~!$&'()*+;=:@-]|%(?!2[EF]|5C|[01]|7F)[0-9A-F]{2})+)+", re.IGNORECASE
+)
+"""A path that a proxy puts before those of the API (RFC 3986, 3.3), as it is in a URL.
+
+Not `.` and `..`, which clients resolve, no such character or slash in disguise, and no comma, which separates prefixes.
+"""
 _ROUTES: Final = (
     "resize",
     "jobs",

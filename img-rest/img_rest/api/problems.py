@@ -97,13 +97,13 @@ _DETAILS: Final[dict[type[Exception] | int, str]] = {
     StoreUnavailable: "the volume cannot be read or written now, so the request was not carried out; try again later",
     UnknownJob: "expected the guid of a job, as POST /resize returns it; found one that is unknown or has expired",
     JobDeleted: "the job was deleted by a DELETE, and its files are gone",
-    400: "the request is malformed; see the API documentation at /",
-    404: "expected one of the routes that are documented at /",
+    400: "the request is malformed; see the API documentation at {root}/",
+    404: "expected one of the routes that are documented at {root}/",
     412: "expected the file's ETag in If-Match, or in If-Unmodified-Since a date that it was not modified after",
     416: "expected a range within the file; its length is in the Content-Range header",
     429: "expected fewer uploads from this key or address; try again after Retry-After",
 }
-"""By error or HTTP status, where the error's own text is not for clients."""
+"""By error or HTTP status, where the error's own text is not for clients. `root`: the path at which clients see /."""
 
 _FAILURES: Final[dict[str, str]] = {
     FailureCode.PICTURE_CORRUPT: "The picture is corrupt",
@@ -211,7 +211,8 @@ def _http_problem(error: HTTPException) -> Response:
         return Response(original.get_data(), status, original.headers)
     kind = _HTTP.get(status, Kind(status, "http_error", error.name))
     detail = _method_detail(original.headers.get("Allow", "")) if status == MethodNotAllowed.code else None
-    response = problem(kind, detail or _DETAILS.get(status) or error.description or error.name)
+    known = _DETAILS.get(status, "").replace("{root}", request.script_root)
+    response = problem(kind, detail or known or error.description or error.name)
     for name in ("Allow", "Content-Range", "Retry-After"):
         if name in original.headers:
             response.headers[name] = original.headers[name]
