@@ -278,6 +278,16 @@ def test_a_range_that_is_not_understood_gives_the_whole_file(
     assert (answer.status_code, answer.data) == (200, content)
 
 
+@pytest.mark.parametrize("route", ["/resize/{}", "/swaggerui/swagger-ui.css", "/app", "/limits"])
+def test_a_range_is_for_get_alone_whatever_is_asked_for(
+    client: FlaskClient, job_id: str, finish: Callable[[], bytes], route: str
+) -> None:
+    finish()
+    answer = client.head(route.format(job_id), headers={"Range": "bytes=0-9"})
+    assert answer.status_code == 200
+    assert "Content-Range" not in answer.headers
+
+
 def test_if_match_is_honoured(client: FlaskClient, job_id: str, finish: Callable[[], bytes]) -> None:
     finish()
     etag = client.get(f"/resize/{job_id}").headers["ETag"]

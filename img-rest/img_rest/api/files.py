@@ -18,7 +18,7 @@ from werkzeug.utils import redirect
 from werkzeug.wrappers import Response as AnyResponse
 from werkzeug.wsgi import wrap_file
 
-from img_rest.requests.conditions import check_preconditions, tidy_conditions
+from img_rest.requests.conditions import check_preconditions, drop_whole_range
 
 _SUFFIXES: Final = {MEDIA_TYPES[name]: f".{suffix}" for name, suffix in SUFFIXES.items()}
 _LONGEST_STEM: Final = 100
@@ -35,7 +35,7 @@ def file_answer(status: JobStatus, result: StoredResult, retention_seconds: floa
         elsewhere = redirect(result.link, 302)
         elsewhere.headers["Cache-Control"] = "no-store"  # the link is good for a short time
         return elsewhere
-    tidy_conditions(request.environ, output.bytes)
+    drop_whole_range(request.environ, output.bytes)
     # Werkzeug's send_file would look for all that is known here already.
     response = Response(wrap_file(request.environ, result.file), mimetype=output.media_type, direct_passthrough=True)
     response.set_etag(output.sha256)

@@ -16,8 +16,14 @@ _DATES: Final = ("HTTP_IF_MODIFIED_SINCE", "HTTP_IF_UNMODIFIED_SINCE", "HTTP_IF_
 _ONE_RANGE: Final = re.compile(r"bytes=(?:(\d{1,18})-(\d{0,18})|-(\d{1,18}))")
 
 
-def drop_unreadable_dates(environ: dict[str, Any]) -> None:
-    """Remove dates that Python cannot represent (Werkzeug 3.1.9 raises OverflowError on them)."""
+def tidy_conditions(environ: dict[str, Any]) -> None:
+    """Remove ranges that are not for us, and dates that Python cannot represent (Werkzeug 3.1.9 raises OverflowError).
+
+    A range is for GET alone (RFC 9110, 14.2). The whole file answers another unit than bytes, and several ranges.
+    """
+    wanted = environ.get("HTTP_RANGE")
+    if wanted is not None and (environ["REQUEST_METHOD"] != "GET" or not _ONE_RANGE.fullmatch(wanted.strip())):
+        del environ["HTTP_RANGE"]
     for name in _DATES:
         try:
             parse_date(environ.get(name))
@@ -40,16 +46,8 @@ def check_preconditions(environ: dict[str, Any], etag: str | None, modified_at: 
         raise PreconditionFailed
 
 
-def tidy_conditions(environ: dict[str, Any], size: int) -> None:
-    """Remove what has no effect on a file of so many bytes.
-
-    The whole file answers another unit than bytes, several ranges at once, or more of its end than there is; and a
-    range is for GET alone (RFC 9110, 14.2).
-    """
-    if environ["REQUEST_METHOD"] != "GET":
-        environ.pop("HTTP_RANGE", None)
-    wanted = environ.get("HTTP_RANGE")
-    if wanted is not None:
-        match = _ONE_RANGE.fullmatch(wanted.strip())
-        if match is None or (match[3] and int(match[3]) >= size):
-            del environ["HTTP_RANGE"]
+def drop_whole_range(environ: dict[str, Any], size: int) -> None:
+    """Remove a range of more of a file's end than its so many bytes: the whole file answers it."""
+    match = _ONE_RANGE.fullmatch(environ.get("HTTP_RANGE", "").strip())
+    if match and match[3] and int(match[3]) >= size:
+        del environ["HTTP_RANGE"]
