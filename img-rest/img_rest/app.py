@@ -43,6 +43,7 @@ def create_app(
     `counts` has what `configure_logs` counts.
     """
     app = _Application("img_rest", static_folder=None)
+    app.url_map.strict_slashes = False  # a slash at the end of an address changes nothing
     app.config.update(
         RESTX_MASK_SWAGGER=False,
         SWAGGER_UI_DOC_EXPANSION="list",  # a newcomer sees the calls at once

@@ -108,6 +108,35 @@ def test_a_picture_may_be_posted_with_a_slash_at_the_end(client: FlaskClient, pn
     assert client.get("/resize/").status_code == 405
 
 
+@pytest.mark.parametrize(
+    ("path", "meant"),
+    [
+        ("/reisze", "/resize"),
+        ("/Resize", "/resize"),
+        ("/upload", "/resize"),
+        ("/api/v1/resize", "/resize"),
+        ("/status/GUID", "/resize/status/GUID"),
+        ("/jobs/GUID", "/resize/status/GUID"),
+        ("/result/GUID", "/resize/GUID"),
+        ("/healthz", "/health"),
+        ("/ready", "/health/ready"),
+        ("/status", "/stats"),
+        ("/swagger", "/"),
+        ("/limit", "/limits"),
+        ("/App", "/app"),
+    ],
+)
+def test_a_route_that_was_perhaps_meant_is_named(client: FlaskClient, path: str, meant: str) -> None:
+    answer = client.get(path)
+    assert (answer.status_code, answer.get_json()["code"]) == (404, "route_unknown")
+    assert answer.get_json()["detail"].endswith(f"; did you mean {meant!r}?")
+
+
+@pytest.mark.parametrize("path", ["/nowhere", "/wp-login.php", "/.env", "/limits/x/y", "/favicon.ico", "/a" * 3000])
+def test_a_path_like_no_route_gets_no_guess(client: FlaskClient, path: str) -> None:
+    assert client.get(path).get_json()["detail"] == "expected one of the routes that are documented at /"
+
+
 def test_a_picture_without_a_file_name_is_still_a_picture(client: FlaskClient, png: bytes) -> None:
     assert client.post("/resize?width=5", **part("file", png)).status_code == 202
     assert client.post("/resize?width=5", data={"file": (io.BytesIO(png), "a.png")}).status_code == 202

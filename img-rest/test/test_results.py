@@ -298,6 +298,43 @@ def test_if_match_is_honoured(client: FlaskClient, job_id: str, finish: Callable
     assert other.get_json()["code"] == "precondition_failed"
 
 
+@pytest.mark.parametrize(
+    "route",
+    [
+        "/limits",
+        "/jobs",
+        "/health",
+        "/health/ready",
+        "/stats",
+        "/metrics",
+        "/resize/{}",
+        "/resize/status/{}",
+        "/resize/{}/2w",
+    ],
+)
+def test_a_slash_at_the_end_changes_nothing(
+    client: FlaskClient, job_id: str, finish: Callable[..., bytes], route: str
+) -> None:
+    finish(("2w", "image/png", 2, 1))
+    without, with_slash = (client.get(f"{route.format(job_id)}{slash}") for slash in ("", "/"))
+    assert with_slash.status_code == without.status_code
+    assert with_slash.content_type == without.content_type
+
+
+def test_a_guid_may_be_in_upper_case_and_end_like_a_file(
+    client: FlaskClient, job_id: str, finish: Callable[..., bytes]
+) -> None:
+    content = finish(("2w", "image/png", 2, 1))
+    for guid in (job_id.upper(), f"{job_id.upper()}.png"):
+        assert client.get(f"/resize/{guid}").data == content
+    for guid in (job_id.upper(), f"{job_id}.json", f"{job_id.upper()}.json/"):
+        assert client.get(f"/resize/status/{guid}").get_json()["id"] == job_id
+    assert client.get(f"/resize/status/{job_id}.xml").get_json()["code"] == "job_unknown"
+    assert client.get(f"/resize/{job_id.upper()}/2w").data == content
+    assert client.delete(f"/resize/{job_id.upper()}").status_code == 204
+    assert client.get(f"/resize/{job_id}").status_code == 410
+
+
 @pytest.mark.parametrize("suffix", ["png", "PNG"])
 def test_the_ending_of_a_file_may_follow_the_guid(
     client: FlaskClient, job_id: str, finish: Callable[..., bytes], suffix: str

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Response, request
 from flask_restx import Api
-from img_contract.errors import JobDeleted, ResultGone, StoreError
+from img_contract.errors import JobDeleted, ResultGone, StoreError, UnknownJob
 from img_contract.failpoints import failpoint
 from img_contract.job.status import JobStatus
 from werkzeug.wrappers import Response as AnyResponse
@@ -31,13 +31,7 @@ def add_job_routes(api: Api, services: Services) -> None:
         (Result, "/resize/<guid>", documentation.RESULT),
         (NamedResult, "/resize/<guid>/<name>", documentation.NAMED_RESULT),
     ):
-        api.add_resource(
-            resource,
-            path,
-            route_doc=documented,
-            resource_class_kwargs={"services": services},
-            strict_slashes=resource is not Jobs,  # POST /resize/ is as good as POST /resize
-        )
+        api.add_resource(resource, path, route_doc=documented, resource_class_kwargs={"services": services})
 
 
 class Jobs(ServiceResource):
@@ -73,7 +67,10 @@ class JobState(ServiceResource):
 
     def get(self, guid: str) -> AnyResponse:
         """Ask where a job is."""
-        status = _status(self.services, guid)
+        stem, suffix = _split(guid)
+        if suffix not in ("", "json"):
+            raise UnknownJob(guid)
+        status = _status(self.services, stem)
         response = json_answer(status_of(status, request.script_root))
         response.headers["Cache-Control"] = "no-store"
         if not status.state.final:
@@ -90,7 +87,7 @@ class Result(ServiceResource):
 
     def delete(self, guid: str) -> AnyResponse:
         """Cancel a job that has not ended, or delete the files of one that has. As often as you like."""
-        use_cases.cancel_job(self.services, guid, current_key(), _check_conditions)
+        use_cases.cancel_job(self.services, guid.lower(), current_key(), _check_conditions)
         return Response(status=204)
 
 
@@ -100,6 +97,12 @@ class NamedResult(ServiceResource):
     def get(self, guid: str, name: str) -> AnyResponse:
         """Fetch the processed file of that name: a variant's, or one that the status lists."""
         return _file(self.services, guid, name)
+
+
+def _split(guid: str) -> tuple[str, str]:
+    """Return a guid in lower case, as some write it in upper case, and the ending of a file's name that people add."""
+    stem, _, suffix = guid.partition(".")
+    return (stem if suffix else guid).lower(), suffix
 
 
 def _status(services: Services, guid: str) -> JobStatus:
@@ -129,6 +132,6 @@ def _picture(services: Services, status: JobStatus, address: str) -> AnyResponse
 
 
 def _file(services: Services, guid: str, name: str | None = None) -> AnyResponse:
-    stem, _, suffix = guid.partition(".")  # people add the ending of a file's name
-    status = _status(services, stem if suffix else guid)
+    stem, suffix = _split(guid)
+    status = _status(services, stem)
     return file_answer(status, use_cases.open_result(services, status, name, suffix), services.config.retention_seconds)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import structlog
-from flask import Flask, Response, request
+from flask import Flask, Response, current_app, request
 from img_contract.config import LimitsConfig
 from img_contract.errors import (
     JobDeleted,
@@ -23,10 +23,12 @@ from img_contract.errors import (
 from img_contract.http_models import ParameterError, Problem
 from img_contract.job.outcome import Failure, FailureCode, State
 from img_contract.job.status import JobStatus
-from werkzeug.exceptions import BadRequest, HTTPException, MethodNotAllowed
+from img_contract.messages import quoted
+from werkzeug.exceptions import BadRequest, HTTPException, MethodNotAllowed, NotFound
 
 from img_rest import errors
 from img_rest.requests.draining import Drain
+from img_rest.requests.hints import likely_routes
 
 MEDIA_TYPE: Final = "application/problem+json"
 RETRY_SECONDS: Final = 1
@@ -211,12 +213,24 @@ def _http_problem(error: HTTPException) -> Response:
         return Response(original.get_data(), status, original.headers)
     kind = _HTTP.get(status, Kind(status, "http_error", error.name))
     detail = _method_detail(original.headers.get("Allow", "")) if status == MethodNotAllowed.code else None
+    if status == NotFound.code:
+        detail = _route_detail()
     known = _DETAILS.get(status, "").replace("{root}", request.script_root)
     response = problem(kind, detail or known or error.description or error.name)
     for name in ("Allow", "Content-Range", "Retry-After"):
         if name in original.headers:
             response.headers[name] = original.headers[name]
     return response
+
+
+def _route_detail() -> str:
+    """Return where the routes are documented, and which of them may have been meant."""
+    routes = current_app.create_url_adapter(request)
+    first_parts = {rule.rule.split("/")[1] for rule in current_app.url_map.iter_rules()} - {""}
+    meant = likely_routes(request.path, sorted(first_parts))
+    found = next((path for path in meant if routes and path != request.path and routes.allowed_methods(path)), None)
+    detail = _DETAILS[NotFound.code].replace("{root}", request.script_root)
+    return f"{detail}; did you mean {quoted(request.script_root + found)}?" if found else detail
 
 
 def _method_detail(allow: str) -> str:

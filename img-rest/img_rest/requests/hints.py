@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from difflib import get_close_matches
 from typing import Final
 
@@ -26,8 +27,23 @@ _OTHER_NAMES: Final = {
     "greyscale": "grayscale",
 }
 """What other services call it."""
+_OTHER_ROUTES: Final = {
+    **dict.fromkeys(("upload", "uploads", "image", "images", "convert", "thumbnail"), "resize"),
+    **dict.fromkeys(("docs", "swagger", "api-docs", "redoc"), ""),
+    "openapi.json": "swagger.json",
+    **dict.fromkeys(("healthz", "livez", "live", "ping"), "health"),
+    **dict.fromkeys(("readyz", "ready"), "health/ready"),
+    **dict.fromkeys(("ui", "index.html"), "app"),
+}
+_OTHER_ROUTES_OF_JOBS: Final = {
+    **dict.fromkeys(("status", "job", "jobs"), "resize/status"),
+    **dict.fromkeys(("result", "results", "download"), "resize"),
+}
+"""What other services call it, and what is plausible; the latter with a guid behind it."""
 _ALIKE: Final = 0.65
 """The least likeness (difflib) of a name to a parameter that it may be a slip for."""
+_ALIKE_ROUTE: Final = 0.75
+"""The same for a part of a path: whoever looks for holes is told nothing."""
 
 
 def likely_parameter(name: str, known: list[str]) -> str | None:
@@ -36,6 +52,21 @@ def likely_parameter(name: str, known: list[str]) -> str | None:
     if other := _OTHER_NAMES.get(plain):
         return other
     return next(iter(get_close_matches(plain, known, n=1, cutoff=_ALIKE)), None)
+
+
+def likely_routes(path: str, known: list[str]) -> Iterator[str]:
+    """Yield what an unknown path was perhaps meant to be, the likeliest first; not all are routes.
+
+    `known`: the first parts of the paths of all routes. What is before one (/api/v1) may be too much.
+    """
+    parts = [part for part in path.split("/") if part][:6]
+    for position, part in enumerate(parts):
+        plain, rest = part[:40].lower(), parts[position + 1 :]
+        alike = get_close_matches(plain, known, n=1, cutoff=_ALIKE_ROUTE)
+        others = [_OTHER_ROUTES_OF_JOBS.get(plain)] if rest else []
+        for meant in (*alike, *others, _OTHER_ROUTES.get(plain)):
+            if meant is not None:
+                yield "/".join(["", meant, *rest])
 
 
 def forgotten_at_sign(field: str, content: bytes) -> str | None:
