@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import re
+from base64 import b64decode
 from collections.abc import Iterator
+from contextlib import suppress
 from difflib import get_close_matches
 from typing import Final
 
+from img_contract.job.formats import sniff
 from img_contract.messages import quoted
 from werkzeug.wrappers import Request
 
 URLENCODED: Final = "application/x-www-form-urlencoded"
 _NAME_OF_FILE: Final = re.compile(rb"[^\x00-\x1f<>{}]{0,250}\.[A-Za-z0-9]{2,5}")
+SHORT_BYTES: Final = 260
+"""A body of up to this size may be the name of a file."""
+_MADE_UP: Final = ("file", "upload", "blob")
+_FROM_URL_SAFE: Final = bytes.maketrans(b"-_", b"+/")
 _BROKEN_PNG: Final = b"\x89PNG\x1a"
 _GZIP: Final = b"\x1f\x8b"
 _OTHER_NAMES: Final = {
@@ -69,12 +76,27 @@ def likely_routes(path: str, known: list[str]) -> Iterator[str]:
                 yield "/".join(["", meant, *rest])
 
 
-def forgotten_at_sign(field: str, content: bytes) -> str | None:
-    """Return what is wrong with a file that is the name of one: curl sends that without an @."""
-    if not _NAME_OF_FILE.fullmatch(content):
+def name_in_place_of_file(field: str, filename: str | None, content: bytes) -> str | None:
+    """Return what is wrong with a file that is the name of one: curl sends that without an @, libraries without open().
+
+    `filename`: that of the part. Libraries make one up for a text; under another, a text was sent as a file.
+    """
+    if not _NAME_OF_FILE.fullmatch(content) or filename not in (None, field, *_MADE_UP):
         return None
     name = content.decode(errors="replace")
-    return f"found the text {quoted(name)} in the form field {field!r}; forgot the @? -F {field}=@{name[:80]}"
+    cure = f"forgot the @? -F {field}=@{name[:80]}" if filename is None else "open that file, and send what is in it"
+    return f"found the text {quoted(name)} in the form field {field!r}; {cure}"
+
+
+def picture_as_text(head: bytes) -> str | None:
+    """Return what a body that begins so is, if it is a picture that was made a text, and what to send instead."""
+    text = head.lstrip(b" \r\n\"'")
+    if text[:5].lower() == b"data:":
+        return "a data: URL; send the bytes that it stands for"
+    with suppress(ValueError):
+        if sniff(b64decode(text[: len(text) // 4 * 4].translate(_FROM_URL_SAFE), validate=True)):
+            return "a picture in base64; send its bytes, decoded"
+    return None
 
 
 def about_body(request: Request, head: bytes) -> str:
@@ -84,8 +106,10 @@ def about_body(request: Request, head: bytes) -> str:
         return f"; send it as it is, without Content-Encoding ({encoding[:40] or 'it is gzip'})"
     if head.startswith(_BROKEN_PNG):
         return "; its line ends are gone: with curl, use --data-binary, not --data (-d)"
-    if request.mimetype == URLENCODED and re.match(rb"[\w%+.-]+=", head):
+    if request.mimetype in (URLENCODED, "text/plain") and re.match(rb"[\w%+.-]+=", head):
         return '; a form with a file needs enctype="multipart/form-data" (curl -F)'
+    if _NAME_OF_FILE.fullmatch(head):
+        return f"; it is the name of a file; forgot the @? --data-binary @{head.decode(errors='replace')[:80]}"
     if request.mimetype.endswith("json"):
         return "; send a form (multipart/form-data) or the picture itself as the body, not JSON"
     return ""
