@@ -71,7 +71,10 @@ def test_one_upload_gives_every_variant_with_a_watermark_and_a_srcset(service: S
         "640w.webp": ("image/webp", 640, 427),
         "thumb": ("image/jpeg", 100, 100),
     }
-    assert status.srcset == f"/resize/{job_id}/320w 320w, /resize/{job_id}/640w.webp 640w"
+    assert [(one.media_type, one.srcset) for one in status.sources] == [
+        ("image/webp", f"/resize/{job_id}/640w.webp 640w"),
+        ("image/jpeg", f"/resize/{job_id}/320w 320w"),
+    ]
     assert status.dominant_color.startswith("#")
     assert status.placeholder
     for one in status.outputs:

@@ -22,7 +22,7 @@ from img_rest.exposition import Exposition
 from img_rest.metrics import RestMetrics
 from img_rest.page.routes import add_page_routes
 from img_rest.requests import headers
-from img_rest.requests.conditions import drop_unreadable_dates
+from img_rest.requests.conditions import tidy_conditions
 from img_rest.requests.prefix import drop_host, under_prefix
 from img_rest.services import Services
 from img_rest.waiting import LongPolls
@@ -43,6 +43,7 @@ def create_app(
     `counts` has what `configure_logs` counts.
     """
     app = _Application("img_rest", static_folder=None)
+    app.url_map.strict_slashes = False  # a slash at the end of an address changes nothing
     app.config.update(
         RESTX_MASK_SWAGGER=False,
         SWAGGER_UI_DOC_EXPANSION="list",  # a newcomer sees the calls at once
@@ -52,7 +53,7 @@ def create_app(
     long_polls = LongPolls(jobs, config.http.long_polls, stopping)
     metrics.register(app, counts, long_polls.waited)
     app.wsgi_app = under_prefix(app.wsgi_app, config.http.prefix)  # type: ignore[method-assign]
-    app.before_request(lambda: drop_unreadable_dates(request.environ))
+    app.before_request(lambda: tidy_conditions(request.environ))
     app.after_request(drop_host)
     headers.register(app, config.limits)
     origins.register(app, config.access.origins)

@@ -29,7 +29,6 @@ from img_contract.volume.store import VolumeJobs
 from img_rest.admission.access import new_key
 from img_rest.app import create_app
 from img_rest.metrics import RestMetrics
-from img_rest.requests.form import OVERHEAD_BYTES
 from img_rest.server.body import MinimumRate
 from img_rest.server.gateway import Gateway
 from img_rest.server.process import address_to_bind, allow_open_files, set_when_stopping, shared_flag, url_of
@@ -134,9 +133,7 @@ def _load(config: Config, stopping: Any) -> Gateway:
     app = create_app(config, _jobs(config), lambda: bool(stopping.value), metrics)
     http = config.http
     minimum_rate = MinimumRate(http.upload_bytes_per_second, _RATE_INTERVAL_SECONDS)
-    return Gateway(
-        app, http.threads, minimum_rate, http.send_timeout_seconds, config.limits.upload_bytes + OVERHEAD_BYTES
-    )
+    return Gateway(app, http.threads, minimum_rate, http.send_timeout_seconds)
 
 
 def _parser() -> argparse.ArgumentParser:

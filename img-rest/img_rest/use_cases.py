@@ -21,8 +21,15 @@ from img_contract.ports import IdempotencyKey, StoredResult
 from werkzeug.wrappers import Request
 
 from img_rest.errors import ListingOff, NoEngine, ParameterFault, QueryInvalid
-from img_rest.requests.parameters import check_watermark, parse_accept, parse_idempotency_key, parse_resize, parse_wait
-from img_rest.requests.upload import receive
+from img_rest.requests.parameters import (
+    check_query,
+    check_watermark,
+    parse_accept,
+    parse_idempotency_key,
+    parse_resize,
+    parse_wait,
+)
+from img_rest.requests.upload import FORM, receive
 from img_rest.services import Services
 
 log = structlog.get_logger(__name__)
@@ -64,6 +71,8 @@ def _receive_job(services: Services, request: Request, owner: str | None) -> tup
     query = list(request.args.items(multi=True))
     longest = services.config.http.wait_seconds
     parse_wait(query, request.headers, longest)
+    if "Expect" in request.headers:  # the body is sent only if this is not refused
+        check_query(query, form_follows=request.mimetype == FORM)
     key = parse_idempotency_key(request.headers)
     services.backlog.check()
     with services.uploads, services.jobs.begin(IdempotencyKey(key, owner) if key else None) as submission:
@@ -116,10 +125,13 @@ def _exact_name(status: JobStatus, name: str | None, suffix: str) -> str | None:
     return fitting[0] if fitting else f"{stem or ''}.{ending}"
 
 
-def cancel_job(services: Services, job_id: str, owner: str | None) -> None:
-    """Cancel a job that has not ended, delete the files of one that has. Raises UnknownJob, StoreError."""
+def cancel_job(services: Services, job_id: str, owner: str | None, check: Callable[[JobStatus], None]) -> None:
+    """Cancel a job that has not ended, delete the files of one that has. Raises UnknownJob, StoreError.
+
+    `check` is called with the status of a job that is not deleted yet, and raises if it is not to be.
+    """
     with suppress(JobDeleted):
-        _own_status(services, job_id, owner)
+        check(_own_status(services, job_id, owner))
     if services.jobs.cancel(job_id):
         log.info("job_cancelled", id=job_id)
     else:

@@ -164,6 +164,7 @@ def test_a_proxy_is_believed_only_where_the_configuration_says_so(config: Config
 
     assert statuses(0) == [202, 429]
     assert statuses(1) == [202, 202]
+    assert statuses(2) == [202, 429]  # one address is too few to be that of the outermost of two
 
 
 def test_the_rest_of_an_upload_refused_for_the_rate_is_read(config: Config, jobs: Jobs, png: bytes) -> None:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import io
 import threading
+from typing import Any
 
 import pytest
+from img_contract.config import AccessConfig, Config
+from img_contract.ports import Jobs
 from img_contract.testing import HANG_SECONDS
+from img_rest.app import create_app
 from img_rest.errors import NotAPicture, UploadsFull, UploadTooSlow
 from img_rest.requests.draining import Drain
+from img_rest.server.body import Body, MinimumRate
 
 REFUSED = NotAPicture("it is a text")
 
@@ -63,3 +70,19 @@ def test_only_so_many_are_read_at_once_and_a_place_is_given_back() -> None:
         thread.join(HANG_SECONDS)
     drain.read_rest(further, REFUSED)
     assert further.tell() == 100
+
+
+@pytest.mark.parametrize("access", [{}, {"keys": {"alice": "0" * 64}}])
+def test_a_body_that_the_client_sends_only_when_asked_is_not_asked_for_in_vain(
+    config: Config, jobs: Jobs, access: dict[str, Any]
+) -> None:
+    full = config.limits.model_copy(update={"free_bytes": 2**62})
+    served = create_app(
+        config.model_copy(update={"limits": full, "access": AccessConfig(**access)}), jobs
+    ).test_client()
+    with contextlib.closing(asyncio.new_event_loop()) as loop:
+        body = Body(loop, None, MinimumRate(1, 1))
+        sent = {"wsgi.input": body, "CONTENT_LENGTH": "1000", "HTTP_EXPECT": "100-continue"}
+        answer = served.post("/resize?width=5", environ_overrides=sent)
+    assert answer.status_code == (401 if access else 507)
+    assert not body.asked_for

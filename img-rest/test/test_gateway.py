@@ -40,7 +40,7 @@ def body() -> Iterator[Callable[..., Body]]:
     def made(*pieces: bytes, bytes_per_second: float = 1024) -> Body:
         sent = Sent(*pieces)
         one = Body(loop, sent, MinimumRate(bytes_per_second, interval_seconds=0.5))
-        asyncio.run_coroutine_threadsafe(one.feed(), loop)
+        asyncio.run_coroutine_threadsafe(one.start(), loop)
         assert sent.arrived.wait(HANG_SECONDS)
         return one
 
@@ -76,7 +76,7 @@ def test_a_body_of_known_length_is_collected_and_gives_its_room_back_when_it_was
     async def collected() -> Body:
         sent = Sent(bytes(600), bytes(400))
         one = Body(asyncio.get_running_loop(), sent, MinimumRate(1024, interval_seconds=0.5), 1000, room)
-        await (await one.start())  # its end is known by its length: the client sends nothing that says so
+        await one.start()  # its end is known by its length: the client sends nothing that says so
         return one
 
     one = asyncio.run(collected())

@@ -59,12 +59,24 @@ def test_the_status_has_every_result_and_a_srcset_for_those_of_one_shape(
         assert hashlib.sha256(fetched.data).hexdigest() == one["sha256"]
         assert one["saved_bytes"] == status["source"]["bytes"] - one["bytes"]
     at = f"/resize/{job}"
-    assert status["srcset"] == f"{at}/320w 320w, {at}/640w 640w, {at}/960w.avif 960w"
+    assert status["srcset"] == f"{at}/320w 320w, {at}/640w 640w"
     assert status["sources"] == [
+        {"media_type": "image/avif", "srcset": f"{at}/960w.avif 960w"},
         {"media_type": "image/webp", "srcset": f"{at}/320w.webp 320w, {at}/640w.webp 640w"},
         {"media_type": "image/jpeg", "srcset": f"{at}/320w 320w, {at}/640w 640w"},
     ]
     assert (status["dominant_color"], status["placeholder"]) == ("#ff0000", "aGFzaA==")
+
+
+def test_two_types_of_one_width_each_are_two_sources(client: FlaskClient, png: bytes, finish: Finish) -> None:
+    job = client.post("/resize?variants=2w", data=png).get_json()["id"]
+    finish(("320w", "image/jpeg", 320, 213), ("640w.webp", "image/webp", 640, 427), ("thumb.avif", "image/avif", 9, 9))
+    status = client.get(f"/resize/status/{job}").get_json()
+    assert status["srcset"] is None, "an <img> names no types, so it has one"
+    assert status["sources"] == [
+        {"media_type": "image/webp", "srcset": f"/resize/{job}/640w.webp 640w"},
+        {"media_type": "image/jpeg", "srcset": f"/resize/{job}/320w 320w"},
+    ]
 
 
 def test_one_result_has_no_srcset(client: FlaskClient, png: bytes, finish: Finish) -> None:

@@ -279,6 +279,16 @@ def test_a_range_that_is_not_understood_gives_the_whole_file(
     assert (answer.status_code, answer.data) == (200, content)
 
 
+@pytest.mark.parametrize("route", ["/resize/{}", "/swaggerui/swagger-ui.css", "/app", "/limits"])
+def test_a_range_is_for_get_alone_whatever_is_asked_for(
+    client: FlaskClient, job_id: str, finish: Callable[[], bytes], route: str
+) -> None:
+    finish()
+    answer = client.head(route.format(job_id), headers={"Range": "bytes=0-9"})
+    assert answer.status_code == 200
+    assert "Content-Range" not in answer.headers
+
+
 def test_if_match_is_honoured(client: FlaskClient, job_id: str, finish: Callable[[], bytes]) -> None:
     finish()
     etag = client.get(f"/resize/{job_id}").headers["ETag"]
@@ -287,6 +297,43 @@ def test_if_match_is_honoured(client: FlaskClient, job_id: str, finish: Callable
     other = client.get(f"/resize/{job_id}", headers={"If-Match": '"other"'})
     assert (other.status_code, other.content_type) == (412, "application/problem+json")
     assert other.get_json()["code"] == "precondition_failed"
+
+
+@pytest.mark.parametrize(
+    "route",
+    [
+        "/limits",
+        "/jobs",
+        "/health",
+        "/health/ready",
+        "/stats",
+        "/metrics",
+        "/resize/{}",
+        "/resize/status/{}",
+        "/resize/{}/2w",
+    ],
+)
+def test_a_slash_at_the_end_changes_nothing(
+    client: FlaskClient, job_id: str, finish: Callable[..., bytes], route: str
+) -> None:
+    finish(("2w", "image/png", 2, 1))
+    without, with_slash = (client.get(f"{route.format(job_id)}{slash}") for slash in ("", "/"))
+    assert with_slash.status_code == without.status_code
+    assert with_slash.content_type == without.content_type
+
+
+def test_a_guid_may_be_in_upper_case_and_end_like_a_file(
+    client: FlaskClient, job_id: str, finish: Callable[..., bytes]
+) -> None:
+    content = finish(("2w", "image/png", 2, 1))
+    for guid in (job_id.upper(), f"{job_id.upper()}.png"):
+        assert client.get(f"/resize/{guid}").data == content
+    for guid in (job_id.upper(), f"{job_id}.json", f"{job_id.upper()}.json/"):
+        assert client.get(f"/resize/status/{guid}").get_json()["id"] == job_id
+    assert client.get(f"/resize/status/{job_id}.xml").get_json()["code"] == "job_unknown"
+    assert client.get(f"/resize/{job_id.upper()}/2w").data == content
+    assert client.delete(f"/resize/{job_id.upper()}").status_code == 204
+    assert client.get(f"/resize/{job_id}").status_code == 410
 
 
 @pytest.mark.parametrize("suffix", ["png", "PNG"])
@@ -354,3 +401,35 @@ def test_a_redirect_of_the_router_names_no_host(client: FlaskClient) -> None:
     """Behind a proxy it would be one that clients cannot reach."""
     answer = client.get("/health//ready?x=1")
     assert (answer.status_code, answer.headers["Location"]) == (308, "/health/ready?x=1")
+
+
+@pytest.mark.parametrize("method", ["GET", "DELETE"])
+def test_a_condition_that_does_not_hold_is_412(
+    client: FlaskClient, job_id: str, finish: Callable[[], bytes], method: str
+) -> None:
+    if method == "DELETE":
+        assert client.delete(f"/resize/{job_id}", headers={"If-Match": "*"}).status_code == 412  # no result yet
+    finish()
+    whole = client.get(f"/resize/{job_id}")
+    etag, date = whole.headers["ETag"], whole.headers["Last-Modified"]
+    long_ago = "Thu, 01 Jan 2026 00:00:00 GMT"
+    for wrong in (
+        {"If-Match": '"another"'},
+        {"If-Match": f"W/{etag}"},
+        {"If-Unmodified-Since": long_ago},
+        {"If-Match": '"another"', "If-Unmodified-Since": date},
+    ):
+        refused = client.open(f"/resize/{job_id}", method=method, headers=wrong)
+        assert (refused.status_code, refused.get_json()["code"]) == (412, "precondition_failed"), wrong
+    for right in ({"If-Match": f'"x", {etag}', "If-Unmodified-Since": long_ago}, {"If-Unmodified-Since": date}):
+        assert client.open(f"/resize/{job_id}", method=method, headers=right).status_code in (200, 204)
+
+
+@pytest.mark.parametrize("known", ["*", "its"])
+def test_a_deletion_of_the_file_that_is_known_is_done(
+    client: FlaskClient, job_id: str, finish: Callable[[], bytes], known: str
+) -> None:
+    finish()
+    etag = client.get(f"/resize/{job_id}").headers["ETag"] if known == "its" else known
+    for _ in range(2):
+        assert client.delete(f"/resize/{job_id}", headers={"If-Match": etag}).status_code == 204

@@ -47,6 +47,7 @@ def test_every_answer_is_documented_and_every_error_is_a_problem(document: Any) 
             assert operations[method]["summary"], (route, method)
             for code, response in responses.items():
                 assert response["description"], (route, method, code)
+                assert ("schema" in response) == (code not in ("204", "304")), (route, method, code)
                 if int(code) >= 400:
                     assert response["schema"] == {"$ref": "#/definitions/Problem"}, (route, method, code)
 

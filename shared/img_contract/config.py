@@ -35,6 +35,7 @@ from img_contract.cluster_config import QueueConfig, StoreConfig
 from img_contract.job.formats import Format
 from img_contract.messages import quoted
 from img_contract.notify.curve import CurveConfig
+from img_contract.origins import as_browsers_write_it
 
 VARIABLE_PREFIX: Final = "IMG_"
 SECTION_END: Final = "__"
@@ -42,8 +43,13 @@ SECTION_END: Final = "__"
 
 MIB: Final = 1024 * 1024
 
-PREFIX: Final = re.compile(r"(/[A-Za-z0-9._~-]+)+")
-"""A path that a proxy puts before those of the API."""
+PREFIX: Final = re.compile(
+    r"(/(?!\.{1,2}(/|$))([A-Za-z0-9._~!$&'()*+;=:@-]|%(?!2[EF]|5C|[01]|7F)[0-9A-F]{2})+)+", re.IGNORECASE
+)
+"""A path that a proxy puts before those of the API (RFC 3986, 3.3), as it is in a URL.
+
+Not `.` and `..`, which clients resolve, no such character or slash in disguise, and no comma, which separates prefixes.
+"""
 _ROUTES: Final = (
     "resize",
     "jobs",
@@ -57,8 +63,6 @@ _ROUTES: Final = (
     ".",
     "..",
 )
-_ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s,*\"'A-Z]+")
-"""As browsers write it (RFC 6454, 6.2): lower case, and nothing after the host and port."""
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -102,9 +106,11 @@ def _origins(value: Any) -> Any:
     if isinstance(value, str):
         given = json.loads(value) if value.startswith("[") else [one.strip() for one in value.split(",")]
     for origin in given if isinstance(given, list | tuple) else [given]:
-        if not isinstance(origin, str) or not (origin == "*" or _ORIGIN.fullmatch(origin)):
+        sent = as_browsers_write_it(origin) if isinstance(origin, str) else None
+        if origin not in ("*", sent):
+            hint = f"; browsers write it {sent}" if sent else ""
             raise PydanticCustomError(
-                "origin", f"expected * or origins such as https://shop.example:8443, found {quoted(origin)}"
+                "origin", f"expected * or origins such as https://shop.example:8443, found {quoted(origin)}{hint}"
             )
     return tuple(given)
 

@@ -92,9 +92,13 @@ class Status(BaseModel):
     )
     saved_percent: float | None = Field(None, description="The same as a share of the upload, in percent.")
     srcset: str | None = Field(
-        description="For the attribute srcset of <img>: every result of the first one's shape, one for each width."
+        description="For the attribute srcset of <img>: every result of the first one's shape and type, one for each "
+        "width; None if there is one."
     )
-    sources: list[SourceSet] = Field(description="The same by media type, for <picture>.")
+    sources: list[SourceSet] = Field(
+        description="For <picture>: the results of the first one's shape by media type, newest first. "
+        "Empty if there is one."
+    )
     dominant_color: str | None = Field(description="The colour that most of the first result has, #rrggbb.")
     placeholder: str | None = Field(description="The ThumbHash of the first result in base64, if it was asked for.")
     warnings: list[ResultWarning] = Field(description="What the result had to lose, and parameters without effect.")

@@ -16,8 +16,8 @@ from flask import Flask, Response, g, request
 from flask_limiter import Limiter
 from img_contract.config import AccessConfig
 from werkzeug.exceptions import TooManyRequests
-from werkzeug.middleware.proxy_fix import ProxyFix
 
+from img_rest.admission.proxies import behind_proxies
 from img_rest.errors import KeyMissing
 
 HEADER: Final = "X-API-Key"
@@ -33,8 +33,8 @@ def new_key() -> tuple[str, str]:
 
 def guard(app: Flask, config: AccessConfig) -> None:
     """Have an application demand keys, limit the rate of uploads, and trust proxies, as configured."""
-    if many := config.proxies:
-        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=many, x_proto=many, x_host=many, x_prefix=many)  # type: ignore[method-assign]
+    if config.proxies:
+        app.wsgi_app = behind_proxies(app.wsgi_app, config.proxies)  # type: ignore[method-assign]
     if config.keys:
         guarded = (*_GUARDED, _METRICS) if config.metrics == "key" else _GUARDED
         app.before_request(lambda: _check_key(config.keys, guarded))

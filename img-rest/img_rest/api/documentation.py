@@ -56,11 +56,15 @@ def _operation(
     name: str,
     answers: dict[int, str],
     *,
-    model: str | None = None,
+    model: str | type[str] | None = None,
     files: tuple[int, ...] = (),
     **more: dict[str, Any] | list[str],
 ) -> Documentation:
-    """Document one method. Errors are problems; all other answers with a body are of the model, if there is one."""
+    """Document one method. Errors are problems; all other answers with a body are of the model, if there is one.
+
+    `model`: its name, or `str` for a text.
+    """
+    models: dict[int, str | type[str] | None]
     models = {status: model if status < 400 else "Problem" for status in answers if status not in _BODILESS}  # noqa: PLR2004
     models |= dict.fromkeys(files, FILE)
     responses = {str(status): (answers[status], models.get(status)) for status in sorted(answers)}
@@ -133,7 +137,12 @@ RESULT: Final = {
     "get": _file("result"),
     "delete": _operation(
         "cancel",
-        {204: "Cancelled or deleted, now or before.", 403: "A page of another site sent this.", **_OF_A_JOB},
+        {
+            204: "Cancelled or deleted, now or before.",
+            403: "A page of another site sent this.",
+            412: "The first result is not the one that If-Match names.",
+            **_OF_A_JOB,
+        },
     ),
 }
 NAMED_RESULT: Final = {"params": _GUID | _NAME, "get": _file("named_result")}
@@ -197,6 +206,7 @@ METRICS: Final = {
             200: "The metrics, in the text format of Prometheus.",
             401: "An API key is required, where the operator has set some.",
         },
+        model=str,
         produces=["text/plain", "application/problem+json"],
     )
 }

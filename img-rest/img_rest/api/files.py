@@ -13,12 +13,12 @@ from img_contract.job.formats import MEDIA_TYPES, SUFFIXES
 from img_contract.job.outcome import Output
 from img_contract.job.status import JobStatus
 from img_contract.ports import StoredResult
-from werkzeug.exceptions import HTTPException, PreconditionFailed
+from werkzeug.exceptions import HTTPException
 from werkzeug.utils import redirect
 from werkzeug.wrappers import Response as AnyResponse
 from werkzeug.wsgi import wrap_file
 
-from img_rest.requests.conditions import tidy_conditions
+from img_rest.requests.conditions import check_preconditions, drop_whole_range
 
 _SUFFIXES: Final = {MEDIA_TYPES[name]: f".{suffix}" for name, suffix in SUFFIXES.items()}
 _LONGEST_STEM: Final = 100
@@ -35,16 +35,16 @@ def file_answer(status: JobStatus, result: StoredResult, retention_seconds: floa
         elsewhere = redirect(result.link, 302)
         elsewhere.headers["Cache-Control"] = "no-store"  # the link is good for a short time
         return elsewhere
-    tidy_conditions(request.environ, output.bytes)
+    drop_whole_range(request.environ, output.bytes)
     # Werkzeug's send_file would look for all that is known here already.
     response = Response(wrap_file(request.environ, result.file), mimetype=output.media_type, direct_passthrough=True)
     response.set_etag(output.sha256)
     response.last_modified = status.outcome.finished_at if status.outcome else None
     response.content_length = output.bytes
     try:
+        if request.method != "POST":  # whose conditions would be those of an upload
+            check_preconditions(request.environ, output.sha256, response.last_modified)
         response.make_conditional(request.environ, accept_ranges=True, complete_length=output.bytes)
-        if response.status_code == PreconditionFailed.code:
-            raise PreconditionFailed
     except HTTPException:
         response.close()
         raise

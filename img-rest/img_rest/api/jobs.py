@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Response, request
 from flask_restx import Api
-from img_contract.errors import JobDeleted, ResultGone, StoreError
+from img_contract.errors import JobDeleted, ResultGone, StoreError, UnknownJob
 from img_contract.failpoints import failpoint
 from img_contract.job.status import JobStatus
 from werkzeug.wrappers import Response as AnyResponse
@@ -16,6 +16,7 @@ from img_rest.api.files import file_answer
 from img_rest.api.problems import RETRY_SECONDS, job_problem
 from img_rest.api.representations import links, status_of, submitted
 from img_rest.api.restx import ServiceResource, json_answer
+from img_rest.requests.conditions import check_preconditions
 from img_rest.requests.negotiation import REPRESENTATION, prefers_representation, wants_picture
 from img_rest.requests.parameters import parse_wait
 from img_rest.server.client import disconnect_check
@@ -30,13 +31,7 @@ def add_job_routes(api: Api, services: Services) -> None:
         (Result, "/resize/<guid>", documentation.RESULT),
         (NamedResult, "/resize/<guid>/<name>", documentation.NAMED_RESULT),
     ):
-        api.add_resource(
-            resource,
-            path,
-            route_doc=documented,
-            resource_class_kwargs={"services": services},
-            strict_slashes=resource is not Jobs,  # POST /resize/ is as good as POST /resize
-        )
+        api.add_resource(resource, path, route_doc=documented, resource_class_kwargs={"services": services})
 
 
 class Jobs(ServiceResource):
@@ -72,7 +67,10 @@ class JobState(ServiceResource):
 
     def get(self, guid: str) -> AnyResponse:
         """Ask where a job is."""
-        status = _status(self.services, guid)
+        stem, suffix = _split(guid)
+        if suffix not in ("", "json"):
+            raise UnknownJob(guid)
+        status = _status(self.services, stem)
         response = json_answer(status_of(status, request.script_root))
         response.headers["Cache-Control"] = "no-store"
         if not status.state.final:
@@ -89,7 +87,7 @@ class Result(ServiceResource):
 
     def delete(self, guid: str) -> AnyResponse:
         """Cancel a job that has not ended, or delete the files of one that has. As often as you like."""
-        use_cases.cancel_job(self.services, guid, current_key())
+        use_cases.cancel_job(self.services, guid.lower(), current_key(), _check_conditions)
         return Response(status=204)
 
 
@@ -101,10 +99,23 @@ class NamedResult(ServiceResource):
         return _file(self.services, guid, name)
 
 
+def _split(guid: str) -> tuple[str, str]:
+    """Return a guid in lower case, as some write it in upper case, and the ending of a file's name that people add."""
+    stem, _, suffix = guid.partition(".")
+    return (stem if suffix else guid).lower(), suffix
+
+
 def _status(services: Services, guid: str) -> JobStatus:
     """Return the status of the client's job, after the wait that it asks for."""
     seconds = parse_wait(request.args.items(multi=True), request.headers, services.config.http.wait_seconds)
     return use_cases.job_status(services, guid, current_key(), seconds, disconnect_check(request.environ))
+
+
+def _check_conditions(status: JobStatus) -> None:
+    """Raise PreconditionFailed unless the first result is the one that the request is about."""
+    outcome = status.outcome
+    etag = outcome.outputs[0].sha256 if outcome and outcome.outputs else None
+    check_preconditions(request.environ, etag, outcome.finished_at if outcome else None)
 
 
 def _picture(services: Services, status: JobStatus, address: str) -> AnyResponse | None:
@@ -121,6 +132,6 @@ def _picture(services: Services, status: JobStatus, address: str) -> AnyResponse
 
 
 def _file(services: Services, guid: str, name: str | None = None) -> AnyResponse:
-    stem, _, suffix = guid.partition(".")  # people add the ending of a file's name
-    status = _status(services, stem if suffix else guid)
+    stem, suffix = _split(guid)
+    status = _status(services, stem)
     return file_answer(status, use_cases.open_result(services, status, name, suffix), services.config.retention_seconds)

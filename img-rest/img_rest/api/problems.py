@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import structlog
-from flask import Flask, Response, request
+from flask import Flask, Response, current_app, request
 from img_contract.config import LimitsConfig
 from img_contract.errors import (
     JobDeleted,
@@ -23,10 +23,12 @@ from img_contract.errors import (
 from img_contract.http_models import ParameterError, Problem
 from img_contract.job.outcome import Failure, FailureCode, State
 from img_contract.job.status import JobStatus
-from werkzeug.exceptions import BadRequest, HTTPException, MethodNotAllowed
+from img_contract.messages import quoted
+from werkzeug.exceptions import BadRequest, HTTPException, MethodNotAllowed, NotFound
 
 from img_rest import errors
 from img_rest.requests.draining import Drain
+from img_rest.requests.hints import likely_routes
 
 MEDIA_TYPE: Final = "application/problem+json"
 RETRY_SECONDS: Final = 1
@@ -97,13 +99,13 @@ _DETAILS: Final[dict[type[Exception] | int, str]] = {
     StoreUnavailable: "the volume cannot be read or written now, so the request was not carried out; try again later",
     UnknownJob: "expected the guid of a job, as POST /resize returns it; found one that is unknown or has expired",
     JobDeleted: "the job was deleted by a DELETE, and its files are gone",
-    400: "the request is malformed; see the API documentation at /",
-    404: "expected one of the routes that are documented at /",
+    400: "the request is malformed; see the API documentation at {root}/",
+    404: "expected one of the routes that are documented at {root}/",
     412: "expected the file's ETag in If-Match, or in If-Unmodified-Since a date that it was not modified after",
     416: "expected a range within the file; its length is in the Content-Range header",
     429: "expected fewer uploads from this key or address; try again after Retry-After",
 }
-"""By error or HTTP status, where the error's own text is not for clients."""
+"""By error or HTTP status, where the error's own text is not for clients. `root`: the path at which clients see /."""
 
 _FAILURES: Final[dict[str, str]] = {
     FailureCode.PICTURE_CORRUPT: "The picture is corrupt",
@@ -214,11 +216,24 @@ def _http_problem(error: HTTPException) -> Response:
         return Response(original.get_data(), status, original.headers)
     kind = _HTTP.get(status, Kind(status, "http_error", error.name))
     detail = _method_detail(original.headers.get("Allow", "")) if status == MethodNotAllowed.code else None
-    response = problem(kind, detail or _DETAILS.get(status) or error.description or error.name)
+    if status == NotFound.code:
+        detail = _route_detail()
+    known = _DETAILS.get(status, "").replace("{root}", request.script_root)
+    response = problem(kind, detail or known or error.description or error.name)
     for name in ("Allow", "Content-Range", "Retry-After"):
         if name in original.headers:
             response.headers[name] = original.headers[name]
     return response
+
+
+def _route_detail() -> str:
+    """Return where the routes are documented, and which of them may have been meant."""
+    routes = current_app.create_url_adapter(request)
+    first_parts = {rule.rule.split("/")[1] for rule in current_app.url_map.iter_rules()} - {""}
+    meant = likely_routes(request.path, sorted(first_parts))
+    found = next((path for path in meant if routes and path != request.path and routes.allowed_methods(path)), None)
+    detail = _DETAILS[NotFound.code].replace("{root}", request.script_root)
+    return f"{detail}; did you mean {quoted(request.script_root + found)}?" if found else detail
 
 
 def _method_detail(allow: str) -> str:

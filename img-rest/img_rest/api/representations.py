@@ -57,6 +57,7 @@ def status_of(status: JobStatus, prefix: str) -> Status:
     outputs = outcome.outputs if outcome else ()
     addresses = links(status.id, prefix)
     saved = _saved(status)
+    sources = _sources(addresses.result, outputs)
     return Status(
         id=status.id,
         status=status.state,
@@ -77,8 +78,8 @@ def status_of(status: JobStatus, prefix: str) -> Status:
         outputs=[_result_facts(status, addresses.result, output, alone=len(outputs) == 1) for output in outputs],
         saved_bytes=saved,
         saved_percent=_percent(status, saved),
-        srcset=_srcset(addresses.result, outputs),
-        sources=_sources(addresses.result, outputs),
+        srcset=_srcset(sources, outputs),
+        sources=sources,
         dominant_color=facts.dominant_color if facts else None,
         placeholder=facts.placeholder if facts else None,
         warnings=[*outcome.warnings, *(growth(job.source.bytes, outputs) if job else [])] if outcome else [],
@@ -153,24 +154,27 @@ def _result_facts(status: JobStatus, address: str, output: Output, *, alone: boo
     )
 
 
-def _srcset(address: str, outputs: Sequence[Output]) -> str | None:
-    """Return `href width` of each result of the first one's shape, once for each width; None if there is only one."""
-    by_width: dict[int, Output] = {}
+def _sources(address: str, outputs: Sequence[Output]) -> list[SourceSet]:
+    """Return what <picture> can choose from: the results of the first one's shape by type, once for each width.
+
+    None at all if that is a single result.
+    """
+    sets: dict[str, dict[int, str]] = {}
     for output in outputs:
         if output.width and _same_shape(output, outputs[0]):
-            by_width.setdefault(output.width, output)
-    if len(by_width) < 2:  # noqa: PLR2004  a choice
-        return None
-    return ", ".join(f"{address}/{one.name} {width}w" for width, one in sorted(by_width.items()))
-
-
-def _sources(address: str, outputs: Sequence[Output]) -> list[SourceSet]:
-    kinds = dict.fromkeys(output.media_type for output in outputs)
-    sets = [
-        (kind, _srcset(address, [output for output in outputs if output.media_type == kind]))
-        for kind in sorted(kinds, key=lambda kind: _RANKS.get(kind, len(_RANKS)))  # a newer engine's come last
+            sets.setdefault(output.media_type, {}).setdefault(output.width, output.name)
+    if sum(len(names) for names in sets.values()) < 2:  # noqa: PLR2004  a choice
+        return []
+    return [
+        SourceSet(media_type=kind, srcset=", ".join(f"{address}/{names[width]} {width}w" for width in sorted(names)))
+        for kind, names in sorted(sets.items(), key=lambda one: _RANKS.get(one[0], len(_RANKS)))  # a newer one's last
     ]
-    return [SourceSet(media_type=kind, srcset=srcset) for kind, srcset in sets if srcset]
+
+
+def _srcset(sources: Sequence[SourceSet], outputs: Sequence[Output]) -> str | None:
+    """Return what <img> can choose from: that of the first result's type; None if that has one width."""
+    found = next((one.srcset for one in sources if one.media_type == outputs[0].media_type), "")
+    return found if ", " in found else None
 
 
 def _same_shape(one: Output, other: Output) -> bool:

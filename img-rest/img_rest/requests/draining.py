@@ -31,6 +31,8 @@ class Drain:
         """Read a body (`wsgi.input`) that was refused with this error, and drop it."""
         if isinstance(error, UploadsFull | UploadTooSlow):
             return  # reading on would take more of what there is too little of
+        if isinstance(stream, Body) and not stream.asked_for:
+            return  # the client waits with it for this answer
         if not self._places.acquire(blocking=False):
             return
         try:

@@ -14,7 +14,7 @@ from multipart import MultipartError, MultipartSegment, ParserLimitReached, Push
 from werkzeug.wrappers import Request
 
 from img_rest.errors import FormTooLarge, NotAPicture, UploadMalformed, UploadMissing
-from img_rest.requests.hints import about_body, forgotten_at_sign
+from img_rest.requests.hints import about_body, name_in_place_of_file
 from img_rest.requests.receiver import FILE_FIELD, PORTION_BYTES, WATERMARK_FIELD, Receiver, RequestBody, Upload
 
 OVERHEAD_BYTES: Final = 1024 * 1024
@@ -68,7 +68,7 @@ def _form_parser(request: Request, limits: LimitsConfig) -> PushMultipartParser:
 def _begun(segment: MultipartSegment, chunks: Iterator[bytes]) -> tuple[bytes, Iterator[bytes]]:
     """Return the first bytes of a file, and an iterator of all. Raises NotAPicture if they are a file's name."""
     first = next(chunks, b"")
-    if segment.filename is None and (fault := forgotten_at_sign(segment.name, first)):
+    if fault := name_in_place_of_file(segment.name, segment.filename, first):
         raise NotAPicture(f"expected a picture, {fault}")
     return first, chain([first], chunks)
 

@@ -66,8 +66,27 @@ def parse_resize(pairs: Pairs) -> Resize:
 
     Raises ParametersInvalid with all faults: unknown and repeated names, each bad value, and what is missing.
     """
+    resize, faults, of_several = _validated(pairs)
+    if resize is None or faults:
+        raise ParametersInvalid(faults + of_several)
+    return resize
+
+
+def check_query(pairs: Pairs, *, form_follows: bool) -> None:
+    """Refuse what is known to be wrong before the body has come. Raises ParametersInvalid.
+
+    What is missing, or does not go together, may be mended by the parameters of a form.
+    """
+    _, faults, of_several = _validated(pairs)
+    if found := faults + ([] if form_follows else of_several):
+        raise ParametersInvalid(found)
+
+
+def _validated(pairs: Pairs) -> tuple[Resize | None, list[ParameterFault], list[ParameterFault]]:
+    """Return what parameters come to, the faults of single ones, and those of several together."""
     values: dict[str, str] = {}
     faults: list[ParameterFault] = []
+    of_several: list[ParameterFault] = []
     for name, value in pairs:
         if name == WAIT or not value.strip():
             continue
@@ -80,14 +99,12 @@ def parse_resize(pairs: Pairs) -> Resize:
         else:
             values[name] = value.strip()
     try:
-        resize = Resize.model_validate(values)
+        return Resize.model_validate(values), faults, of_several
     except ValidationError as error:
         for details in error.errors():
             name = str(details["loc"][0]) if details["loc"] else _NAMED_FOR.get(details["type"], "width")
-            faults.append(ParameterFault(name, describe_fault(details)))
-    if faults:
-        raise ParametersInvalid(faults)
-    return resize
+            (faults if details["loc"] else of_several).append(ParameterFault(name, describe_fault(details)))
+    return None, faults, of_several
 
 
 def _unknown(name: str) -> str:

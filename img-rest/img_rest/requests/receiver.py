@@ -12,6 +12,7 @@ from img_contract.ports import UploadedFile
 from werkzeug.wrappers import Request
 
 from img_rest.errors import NotAPicture, UploadMalformed, UploadMissing, UploadTooLarge
+from img_rest.requests.hints import picture_as_text
 
 FILE_FIELD: Final = "file"
 WATERMARK_FIELD: Final = "watermark"
@@ -120,6 +121,8 @@ def _too_large(actual: int, limits: LimitsConfig) -> UploadTooLarge:
 
 
 def _describe(head: bytes) -> str:
+    if text := picture_as_text(head):
+        return text
     if not head.strip(b"\0"):
         return "zeros"
     if head.lstrip()[:1] == b"<":

@@ -5,26 +5,40 @@ The body is a multipart form or the picture itself, with the parameters in the q
 
 from __future__ import annotations
 
+from contextlib import suppress
+from typing import Final
+
 from img_contract.config import LimitsConfig
 from img_contract.job.formats import SIGNATURE_BYTES
 from img_contract.ports import Submission
 from werkzeug.wrappers import Request
 
-from img_rest.errors import LengthRequired, NotAPicture, UploadMalformed
+from img_rest.errors import LengthRequired, NotAPicture, UploadMalformed, UploadTooSlow
 from img_rest.requests.form import receive_form
-from img_rest.requests.hints import LineEnds, about_body
+from img_rest.requests.hints import SHORT_BYTES, LineEnds, about_body
 from img_rest.requests.receiver import FILE_FIELD, PORTION_BYTES, Receiver, RequestBody, Upload
+
+FORM: Final = "multipart/form-data"
 
 
 def receive(request: Request, submission: Submission, limits: LimitsConfig) -> Upload:
     """Stream the request's files into the submission, and return the rest. Raises RestError, StoreError."""
-    if request.mimetype == "multipart/form-data":
+    if request.mimetype == FORM:
         return receive_form(request, submission, limits)
     try:
         _receive_raw(request, submission, limits)
     except NotAPicture as error:
-        raise NotAPicture(f"{error}{about_body(request, error.head)}") from None
+        raise NotAPicture(f"{error}{about_body(request, error.head + _rest(request))}") from None
     return Upload()
+
+
+def _rest(request: Request) -> bytes:
+    """Return the rest of a body that is short."""
+    rest = b""
+    if request.content_length is not None and request.content_length <= SHORT_BYTES:
+        with suppress(UploadTooSlow):
+            rest = request.environ["wsgi.input"].read(SHORT_BYTES)
+    return rest
 
 
 def _receive_raw(request: Request, submission: Submission, limits: LimitsConfig) -> None:

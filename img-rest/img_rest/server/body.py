@@ -1,7 +1,8 @@
 """A request's body on its way from the event loop to the thread that reads it, with a minimum rate.
 
 A small one is collected first if it comes quickly: then its thread waits for nothing, and nothing passes between the
-two but the whole of it. What is large or slow is read by its thread as it comes.
+two but the whole of it. What is large or slow is read by its thread as it comes. What its client sends only when asked
+for (`Expect: 100-continue`; granian asks when it is first read from) is fed from the first read on.
 """
 
 from __future__ import annotations
@@ -90,18 +91,29 @@ class Body:
         self._held = 0
         self._wanted = 0
         """Bytes that a thread waits for; 0 if none does."""
+        self._feeding: asyncio.Task[None] | None = None
+        self._asked_for = False
         self._ended = False
         self._wants_more = asyncio.Event()
         self._wants_more.set()
 
-    async def start(self) -> asyncio.Task[None]:
-        """Return the task that feeds it, once it is time for a thread to read."""
-        feeding = self._loop.create_task(self.feed())
-        if self._lent:
-            await asyncio.wait({feeding}, timeout=_COLLECTING_SECONDS)
-        return feeding
+    @property
+    def asked_for(self) -> bool:
+        """Whether the client was asked to send it, or sends it without."""
+        return self._asked_for
 
-    async def feed(self) -> None:
+    async def start(self) -> None:
+        """Begin to feed it, and return once it is time for a thread to read."""
+        self._asked_for = True
+        self._feeding = self._loop.create_task(self._feed())
+        if self._lent:
+            await asyncio.wait({self._feeding}, timeout=_COLLECTING_SECONDS)
+
+    def _start_late(self) -> None:
+        if self._protocol is not None:
+            self._feeding = self._loop.create_task(self._feed())
+
+    async def _feed(self) -> None:
         """Read ahead of the reading thread until the body ends or this task is cancelled."""
         try:
             async for chunk in self._protocol:
@@ -129,6 +141,9 @@ class Body:
         Raises UploadTooSlow.
         """
         most = BUFFER_BYTES if size < 0 else min(size, BUFFER_BYTES)
+        if not self._asked_for:
+            self._asked_for = True
+            self._loop.call_soon_threadsafe(self._start_late)
         with self._changed:
             before = self._held
             began = now = time.monotonic()
@@ -148,13 +163,17 @@ class Body:
         return taken
 
     def release(self) -> None:
-        """Let go of granian's protocol once the request is answered.
+        """Stop feeding it, and let go of granian's protocol, once the request is answered.
 
         Granian ends the connection over an unread body only when nobody holds its protocol any more, and this object
         may live until garbage is collected: Werkzeug's request and its environment refer to each other.
         """
         self._protocol = None
+        if self._feeding is not None:
+            self._feeding.cancel()
         with self._changed:
+            self._ended = True
+            self._changed.notify()
             self._return_room()
 
     def _return_room(self) -> None:

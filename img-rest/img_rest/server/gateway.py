@@ -60,10 +60,7 @@ class Gateway:
         threads: int,
         minimum_rate: MinimumRate,
         send_timeout_seconds: float,
-        most_bytes: int = sys.maxsize,
     ) -> None:
-        """`most_bytes`: larger bodies are refused by the application, which looks at their Content-Length."""
-        self._most_bytes = most_bytes
         self._application = application
         self._minimum_rate = minimum_rate
         self._send_timeout_seconds = send_timeout_seconds
@@ -91,16 +88,16 @@ class Gateway:
     async def _body(self, environ: dict[str, Any], protocol: Any) -> AsyncIterator[Body | io.BytesIO]:
         """Give a request its body, and stop receiving it afterwards."""
         length = _length(environ)
-        if length == 0 or ("HTTP_EXPECT" in environ and length is not None and length > self._most_bytes):
-            yield io.BytesIO()  # a body that is announced and too large: who reads it asks the client to send it
-        else:
-            body = Body(asyncio.get_running_loop(), protocol, self._minimum_rate, length, self._room)
-            feeding = await body.start()
-            try:
-                yield body
-            finally:
-                body.release()
-                feeding.cancel()
+        if length == 0:
+            yield io.BytesIO()
+            return
+        body = Body(asyncio.get_running_loop(), protocol, self._minimum_rate, length, self._room)
+        try:
+            if "HTTP_EXPECT" not in environ:  # else reading asks the client to send it, before it may be refused
+                await body.start()
+            yield body
+        finally:
+            body.release()
 
     def _answer(self, environ: dict[str, Any]) -> _Answer:
         """Return the application's answer. Called in a thread."""
