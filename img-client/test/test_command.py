@@ -100,6 +100,31 @@ def test_of_twenty_files_two_fail_and_say_why_and_the_rest_is_done(img: Img, twe
     assert lines(again)["in/broken.png"]["job"]
 
 
+def test_names_that_are_no_text_and_what_nobody_thought_of_stop_no_other_picture(
+    img: Img, inside: Inside, tmp_path: Path, png: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = os.fsdecode(b"caf\xe9.png")
+    (tmp_path / "in").mkdir()
+    for one in ("a.png", name):
+        (tmp_path / "in" / one).write_bytes(png)
+    told = img("resize", "in", "-w", "6", "-o", "out", "--dry-run")
+    assert (told.returncode, b"in/caf\\udce9.png \xe2\x86\x92 out/caf\\udce9.png\n" in told.stdout) == (0, True), told
+    found = lines(inside("resize", "in", "-w", "6", "-o", "out", "--json"))
+    assert {line["state"] for line in found.values()} == {"done"}
+    assert found["in/caf\\udce9.png"]["outputs"][0]["path"] == "out/caf\\udce9.png"
+    assert sorted(os.listdir(b"out")) == [b"a.png", b"caf\xe9.png"]
+    html = inside("resize", "in", "-o", "out", "--variants", "6w", "--html").stdout
+    assert 'src="caf%E9-6w.png"' in html
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("nobody thought of it")
+
+    monkeypatch.setattr(Path, "replace", broken)
+    failed = inside("resize", "in", "-w", "5", "-o", "other")
+    assert failed.exit_code == 1
+    assert failed.stderr.count("client_error: RuntimeError: nobody thought of it\n") == 2
+
+
 def test_the_same_command_again_makes_no_second_job_and_with_force_it_does(
     inside: Inside, service: Service, tmp_path: Path, png: bytes
 ) -> None:

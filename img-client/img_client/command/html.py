@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
@@ -40,7 +41,7 @@ def _srcset(outputs: Sequence[Made], kind: str, folder: Path) -> str:
 
 
 def _address(made: Made, folder: Path) -> str:
-    return escape(quote(Path(made.path or "").relative_to(folder).as_posix()))
+    return escape(quote(os.fsencode(Path(made.path or "").relative_to(folder).as_posix())))
 
 
 def _same_shape(one: Made, other: Made) -> bool:

@@ -58,8 +58,6 @@ class LocalRenderer:
             ending = await asyncio.get_running_loop().run_in_executor(self._threads, self._render, item)
         except AttemptSpent as spent:
             ending = _failed(item, "attempts_exhausted", str(spent))
-        except OSError as error:
-            ending = _failed(item, "file_error", f"{error.strerror}: {error.filename}")
         except ChildrenBroken as broken:
             raise GaveUp(str(broken)) from broken
         ending.seconds = round(time.monotonic() - began, 3)

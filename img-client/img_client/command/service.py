@@ -74,9 +74,6 @@ class ServiceRenderer:
                     file=item.shown, state=State.FAILED, code=error.code, detail=error.detail, job=error.job_id
                 )
                 break
-            except OSError as error:
-                detail = f"{error.strerror}: {error.filename}" if error.filename else str(error)
-                return Ending(file=item.shown, state=State.FAILED, code="file_error", detail=detail)
             else:
                 break
         self._failing_since = None
