@@ -162,6 +162,25 @@ def test_what_is_no_picture_is_left_out_of_a_folder_but_not_if_it_is_named_or_na
     assert list(results("in/scan.pdf")) == ["in/scan.pdf"]
 
 
+def test_only_regular_files_are_taken_and_what_is_gone_stops_nothing(here: Path) -> None:
+    """A dangling link, a pipe, and a file that is deleted before its turn."""
+    some(here, "in/a.jpg", "in/gone.jpg")
+    (here / "in" / "link.jpg").symlink_to("nowhere.jpg")
+    os.mkfifo("in/pipe.jpg")
+    named, asked = ["in", "in/pipe.jpg"], Resize(width=5)
+    plan = make_plan(find_sources(named, recursive=False, out=Path("out")), named, Path("out"), asked)
+    assert [(one.file, one.state, one.code) for one in plan.skipped] == [
+        ("in/link.jpg", "skipped", "not_a_file"),
+        ("in/pipe.jpg", "failed", "not_a_file"),  # because it was named
+    ]
+    (here / "in" / "gone.jpg").unlink()
+    (here / "out" / "a.jpg").mkdir(parents=True)  # is no result, and so not a newer one
+    leave_out_current(plan, asked, None)
+    assert [item.shown for item in plan.items] == ["in/a.jpg", "in/gone.jpg"]
+    alone = CliRunner().invoke(app, ["resize", "in/pipe.jpg", "-w", "5", "-o", "b.jpg"])
+    assert (alone.exit_code, "no such file" in alone.output) == (2, True)
+
+
 def test_a_result_has_the_suffix_of_its_format(here: Path) -> None:
     some(here, "a.JPG", "b.bmp", "c.png")
     (here / "c.png").rename("c.jpeg")  # a name that lies

@@ -15,7 +15,7 @@ from img_contract.job.resize import Resize
 
 from img_client.command.ending import Ending, State
 from img_client.command.sources import same_file
-from img_client.command.targets import Target
+from img_client.command.targets import Target, changed
 
 STDIN: Final = "-"
 
@@ -50,7 +50,10 @@ def make_plan(sources: Iterator[tuple[Path, Path]], named: Sequence[str], out: P
     plan, given = Plan(), {Path(text) for text in named}
     for source, below in sources:
         kind = _format_of(source)
-        if kind is None and source not in given and not _named_as_picture(source):
+        if not source.is_file():  # a pipe would be read for ever, and a link may lead nowhere
+            state = State.FAILED if source in given else State.SKIPPED
+            plan.skipped.append(Ending(file=str(source), state=state, code="not_a_file", detail="no regular file"))
+        elif kind is None and source not in given and not _named_as_picture(source):
             plan.skipped.append(
                 Ending(file=str(source), state=State.SKIPPED, code="not_a_picture", detail="no picture")
             )
@@ -62,13 +65,13 @@ def make_plan(sources: Iterator[tuple[Path, Path]], named: Sequence[str], out: P
 
 def leave_out_current(plan: Plan, resize: Resize, watermark: Path | None) -> None:
     """Skip the files whose results are there and newer."""
-    mark = watermark.stat().st_mtime if watermark else 0.0
+    mark = max(0.0, changed(watermark)) if watermark else 0.0
     kept = []
     for item in plan.items:
         if (
             item.target
             and isinstance(item.source, Path)
-            and item.target.current(resize, max(mark, item.source.stat().st_mtime))
+            and item.target.current(resize, max(mark, changed(item.source)))
         ):
             paths = [str(path) for paths in item.target.candidates(resize) for path in paths if path.exists()]
             why = "the result is newer; --force renders it again"
@@ -86,9 +89,9 @@ def single(path: str, exact: Path | None, into: Path | None = None) -> Item:
         place, kind = Path("stdin"), sniff(content[:SIGNATURE_BYTES])
     else:
         source = place = Path(path)
-        kind = _format_of(place)
         if not place.is_file():
             raise typer.BadParameter(f"{path}: no such file")
+        kind = _format_of(place)
         if exact is not None:
             _check_apart(place, exact)
     folder = into or (exact.parent if exact else None)
@@ -137,11 +140,14 @@ def _check_apart(source: Path, path: Path) -> None:
 
 
 def _format_of(path: Path) -> Format | None:
+    """Return the format of a regular file that is a picture."""
     try:
-        with path.open("rb") as file:
-            return sniff(file.read(SIGNATURE_BYTES))
+        if path.is_file():
+            with path.open("rb") as file:
+                return sniff(file.read(SIGNATURE_BYTES))
     except OSError:
-        return None  # what is wrong is told when it is sent
+        pass  # what is wrong is told when it is sent
+    return None
 
 
 def _named_as_picture(path: Path) -> bool:

@@ -108,7 +108,11 @@ class Report:
             parts.append(f"{size(self._before)} → {size(self._after)}")
         parts += self._shares()
         reasons = Counter(one.code for one in self.endings if one.state is State.SKIPPED)
-        words = {"newer": "skipped, newer results are there (--force)", "not_a_picture": "left out, no pictures"}
+        words = {
+            "newer": "skipped, newer results are there (--force)",
+            "not_a_picture": "left out, no pictures",
+            "not_a_file": "left out, no files",
+        }
         parts += [f"{count} {words.get(code or '', 'skipped')}" for code, count in reasons.items()]
         warned = Counter(warning.code for one in self.endings for warning in one.warnings)
         parts += [f"{count} × {code}" for code, count in warned.most_common()]

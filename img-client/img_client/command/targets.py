@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -48,7 +49,7 @@ class Target:
 
     def current(self, resize: Resize, when: float) -> bool:
         """Return whether all results are there, none of them older than a time in seconds."""
-        return all(any(_changed(path) >= when for path in paths) for paths in self.candidates(resize))
+        return all(any(changed(path) >= when for path in paths) for paths in self.candidates(resize))
 
     def keeps_its_name(self, resize: Resize) -> bool:
         """Return whether the result has exactly the source's name."""
@@ -68,8 +69,10 @@ class Target:
         return "." + (SUFFIXES[kind] if isinstance(kind, Format) and kind in SUFFIXES else str(kind))
 
 
-def _changed(path: Path) -> float:
+def changed(path: Path) -> float:
+    """Return when a file was changed, in seconds; what is no file, or not there any more, before all others."""
     try:
-        return path.stat().st_mtime
+        found = path.stat()
     except OSError:
         return float("-inf")
+    return found.st_mtime if stat.S_ISREG(found.st_mode) else float("-inf")
