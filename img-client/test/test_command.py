@@ -91,7 +91,7 @@ def test_of_twenty_files_two_fail_and_say_why_and_the_rest_is_done(img: Img, twe
         ["img", "in/broken.png", "picture_corrupt"],
         ["img", "in/scan.pdf", "not_a_picture"],
     ]
-    assert sizes(tmp_path / "out") == {f"{number:02}.webp": ("WEBP", 8) for number in range(18)}
+    assert sizes(tmp_path / "out") == {f"{number:02}.png.webp": ("WEBP", 8) for number in range(18)}
 
     again = img("resize", "in", "-w", "8", "--format", "webp", "-o", "out", "--json")
     assert (again.returncode, again.stderr) == (1, b"")
@@ -166,7 +166,7 @@ def test_variants_are_files_with_their_names_and_html_is_ready_for_a_page(img: I
     command = ["resize", "in", "-r", "-o", "out", "--variants", "16w,32w,64w.webp,thumb:8x8:cover", "--html"]
     expected = [
         "<picture>",
-        '  <source type="image/webp" srcset="a%20%26%20b/c-64w.webp 64w">',
+        '  <source type="image/webp" srcset="a%20%26%20b/c-64w.png.webp 64w">',
         '  <img src="a%20%26%20b/c-32w.png" srcset="SET" width="32" height="16" alt="">'.replace(
             "SET", "a%20%26%20b/c-16w.png 16w, a%20%26%20b/c-32w.png 32w"
         ),
@@ -176,7 +176,7 @@ def test_variants_are_files_with_their_names_and_html_is_ready_for_a_page(img: I
         result = img(*command)
         assert (result.returncode, result.stdout.decode().splitlines()) == (0, expected)
     assert list(sizes(tmp_path / "out")) == [
-        f"a & b/c-{name}" for name in ("16w.png", "32w.png", "64w.webp", "thumb.png")
+        f"a & b/c-{name}" for name in ("16w.png", "32w.png", "64w.png.webp", "thumb.png")
     ]
 
 

@@ -184,23 +184,26 @@ def test_only_regular_files_are_taken_and_what_is_gone_stops_nothing(here: Path)
 def test_a_result_has_the_suffix_of_its_format(here: Path) -> None:
     some(here, "a.JPG", "b.bmp", "c.png")
     (here / "c.png").rename("c.jpeg")  # a name that lies
-    assert results("a.JPG", "c.jpeg") == {"a.JPG": [["out/a.JPG"]], "c.jpeg": [["out/c.png"]]}
+    assert results("a.JPG", "c.jpeg") == {"a.JPG": [["out/a.JPG"]], "c.jpeg": [["out/c.jpeg.png"]]}
     assert results("a.JPG", format="jpg") == {"a.JPG": [["out/a.JPG"]]}
-    assert results("a.JPG", format="webp") == {"a.JPG": [["out/a.webp"]]}
-    assert {path for (paths,) in results("b.bmp").values() for path in paths} > {"out/b.png", "out/b.jpg"}
+    assert results("a.JPG", format="webp") == {"a.JPG": [["out/a.JPG.webp"]]}
+    assert {path for (paths,) in results("b.bmp").values() for path in paths} > {"out/b.bmp.png", "out/b.bmp.jpg"}
     assert results("a.JPG", width=None, variants="4w,5w.webp,small:4x4:cover.png") == {
-        "a.JPG": [["out/a-4w.JPG"], ["out/a-5w.webp"], ["out/a-small.png"]]
+        "a.JPG": [["out/a-4w.JPG"], ["out/a-5w.JPG.webp"], ["out/a-small.JPG.png"]]
     }
 
 
-def test_two_pictures_of_one_name_get_results_of_two(here: Path) -> None:
-    """As phones make them: the same number as HEIC and as JPEG."""
+def test_the_name_of_a_result_follows_from_its_picture_whatever_comes_before_or_later(here: Path) -> None:
+    """As phones make them: the same number as HEIC and as JPEG, of which the second may come the day after."""
     some(here, "1.png", "1.jpg", "2.png")
-    assert results("1.png", "1.jpg", "2.png", format="jpeg") == {
+    each = {
         "1.png": [["out/1.png.jpg"]],
         "1.jpg": [["out/1.jpg"]],
-        "2.png": [["out/2.jpg"]],
+        "2.png": [["out/2.png.jpg"]],
     }
+    assert results(*each, format="jpeg") == each
+    for name, paths in each.items():
+        assert results(name, format="jpeg") == {name: paths}
 
 
 def test_only_what_has_all_its_results_and_newer_is_left_out(here: Path) -> None:
@@ -210,10 +213,10 @@ def test_only_what_has_all_its_results_and_newer_is_left_out(here: Path) -> None
         "b.jpg",
         "c.jpg",
         "out/a-4w.jpg",
-        "out/a-5w.webp",
+        "out/a-5w.jpg.webp",
         "out/b-4w.jpg",
         "out/c-4w.jpg",
-        "out/c-5w.webp",
+        "out/c-5w.jpg.webp",
     )
     os.utime("out/c-4w.jpg", (0, 0))
     resize = parse({"variants": "4w,5w.webp"}).resize
@@ -238,7 +241,7 @@ def test_a_dry_run_tells_what_would_be_done_and_does_nothing(here: Path) -> None
     assert result.exit_code == 0
     assert result.stdout.splitlines() == [
         "in/a.jpg → out/a.jpg",
-        "in/b.bmp → out/b.*",
+        "in/b.bmp → out/b.bmp.*",
         "in/scan.pdf: skipped, no picture",
     ]
     assert not (here / "out").exists()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -59,7 +59,7 @@ def make_plan(sources: Iterator[tuple[Path, Path]], named: Sequence[str], out: P
             )
         else:
             plan.items.append(Item(str(source), source, Target(out / below.parent, source, kind)))
-    plan.items = _apart(plan.items, resize)
+    _check([item.target for item in plan.items if item.target], resize)
     return plan
 
 
@@ -98,40 +98,23 @@ def single(path: str, exact: Path | None, into: Path | None = None) -> Item:
     return Item(path, source, Target(folder, place, kind, exact=exact) if folder else None)
 
 
-def _apart(items: list[Item], resize: Resize) -> list[Item]:
-    """Give results of one name others: of a.heic and a.jpg in one folder the first becomes a.heic.jpg."""
-    apart = [item.target for item in items if item.target]
-    owners = _owners(apart, resize)
-    apart = [
-        target
-        if target.keeps_its_name(resize) or not any(len(owners[path]) > 1 for path in _all(target, resize))
-        else replace(target, whole_name=True)
-        for target in apart
-    ]
-    for path, several in _owners(apart, resize).items():
-        sources = sorted({str(target.source) for target in several})
+def _check(targets: list[Target], resize: Resize) -> None:
+    """Raise typer.BadParameter where two results would have one name, or a result that of its source."""
+    owners = defaultdict(list)
+    for target in targets:
+        for path in (path for paths in target.candidates(resize) for path in paths):
+            owners[path].append(target.source)
+    for path, several in owners.items():
+        sources = sorted({str(source) for source in several})
         if len(sources) > 1:
             raise typer.BadParameter(
                 f"{' and '.join(sources)} would both become {path}: give them folders of their own"
             )
-        _check_apart(several[0].source, path)
-    for target in apart:
+        _check_apart(several[0], path)
+    for target in targets:
         known = [paths[0] for paths in target.candidates(resize) if len(paths) == 1]
         if len(set(known)) < len(known):
             raise typer.BadParameter(f"two variants of {target.source} would have one name: give them names")
-    return [replace(item, target=target) for item, target in zip(items, apart, strict=True)]
-
-
-def _owners(targets: list[Target], resize: Resize) -> dict[Path, list[Target]]:
-    owners = defaultdict(list)
-    for target in targets:
-        for path in _all(target, resize):
-            owners[path].append(target)
-    return owners
-
-
-def _all(target: Target, resize: Resize) -> list[Path]:
-    return [path for paths in target.candidates(resize) for path in paths]
 
 
 def _check_apart(source: Path, path: Path) -> None:

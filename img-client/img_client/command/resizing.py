@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -97,10 +98,14 @@ def _tell(plan: Plan, asked: Asked, how: How) -> None:
     for item in plan.items:
         results = item.target.candidates(asked.resize) if item.target else []
         # Where a result may get one of several suffixes, the engine decides.
-        targets = [str(paths[0] if len(paths) == 1 else paths[0].with_suffix(".*")) for paths in results] or [STDIN]
+        targets = [str(paths[0]) if len(paths) == 1 else _beginning(paths) + "*" for paths in results] or [STDIN]
         _print(Ending(file=item.shown, state=State.PLANNED, targets=targets), how)
     for ending in plan.skipped:
         _print(ending, how)
+
+
+def _beginning(paths: Sequence[Path]) -> str:
+    return os.path.commonprefix([str(path) for path in paths])  # noqa: RUF071  they differ in their suffixes alone
 
 
 def _print(ending: Ending, how: How) -> None:
