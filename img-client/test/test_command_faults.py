@@ -49,9 +49,11 @@ def pictures(tmp_path: Path) -> Path:
 
 
 @contextmanager
-def running(service: Service, *arguments: str | Path) -> Iterator[subprocess.Popen[str]]:
+def running(service: Service, *arguments: str | Path, in_background: bool = False) -> Iterator[subprocess.Popen[str]]:
     """Run the command, without a terminal, while the test does something to it."""
-    command = [str(part) for part in (BIN / "img", "resize", *arguments)]
+    # As a shell starts a background job: Ctrl-C is not for it, but it can be ended.
+    ignoring = ["sh", "-c", 'trap "" INT; exec "$@"', "sh"] if in_background else []
+    command = [*ignoring, *(str(part) for part in (BIN / "img", "resize", *arguments))]
     environment = os.environ | {"IMG_SERVER": service.url, "IMG_KEY": KEY}
     with subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -102,7 +104,11 @@ def test_what_was_interrupted_leaves_nothing_half_written_and_goes_on(
     out, before = tmp_path / "out", jobs(working)
     options = ("-o", out, "-w", str(100 + number), "-j", "2", "--format", "webp")
     resize_some(working, pictures, *options)
-    with working.frozen(working.engine), running(working, pictures, *options) as process:
+    in_background = number == signal.SIGTERM
+    with (
+        working.frozen(working.engine),
+        running(working, pictures, *options, in_background=in_background) as process,
+    ):
         until(lambda: jobs(working) > before + SOME)
         process.send_signal(number)
         _, told = process.communicate(timeout=HANG_SECONDS)

@@ -65,9 +65,7 @@ def main() -> None:
     """Run the command."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # as stderr: a file name may be no text
-    signal.signal(
-        signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT)
-    )  # as Ctrl-C: nothing is left half written
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: nothing is left half written
     try:
         app()
     except BrokenPipeError:  # who read stdout has gone

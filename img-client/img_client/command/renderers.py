@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
@@ -41,8 +42,8 @@ class How:
 def run(work: Coroutine[Any, Any, None], interrupted: str | None) -> int:
     """Do some work until its end, or until it gives up or is interrupted; return the exit status."""
     try:
-        asyncio.run(work)
-    except KeyboardInterrupt:
+        asyncio.run(_until_sigterm(work))
+    except (KeyboardInterrupt, asyncio.CancelledError):
         if interrupted:
             sys.stderr.write(f"img: {interrupted}\n")
         return INTERRUPTED
@@ -50,6 +51,16 @@ def run(work: Coroutine[Any, Any, None], interrupted: str | None) -> int:
         sys.stderr.write(f"img: {error}\n")
         return SOME_FAILED
     return OK
+
+
+async def _until_sigterm(work: Coroutine[Any, Any, None]) -> None:
+    """Do some work; SIGTERM cancels it. SIGINT could not stand for it: shells have background jobs ignore that."""
+    loop, task = asyncio.get_running_loop(), asyncio.create_task(work)
+    before = signal.signal(signal.SIGTERM, lambda *_: loop.call_soon_threadsafe(task.cancel))
+    try:
+        await task
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @asynccontextmanager
