@@ -6,12 +6,15 @@ import hashlib
 import json
 import os
 import signal
+import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from img_client import ImgError
+from img_client.command.patience import no_such_host
 from img_contract.testing import HANG_SECONDS, until
 from img_testing.samples import encoded
 from img_testing.service import BIN, Service
@@ -147,6 +150,29 @@ def test_a_service_that_comes_back_is_waited_for(working: Service, pictures: Pat
     assert (process.returncode, told) == (0, "")
     assert check_whole(out) == COUNT
     assert jobs(working) == before + COUNT
+
+
+def test_a_service_that_does_not_answer_yet_is_waited_for(working: Service, pictures: Path, tmp_path: Path) -> None:
+    assert working.rest
+    working.kill(working.rest)
+    with socket.create_server(("127.0.0.1", working.port)) as starting:
+        starting.settimeout(HANG_SECONDS)
+        with running(working, pictures, "-o", tmp_path / "out", "-w", "61") as process:
+            for _ in range(2):  # a connection that broke is tried again at once, without patience
+                starting.accept()[0].close()
+            starting.close()
+            working.start_rest()
+            _, told = process.communicate(timeout=HANG_SECONDS)
+    assert (process.returncode, told) == (0, "")
+    assert check_whole(tmp_path / "out") == COUNT
+
+
+def test_a_host_that_does_not_exist_is_told_from_one_that_may_come() -> None:
+    unknown, busy = ImgError("no answer"), ImgError("no answer")
+    unknown.__cause__ = OSError()
+    unknown.__cause__.__context__ = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+    busy.__cause__ = socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+    assert [no_such_host(error) for error in (unknown, busy, ImgError("no answer"))] == [True, False, False]
 
 
 def test_a_service_that_stays_away_is_given_up_when_patience_ends(

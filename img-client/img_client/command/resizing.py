@@ -53,7 +53,7 @@ def resize(wanted: Wanted, asked: Asked, how: How) -> int:
 
 async def _rendered(items: Sequence[Item], asked: Asked, how: How, report: Report) -> None:
     if items:
-        async with renderer(asked, how) as (by, at_once):
+        async with renderer(asked, how, report) as (by, at_once):
             await render_all(items, by, at_once, report)
 
 
