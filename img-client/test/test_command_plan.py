@@ -119,6 +119,9 @@ def test_values_are_offered_where_a_parameter_has_a_list_of_them() -> None:
         (["a.jpg", "--variants", "4w,5w"], "-o FOLDER"),
         (["a.jpg", "-w", "5", "--json"], "-o says where it goes"),
         (["a.jpg", "-w", "5", "--html"], "-o FOLDER"),
+        (["a.jpg", "b.jpg", "-w", "5", "-o", "c.jpg"], "-o FOLDER"),
+        (["a.jpg", "-w", "5", "-o", "c.heic"], "c.heic/ for a new one"),
+        ([".", "-w", "5", "-o", "c.xyz"], "c.xyz/ for a new one"),
         (["a.jpg", "-", "-o", "out", "-w", "5"], "stands alone"),
         (["a.jpg", "-o", "a.jpg", "-w", "5"], "is a picture to be read"),
         ([".", "-o", ".", "-w", "5"], "is a picture to be read"),
@@ -133,6 +136,13 @@ def test_a_wrong_command_is_refused_before_anything_is_sent(here: Path, argument
     result = CliRunner(env={"COLUMNS": "300", "IMG_SERVER": "http://127.0.0.1:1"}).invoke(app, ["resize", *arguments])
     assert (result.exit_code, told in result.output) == (2, True), result.output
     assert not (here / "out").exists()
+
+
+def test_a_folder_with_a_dot_in_its_name_is_there_or_ends_with_a_slash(here: Path) -> None:
+    some(here, "a.jpg", "there.heic/b.jpg")
+    for out in ("there.heic", "new.xyz/"):
+        result = CliRunner().invoke(app, ["resize", "a.jpg", "-w", "5", "--dry-run", "-o", out])
+        assert (result.exit_code, result.stdout) == (0, f"a.jpg → {Path(out, 'a.jpg')}\n")
 
 
 # Sources and names

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import typer
-from img_contract.job.formats import RESULT_FORMATS, format_name
+from img_contract.job.formats import WRITABLE, format_name
 
 from img_client.command.batch import render_all
 from img_client.command.ending import Ending, State
@@ -63,7 +63,7 @@ def _plan(wanted: Wanted, asked: Asked, how: How) -> tuple[Plan, Asked]:
     alone = len(files) == 1 and not Path(files[0]).is_dir()
     if wanted.html and (out is None or how.as_json):
         raise typer.BadParameter("--html needs a folder, -o FOLDER, and stdout for itself")
-    if out is not None and not (alone and _names_a_file(out)):
+    if out is not None and not _names_a_file(out):
         return _plan_folder(wanted, Path(out), asked, how), asked
     if not alone or asked.resize.variants or wanted.html:
         raise typer.BadParameter("several results need a folder: -o FOLDER")
@@ -89,8 +89,16 @@ def _plan_folder(wanted: Wanted, out: Path, asked: Asked, how: How) -> Plan:
 
 
 def _names_a_file(out: str) -> bool:
-    """Return whether a result's place is a file: a name with a suffix of a format, and no folder."""
-    return not out.endswith("/") and not Path(out).is_dir() and format_name(Path(out).suffix[1:]) in RESULT_FORMATS
+    """Return whether a result's place is a file, not a folder: a name with a suffix, which has to be a format's."""
+    suffix = Path(out).suffix[1:]
+    if out.endswith("/") or Path(out).is_dir() or not suffix:
+        return False
+    if format_name(suffix) not in WRITABLE:
+        formats = ", ".join(WRITABLE)
+        raise typer.BadParameter(
+            f"{out}: expected a file that ends in one of {formats}, or a folder: {out}/ for a new one"
+        )
+    return True
 
 
 def _tell(plan: Plan, asked: Asked, how: How) -> None:
