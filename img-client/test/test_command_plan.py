@@ -11,6 +11,8 @@ from typing import Any, get_args
 import pytest
 import typer
 from img_client.command.app import app
+from img_client.command.ending import Ending, Made, State
+from img_client.command.html import picture, shown
 from img_client.command.parameters import options, parse
 from img_client.command.plan import leave_out_current, make_plan
 from img_client.command.sources import find_sources
@@ -143,6 +145,24 @@ def test_a_folder_with_a_dot_in_its_name_is_there_or_ends_with_a_slash(here: Pat
     for out in ("there.heic", "new.xyz/"):
         result = CliRunner().invoke(app, ["resize", "a.jpg", "-w", "5", "--dry-run", "-o", out])
         assert (result.exit_code, result.stdout) == (0, f"a.jpg → {Path(out, 'a.jpg')}\n")
+
+
+@pytest.mark.parametrize(
+    ("kinds", "order"),
+    [
+        (["tiff", "avif", "webp", "png"], ["avif", "webp", "png"]),
+        (["avif", "webp"], ["avif", "webp"]),
+        (["tiff", "avif"], ["avif"]),
+        (["tiff"], ["tiff"]),
+    ],
+)
+def test_html_falls_back_to_what_most_browsers_show_and_to_tiff_only_alone(kinds: list[str], order: list[str]) -> None:
+    outputs = [
+        Made(path=f"out/a.{kind}", name=kind, media_type=f"image/{kind}", width=8, height=6, bytes=9) for kind in kinds
+    ]
+    ending = Ending(file="a", state=State.DONE, outputs=outputs)
+    assert re.findall(r'srcset="a\.(\w+) 8w"', picture(ending, Path("out"))) == order
+    assert shown(ending) == (kinds != ["tiff"])
 
 
 # Sources and names

@@ -13,7 +13,7 @@ from img_contract.job.formats import WRITABLE, format_name
 
 from img_client.command.batch import render_all
 from img_client.command.ending import Ending, State
-from img_client.command.html import picture
+from img_client.command.html import picture, shown
 from img_client.command.parameters import Asked, parse
 from img_client.command.plan import STDIN, Item, Plan, leave_out_current, make_plan, single
 from img_client.command.renderers import OK, SOME_FAILED, How, renderer, run
@@ -48,6 +48,8 @@ def resize(wanted: Wanted, asked: Asked, how: How) -> int:
         for item in plan.items:
             if item.shown in done:
                 typer.echo(picture(done[item.shown], Path(wanted.out)))
+                if not shown(done[item.shown]):
+                    sys.stderr.write(f"img: {item.shown}: browsers show none of its results: --format jpeg, or auto\n")
     return status or (SOME_FAILED if report.failed else OK)
 
 
