@@ -269,5 +269,6 @@ def _parsed(model: type[_Model], answer: httpx2.Response) -> _Model:
     try:
         return model.model_validate_json(answer.content)
     except ValidationError as error:
-        detail = f"expected {model.__name__}, found {answer.text[:200]!r}"
+        kind = answer.headers.get("Content-Type", "nothing").partition(";")[0]
+        detail = f"{answer.status_code} with {kind}, an answer that is not the service's: expected {model.__name__}"
         raise UnexpectedAnswer(detail, status=answer.status_code) from error

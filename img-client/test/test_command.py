@@ -125,6 +125,28 @@ def test_names_that_are_no_text_and_what_nobody_thought_of_stop_no_other_picture
     assert failed.stderr.count("client_error: RuntimeError: nobody thought of it\n") == 2
 
 
+def test_what_newer_results_keep_from_being_rendered_is_told(inside: Inside, tmp_path: Path, png: bytes) -> None:
+    (tmp_path / "a.png").write_bytes(png)
+    assert inside("resize", "a.png", "-w", "15", "-o", "out").stderr == ""
+    again = inside("resize", "a.png", "-w", "17", "-o", "out")
+    assert (again.exit_code, again.stderr) == (0, "img: 1 skipped, newer results are there (--force)\n")
+
+
+def test_an_empty_file_is_told_alike_by_a_service_and_by_this_machine(inside: Inside, tmp_path: Path) -> None:
+    (tmp_path / "a.png").touch()
+    for where in ([], ["--local"]):
+        assert lines(inside("resize", "a.png", "-w", "5", "-o", "out", "--json", *where))["a.png"]["code"] == (
+            "upload_missing"
+        )
+
+
+def test_a_full_disk_behind_stdout_is_told_in_a_line(tmp_path: Path) -> None:
+    for what in ("--version", "--help"):
+        with Path("/dev/full").open("wb") as full:
+            told = subprocess.run([BIN / "img", what], stdout=full, stderr=subprocess.PIPE, check=False, cwd=tmp_path)
+        assert (told.returncode, told.stderr.count(b"\n"), b"No space left" in told.stderr) == (1, 1, True)
+
+
 def test_the_same_command_again_makes_no_second_job_and_with_force_it_does(
     inside: Inside, service: Service, tmp_path: Path, png: bytes
 ) -> None:

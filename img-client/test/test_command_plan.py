@@ -165,6 +165,11 @@ def test_html_falls_back_to_what_most_browsers_show_and_to_tiff_only_alone(kinds
     assert shown(ending) == (kinds != ["tiff"])
 
 
+def test_an_address_without_its_protocol_is_told_with_it() -> None:
+    result = CliRunner(env={"COLUMNS": "300"}).invoke(app, ["stats", "--server", "localhost:18901"])
+    assert (result.exit_code, "such as http://localhost:18901," in result.output) == (2, True), result.output
+
+
 # Sources and names
 
 

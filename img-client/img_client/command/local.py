@@ -79,6 +79,8 @@ class LocalRenderer:
                 source.write_bytes(item.source)
             else:
                 source = item.source.resolve()  # the engine follows no links
+            if not source.stat().st_size:
+                return _failed(item, "upload_missing", "expected a picture, found an empty file")
             task = self._task(source, Path(draft, "result"))
             if task is None:
                 return _failed(item, "not_a_picture", _UNKNOWN)
