@@ -108,7 +108,7 @@ def error_from(answer: httpx2.Response) -> ImgError:
         kind = JobFailed  # a GET has nothing else that could be refused with 422
     after = answer.headers.get("Retry-After", "")
     return kind(
-        problem.detail if problem else f"{status} {answer.reason_phrase}: {answer.text[:200]}",
+        problem.detail if problem else f"{status} {answer.reason_phrase}, an answer that is not the service's",
         status=status,
         problem=problem,
         retry_after=float(after) if after.isdecimal() else None,

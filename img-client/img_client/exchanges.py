@@ -239,13 +239,18 @@ def _backoff(attempt: int) -> float:
 def _opened(picture: Picture, filename: str | None) -> Iterator[tuple[str | None, IO[bytes] | bytes]]:
     """Give the file name and the content to send; close what was opened here."""
     if isinstance(picture, bytes):
-        yield filename, picture
+        yield _valid(filename), picture
     elif isinstance(picture, str | os.PathLike):
         with Path(picture).open("rb") as file:
-            yield filename or Path(picture).name, file
+            yield _valid(filename or Path(picture).name), file
     else:
         name = getattr(picture, "name", None)
-        yield filename or (Path(name).name if isinstance(name, str) else None), picture
+        yield _valid(filename or (Path(name).name if isinstance(name, str) else None)), picture
+
+
+def _valid(filename: str | None) -> str | None:
+    """Return a file name that can be sent: on a disk, it may be no UTF-8."""
+    return filename and filename.encode(errors="replace").decode()
 
 
 def _prefer(wait: float, form: str | None = None) -> dict[str, str]:
@@ -264,5 +269,6 @@ def _parsed(model: type[_Model], answer: httpx2.Response) -> _Model:
     try:
         return model.model_validate_json(answer.content)
     except ValidationError as error:
-        detail = f"expected {model.__name__}, found {answer.text[:200]!r}"
+        kind = answer.headers.get("Content-Type", "nothing").partition(";")[0]
+        detail = f"{answer.status_code} with {kind}, an answer that is not the service's: expected {model.__name__}"
         raise UnexpectedAnswer(detail, status=answer.status_code) from error

@@ -91,13 +91,60 @@ def test_of_twenty_files_two_fail_and_say_why_and_the_rest_is_done(img: Img, twe
         ["img", "in/broken.png", "picture_corrupt"],
         ["img", "in/scan.pdf", "not_a_picture"],
     ]
-    assert sizes(tmp_path / "out") == {f"{number:02}.webp": ("WEBP", 8) for number in range(18)}
+    assert sizes(tmp_path / "out") == {f"{number:02}.png.webp": ("WEBP", 8) for number in range(18)}
 
     again = img("resize", "in", "-w", "8", "--format", "webp", "-o", "out", "--json")
     assert (again.returncode, again.stderr) == (1, b"")
     assert {line["state"] for line in lines(again).values()} == {"skipped", "failed"}
     assert lines(again)["in/scan.pdf"]["code"] == "not_a_picture"
     assert lines(again)["in/broken.png"]["job"]
+
+
+def test_names_that_are_no_text_and_what_nobody_thought_of_stop_no_other_picture(
+    img: Img, inside: Inside, tmp_path: Path, png: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = os.fsdecode(b"caf\xe9.png")
+    (tmp_path / "in").mkdir()
+    for one in ("a.png", name):
+        (tmp_path / "in" / one).write_bytes(png)
+    told = img("resize", "in", "-w", "6", "-o", "out", "--dry-run")
+    assert (told.returncode, b"in/caf\\udce9.png \xe2\x86\x92 out/caf\\udce9.png\n" in told.stdout) == (0, True), told
+    found = lines(inside("resize", "in", "-w", "6", "-o", "out", "--json"))
+    assert {line["state"] for line in found.values()} == {"done"}
+    assert found["in/caf\\udce9.png"]["outputs"][0]["path"] == "out/caf\\udce9.png"
+    assert sorted(os.listdir(b"out")) == [b"a.png", b"caf\xe9.png"]
+    html = inside("resize", "in", "-o", "out", "--variants", "6w", "--html").stdout
+    assert 'src="caf%E9-6w.png"' in html
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("nobody thought of it")
+
+    monkeypatch.setattr(Path, "replace", broken)
+    failed = inside("resize", "in", "-w", "5", "-o", "other")
+    assert failed.exit_code == 1
+    assert failed.stderr.count("client_error: RuntimeError: nobody thought of it\n") == 2
+
+
+def test_what_newer_results_keep_from_being_rendered_is_told(inside: Inside, tmp_path: Path, png: bytes) -> None:
+    (tmp_path / "a.png").write_bytes(png)
+    assert inside("resize", "a.png", "-w", "15", "-o", "out").stderr == ""
+    again = inside("resize", "a.png", "-w", "17", "-o", "out")
+    assert (again.exit_code, again.stderr) == (0, "img: 1 skipped, newer results are there (--force)\n")
+
+
+def test_an_empty_file_is_told_alike_by_a_service_and_by_this_machine(inside: Inside, tmp_path: Path) -> None:
+    (tmp_path / "a.png").touch()
+    for where in ([], ["--local"]):
+        assert lines(inside("resize", "a.png", "-w", "5", "-o", "out", "--json", *where))["a.png"]["code"] == (
+            "upload_missing"
+        )
+
+
+def test_a_full_disk_behind_stdout_is_told_in_a_line(tmp_path: Path) -> None:
+    for what in ("--version", "--help"):
+        with Path("/dev/full").open("wb") as full:
+            told = subprocess.run([BIN / "img", what], stdout=full, stderr=subprocess.PIPE, check=False, cwd=tmp_path)
+        assert (told.returncode, told.stderr.count(b"\n"), b"No space left" in told.stderr) == (1, 1, True)
 
 
 def test_the_same_command_again_makes_no_second_job_and_with_force_it_does(
@@ -141,7 +188,7 @@ def test_variants_are_files_with_their_names_and_html_is_ready_for_a_page(img: I
     command = ["resize", "in", "-r", "-o", "out", "--variants", "16w,32w,64w.webp,thumb:8x8:cover", "--html"]
     expected = [
         "<picture>",
-        '  <source type="image/webp" srcset="a%20%26%20b/c-64w.webp 64w">',
+        '  <source type="image/webp" srcset="a%20%26%20b/c-64w.png.webp 64w">',
         '  <img src="a%20%26%20b/c-32w.png" srcset="SET" width="32" height="16" alt="">'.replace(
             "SET", "a%20%26%20b/c-16w.png 16w, a%20%26%20b/c-32w.png 32w"
         ),
@@ -151,7 +198,7 @@ def test_variants_are_files_with_their_names_and_html_is_ready_for_a_page(img: I
         result = img(*command)
         assert (result.returncode, result.stdout.decode().splitlines()) == (0, expected)
     assert list(sizes(tmp_path / "out")) == [
-        f"a & b/c-{name}" for name in ("16w.png", "32w.png", "64w.webp", "thumb.png")
+        f"a & b/c-{name}" for name in ("16w.png", "32w.png", "64w.png.webp", "thumb.png")
     ]
 
 

@@ -6,12 +6,15 @@ import hashlib
 import json
 import os
 import signal
+import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from img_client import ImgError
+from img_client.command.patience import no_such_host
 from img_contract.testing import HANG_SECONDS, until
 from img_testing.samples import encoded
 from img_testing.service import BIN, Service
@@ -49,9 +52,11 @@ def pictures(tmp_path: Path) -> Path:
 
 
 @contextmanager
-def running(service: Service, *arguments: str | Path) -> Iterator[subprocess.Popen[str]]:
+def running(service: Service, *arguments: str | Path, in_background: bool = False) -> Iterator[subprocess.Popen[str]]:
     """Run the command, without a terminal, while the test does something to it."""
-    command = [str(part) for part in (BIN / "img", "resize", *arguments)]
+    # As a shell starts a background job: Ctrl-C is not for it, but it can be ended.
+    ignoring = ["sh", "-c", 'trap "" INT; exec "$@"', "sh"] if in_background else []
+    command = [*ignoring, *(str(part) for part in (BIN / "img", "resize", *arguments))]
     environment = os.environ | {"IMG_SERVER": service.url, "IMG_KEY": KEY}
     with subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -102,7 +107,11 @@ def test_what_was_interrupted_leaves_nothing_half_written_and_goes_on(
     out, before = tmp_path / "out", jobs(working)
     options = ("-o", out, "-w", str(100 + number), "-j", "2", "--format", "webp")
     resize_some(working, pictures, *options)
-    with working.frozen(working.engine), running(working, pictures, *options) as process:
+    in_background = number == signal.SIGTERM
+    with (
+        working.frozen(working.engine),
+        running(working, pictures, *options, in_background=in_background) as process,
+    ):
         until(lambda: jobs(working) > before + SOME)
         process.send_signal(number)
         _, told = process.communicate(timeout=HANG_SECONDS)
@@ -141,6 +150,29 @@ def test_a_service_that_comes_back_is_waited_for(working: Service, pictures: Pat
     assert (process.returncode, told) == (0, "")
     assert check_whole(out) == COUNT
     assert jobs(working) == before + COUNT
+
+
+def test_a_service_that_does_not_answer_yet_is_waited_for(working: Service, pictures: Path, tmp_path: Path) -> None:
+    assert working.rest
+    working.kill(working.rest)
+    with socket.create_server(("127.0.0.1", working.port)) as starting:
+        starting.settimeout(HANG_SECONDS)
+        with running(working, pictures, "-o", tmp_path / "out", "-w", "61") as process:
+            for _ in range(2):  # a connection that broke is tried again at once, without patience
+                starting.accept()[0].close()
+            starting.close()
+            working.start_rest()
+            _, told = process.communicate(timeout=HANG_SECONDS)
+    assert (process.returncode, told) == (0, "")
+    assert check_whole(tmp_path / "out") == COUNT
+
+
+def test_a_host_that_does_not_exist_is_told_from_one_that_may_come() -> None:
+    unknown, busy = ImgError("no answer"), ImgError("no answer")
+    unknown.__cause__ = OSError()
+    unknown.__cause__.__context__ = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+    busy.__cause__ = socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+    assert [no_such_host(error) for error in (unknown, busy, ImgError("no answer"))] == [True, False, False]
 
 
 def test_a_service_that_stays_away_is_given_up_when_patience_ends(

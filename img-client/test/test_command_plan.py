@@ -11,6 +11,8 @@ from typing import Any, get_args
 import pytest
 import typer
 from img_client.command.app import app
+from img_client.command.ending import Ending, Made, State
+from img_client.command.html import picture, shown
 from img_client.command.parameters import options, parse
 from img_client.command.plan import leave_out_current, make_plan
 from img_client.command.sources import find_sources
@@ -119,6 +121,9 @@ def test_values_are_offered_where_a_parameter_has_a_list_of_them() -> None:
         (["a.jpg", "--variants", "4w,5w"], "-o FOLDER"),
         (["a.jpg", "-w", "5", "--json"], "-o says where it goes"),
         (["a.jpg", "-w", "5", "--html"], "-o FOLDER"),
+        (["a.jpg", "b.jpg", "-w", "5", "-o", "c.jpg"], "-o FOLDER"),
+        (["a.jpg", "-w", "5", "-o", "c.heic"], "c.heic/ for a new one"),
+        ([".", "-w", "5", "-o", "c.xyz"], "c.xyz/ for a new one"),
         (["a.jpg", "-", "-o", "out", "-w", "5"], "stands alone"),
         (["a.jpg", "-o", "a.jpg", "-w", "5"], "is a picture to be read"),
         ([".", "-o", ".", "-w", "5"], "is a picture to be read"),
@@ -133,6 +138,36 @@ def test_a_wrong_command_is_refused_before_anything_is_sent(here: Path, argument
     result = CliRunner(env={"COLUMNS": "300", "IMG_SERVER": "http://127.0.0.1:1"}).invoke(app, ["resize", *arguments])
     assert (result.exit_code, told in result.output) == (2, True), result.output
     assert not (here / "out").exists()
+
+
+def test_a_folder_with_a_dot_in_its_name_is_there_or_ends_with_a_slash(here: Path) -> None:
+    some(here, "a.jpg", "there.heic/b.jpg")
+    for out in ("there.heic", "new.xyz/"):
+        result = CliRunner().invoke(app, ["resize", "a.jpg", "-w", "5", "--dry-run", "-o", out])
+        assert (result.exit_code, result.stdout) == (0, f"a.jpg → {Path(out, 'a.jpg')}\n")
+
+
+@pytest.mark.parametrize(
+    ("kinds", "order"),
+    [
+        (["tiff", "avif", "webp", "png"], ["avif", "webp", "png"]),
+        (["avif", "webp"], ["avif", "webp"]),
+        (["tiff", "avif"], ["avif"]),
+        (["tiff"], ["tiff"]),
+    ],
+)
+def test_html_falls_back_to_what_most_browsers_show_and_to_tiff_only_alone(kinds: list[str], order: list[str]) -> None:
+    outputs = [
+        Made(path=f"out/a.{kind}", name=kind, media_type=f"image/{kind}", width=8, height=6, bytes=9) for kind in kinds
+    ]
+    ending = Ending(file="a", state=State.DONE, outputs=outputs)
+    assert re.findall(r'srcset="a\.(\w+) 8w"', picture(ending, Path("out"))) == order
+    assert shown(ending) == (kinds != ["tiff"])
+
+
+def test_an_address_without_its_protocol_is_told_with_it() -> None:
+    result = CliRunner(env={"COLUMNS": "300"}).invoke(app, ["stats", "--server", "localhost:18901"])
+    assert (result.exit_code, "such as http://localhost:18901," in result.output) == (2, True), result.output
 
 
 # Sources and names
@@ -162,26 +197,48 @@ def test_what_is_no_picture_is_left_out_of_a_folder_but_not_if_it_is_named_or_na
     assert list(results("in/scan.pdf")) == ["in/scan.pdf"]
 
 
+def test_only_regular_files_are_taken_and_what_is_gone_stops_nothing(here: Path) -> None:
+    """A dangling link, a pipe, and a file that is deleted before its turn."""
+    some(here, "in/a.jpg", "in/gone.jpg")
+    (here / "in" / "link.jpg").symlink_to("nowhere.jpg")
+    os.mkfifo("in/pipe.jpg")
+    named, asked = ["in", "in/pipe.jpg"], Resize(width=5)
+    plan = make_plan(find_sources(named, recursive=False, out=Path("out")), named, Path("out"), asked)
+    assert [(one.file, one.state, one.code) for one in plan.skipped] == [
+        ("in/link.jpg", "skipped", "not_a_file"),
+        ("in/pipe.jpg", "failed", "not_a_file"),  # because it was named
+    ]
+    (here / "in" / "gone.jpg").unlink()
+    (here / "out" / "a.jpg").mkdir(parents=True)  # is no result, and so not a newer one
+    leave_out_current(plan, asked, None)
+    assert [item.shown for item in plan.items] == ["in/a.jpg", "in/gone.jpg"]
+    alone = CliRunner().invoke(app, ["resize", "in/pipe.jpg", "-w", "5", "-o", "b.jpg"])
+    assert (alone.exit_code, "no such file" in alone.output) == (2, True)
+
+
 def test_a_result_has_the_suffix_of_its_format(here: Path) -> None:
     some(here, "a.JPG", "b.bmp", "c.png")
     (here / "c.png").rename("c.jpeg")  # a name that lies
-    assert results("a.JPG", "c.jpeg") == {"a.JPG": [["out/a.JPG"]], "c.jpeg": [["out/c.png"]]}
+    assert results("a.JPG", "c.jpeg") == {"a.JPG": [["out/a.JPG"]], "c.jpeg": [["out/c.jpeg.png"]]}
     assert results("a.JPG", format="jpg") == {"a.JPG": [["out/a.JPG"]]}
-    assert results("a.JPG", format="webp") == {"a.JPG": [["out/a.webp"]]}
-    assert {path for (paths,) in results("b.bmp").values() for path in paths} > {"out/b.png", "out/b.jpg"}
+    assert results("a.JPG", format="webp") == {"a.JPG": [["out/a.JPG.webp"]]}
+    assert {path for (paths,) in results("b.bmp").values() for path in paths} > {"out/b.bmp.png", "out/b.bmp.jpg"}
     assert results("a.JPG", width=None, variants="4w,5w.webp,small:4x4:cover.png") == {
-        "a.JPG": [["out/a-4w.JPG"], ["out/a-5w.webp"], ["out/a-small.png"]]
+        "a.JPG": [["out/a-4w.JPG"], ["out/a-5w.JPG.webp"], ["out/a-small.JPG.png"]]
     }
 
 
-def test_two_pictures_of_one_name_get_results_of_two(here: Path) -> None:
-    """As phones make them: the same number as HEIC and as JPEG."""
+def test_the_name_of_a_result_follows_from_its_picture_whatever_comes_before_or_later(here: Path) -> None:
+    """As phones make them: the same number as HEIC and as JPEG, of which the second may come the day after."""
     some(here, "1.png", "1.jpg", "2.png")
-    assert results("1.png", "1.jpg", "2.png", format="jpeg") == {
+    each = {
         "1.png": [["out/1.png.jpg"]],
         "1.jpg": [["out/1.jpg"]],
-        "2.png": [["out/2.jpg"]],
+        "2.png": [["out/2.png.jpg"]],
     }
+    assert results(*each, format="jpeg") == each
+    for name, paths in each.items():
+        assert results(name, format="jpeg") == {name: paths}
 
 
 def test_only_what_has_all_its_results_and_newer_is_left_out(here: Path) -> None:
@@ -191,10 +248,10 @@ def test_only_what_has_all_its_results_and_newer_is_left_out(here: Path) -> None
         "b.jpg",
         "c.jpg",
         "out/a-4w.jpg",
-        "out/a-5w.webp",
+        "out/a-5w.jpg.webp",
         "out/b-4w.jpg",
         "out/c-4w.jpg",
-        "out/c-5w.webp",
+        "out/c-5w.jpg.webp",
     )
     os.utime("out/c-4w.jpg", (0, 0))
     resize = parse({"variants": "4w,5w.webp"}).resize
@@ -219,7 +276,7 @@ def test_a_dry_run_tells_what_would_be_done_and_does_nothing(here: Path) -> None
     assert result.exit_code == 0
     assert result.stdout.splitlines() == [
         "in/a.jpg → out/a.jpg",
-        "in/b.bmp → out/b.*",
+        "in/b.bmp → out/b.bmp.*",
         "in/scan.pdf: skipped, no picture",
     ]
     assert not (here / "out").exists()

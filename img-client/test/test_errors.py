@@ -11,6 +11,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 from img_client import (
     ImgError,
@@ -23,6 +24,7 @@ from img_client import (
     Unreachable,
     WaitTimedOut,
 )
+from img_client.errors import error_from
 from img_contract.testing import free_port
 from img_testing.proxy import ANSWER, HALF, HALF_BYTES, REQUEST, proxy_to
 from img_testing.service import Service
@@ -272,3 +274,8 @@ def test_any_other_answer_is_an_error_too(caller: Caller, answer: bytes, kind: t
         with pytest.raises(ImgError) as caught:
             caller(f"http://127.0.0.1:{listener.getsockname()[1]}", retries=0)("limits")
     assert type(caught.value) is kind
+
+
+def test_a_page_of_a_proxy_is_told_in_a_line() -> None:
+    answer = httpx2.Response(502, html="<html>\n<h1>Bad Gateway</h1>\n", request=httpx2.Request("GET", "http://proxy"))
+    assert error_from(answer).detail == "502 Bad Gateway, an answer that is not the service's"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -9,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Final
 
+import httpx2
 import typer
 from img_contract.job.outcome import State
 
@@ -25,8 +27,29 @@ app = typer.Typer(
 )
 
 _SERVICE: Final = "The service"
+
+
+def _address(text: str) -> str:
+    """Return the address of a service. Raises typer.BadParameter if it is none."""
+    try:
+        address = httpx2.URL(text)
+    except httpx2.InvalidURL as error:
+        raise typer.BadParameter(f"{text}: {error}") from None
+    if address.scheme not in ("http", "https") or not address.host:
+        whole = f"http://{text.rpartition('://')[2] or 'localhost:8080'}"
+        raise typer.BadParameter(f"expected an address with its protocol, such as {whole}, found {text!r}")
+    return text
+
+
 Server = Annotated[
-    str, typer.Option(envvar="IMG_SERVER", metavar="URL", help="Where the service is.", rich_help_panel=_SERVICE)
+    str,
+    typer.Option(
+        envvar="IMG_SERVER",
+        metavar="URL",
+        help="Where the service is.",
+        rich_help_panel=_SERVICE,
+        callback=_address,
+    ),
 ]
 Key = Annotated[
     str | None,
@@ -62,12 +85,17 @@ PATIENCE: Final = 120.0
 
 def main() -> None:
     """Run the command."""
-    signal.signal(
-        signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT)
-    )  # as Ctrl-C: nothing is left half written
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # as stderr: a file name may be no text
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: nothing is left half written
     try:
-        app()
-    except BrokenPipeError:  # who read stdout has gone
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
+    except OSError as error:
+        if not isinstance(error, BrokenPipeError):  # whose reader has gone, and wants no more
+            sys.stderr.write(f"img: stdout: {error.strerror}\n")
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
 

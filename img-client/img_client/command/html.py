@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
@@ -10,22 +11,21 @@ from urllib.parse import quote
 
 from img_client.command.ending import Ending, Made
 
-_FALLBACK: Final = ("image/jpeg", "image/png", "image/gif")
-"""What every browser shows: a source of another type is beside an <img> of one of these, if there is one."""
+_WIDELY_SHOWN: Final[tuple[str, ...]] = ("image/jpeg", "image/png", "image/gif", "image/webp", "image/avif")
+"""What browsers show, the most of them first: that is for <img>, and the newest is the first <source>."""
 
-_NEWEST_FIRST: Final = ("image/avif", "image/webp")
+
+def shown(ending: Ending) -> bool:
+    """Return whether browsers show any of a file's results."""
+    return any(one.media_type in _WIDELY_SHOWN for one in ending.outputs)
 
 
 def picture(ending: Ending, folder: Path) -> str:
     """Return the <picture> of a file's results; their addresses are relative to a folder."""
     whole = [one for one in ending.outputs if _same_shape(one, ending.outputs[0])]
-    kinds = sorted({one.media_type for one in whole}, key=lambda kind: (*_NEWEST_FIRST, *_FALLBACK, kind).index(kind))
-    fallback = next((kind for kind in _FALLBACK if kind in kinds), kinds[-1])
-    lines = [
-        f'  <source type="{escape(kind)}" srcset="{_srcset(whole, kind, folder)}">'
-        for kind in kinds
-        if kind != fallback
-    ]
+    found = {one.media_type for one in whole}
+    fallback, *others = [kind for kind in _WIDELY_SHOWN if kind in found] or sorted(found)
+    lines = [f'  <source type="{escape(kind)}" srcset="{_srcset(whole, kind, folder)}">' for kind in reversed(others)]
     largest = max((one for one in whole if one.media_type == fallback), key=lambda one: one.width)
     lines.append(
         f'  <img src="{_address(largest, folder)}" srcset="{_srcset(whole, fallback, folder)}" '
@@ -40,7 +40,7 @@ def _srcset(outputs: Sequence[Made], kind: str, folder: Path) -> str:
 
 
 def _address(made: Made, folder: Path) -> str:
-    return escape(quote(Path(made.path or "").relative_to(folder).as_posix()))
+    return escape(quote(os.fsencode(Path(made.path or "").relative_to(folder).as_posix())))
 
 
 def _same_shape(one: Made, other: Made) -> bool:

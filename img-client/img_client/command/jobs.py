@@ -11,8 +11,8 @@ from img_contract.http_models import Limits, Status
 from img_contract.job.outcome import State
 
 from img_client import Client, ImgError
+from img_client.command.patience import explained
 from img_client.command.renderers import INTERRUPTED, OK, SOME_FAILED
-from img_client.command.service import explained
 from img_client.command.terminal import size
 
 

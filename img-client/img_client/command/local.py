@@ -58,8 +58,6 @@ class LocalRenderer:
             ending = await asyncio.get_running_loop().run_in_executor(self._threads, self._render, item)
         except AttemptSpent as spent:
             ending = _failed(item, "attempts_exhausted", str(spent))
-        except OSError as error:
-            ending = _failed(item, "file_error", f"{error.strerror}: {error.filename}")
         except ChildrenBroken as broken:
             raise GaveUp(str(broken)) from broken
         ending.seconds = round(time.monotonic() - began, 3)
@@ -81,6 +79,8 @@ class LocalRenderer:
                 source.write_bytes(item.source)
             else:
                 source = item.source.resolve()  # the engine follows no links
+            if not source.stat().st_size:
+                return _failed(item, "upload_missing", "expected a picture, found an empty file")
             task = self._task(source, Path(draft, "result"))
             if task is None:
                 return _failed(item, "not_a_picture", _UNKNOWN)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -15,7 +15,7 @@ from img_contract.job.resize import Resize
 
 from img_client.command.ending import Ending, State
 from img_client.command.sources import same_file
-from img_client.command.targets import Target
+from img_client.command.targets import Target, changed
 
 STDIN: Final = "-"
 
@@ -50,25 +50,28 @@ def make_plan(sources: Iterator[tuple[Path, Path]], named: Sequence[str], out: P
     plan, given = Plan(), {Path(text) for text in named}
     for source, below in sources:
         kind = _format_of(source)
-        if kind is None and source not in given and not _named_as_picture(source):
+        if not source.is_file():  # a pipe would be read for ever, and a link may lead nowhere
+            state = State.FAILED if source in given else State.SKIPPED
+            plan.skipped.append(Ending(file=str(source), state=state, code="not_a_file", detail="no regular file"))
+        elif kind is None and source not in given and not _named_as_picture(source):
             plan.skipped.append(
                 Ending(file=str(source), state=State.SKIPPED, code="not_a_picture", detail="no picture")
             )
         else:
             plan.items.append(Item(str(source), source, Target(out / below.parent, source, kind)))
-    plan.items = _apart(plan.items, resize)
+    _check([item.target for item in plan.items if item.target], resize)
     return plan
 
 
 def leave_out_current(plan: Plan, resize: Resize, watermark: Path | None) -> None:
     """Skip the files whose results are there and newer."""
-    mark = watermark.stat().st_mtime if watermark else 0.0
+    mark = max(0.0, changed(watermark)) if watermark else 0.0
     kept = []
     for item in plan.items:
         if (
             item.target
             and isinstance(item.source, Path)
-            and item.target.current(resize, max(mark, item.source.stat().st_mtime))
+            and item.target.current(resize, max(mark, changed(item.source)))
         ):
             paths = [str(path) for paths in item.target.candidates(resize) for path in paths if path.exists()]
             why = "the result is newer; --force renders it again"
@@ -86,49 +89,32 @@ def single(path: str, exact: Path | None, into: Path | None = None) -> Item:
         place, kind = Path("stdin"), sniff(content[:SIGNATURE_BYTES])
     else:
         source = place = Path(path)
-        kind = _format_of(place)
         if not place.is_file():
             raise typer.BadParameter(f"{path}: no such file")
+        kind = _format_of(place)
         if exact is not None:
             _check_apart(place, exact)
     folder = into or (exact.parent if exact else None)
     return Item(path, source, Target(folder, place, kind, exact=exact) if folder else None)
 
 
-def _apart(items: list[Item], resize: Resize) -> list[Item]:
-    """Give results of one name others: of a.heic and a.jpg in one folder the first becomes a.heic.jpg."""
-    apart = [item.target for item in items if item.target]
-    owners = _owners(apart, resize)
-    apart = [
-        target
-        if target.keeps_its_name(resize) or not any(len(owners[path]) > 1 for path in _all(target, resize))
-        else replace(target, whole_name=True)
-        for target in apart
-    ]
-    for path, several in _owners(apart, resize).items():
-        sources = sorted({str(target.source) for target in several})
+def _check(targets: list[Target], resize: Resize) -> None:
+    """Raise typer.BadParameter where two results would have one name, or a result that of its source."""
+    owners = defaultdict(list)
+    for target in targets:
+        for path in (path for paths in target.candidates(resize) for path in paths):
+            owners[path].append(target.source)
+    for path, several in owners.items():
+        sources = sorted({str(source) for source in several})
         if len(sources) > 1:
             raise typer.BadParameter(
                 f"{' and '.join(sources)} would both become {path}: give them folders of their own"
             )
-        _check_apart(several[0].source, path)
-    for target in apart:
+        _check_apart(several[0], path)
+    for target in targets:
         known = [paths[0] for paths in target.candidates(resize) if len(paths) == 1]
         if len(set(known)) < len(known):
             raise typer.BadParameter(f"two variants of {target.source} would have one name: give them names")
-    return [replace(item, target=target) for item, target in zip(items, apart, strict=True)]
-
-
-def _owners(targets: list[Target], resize: Resize) -> dict[Path, list[Target]]:
-    owners = defaultdict(list)
-    for target in targets:
-        for path in _all(target, resize):
-            owners[path].append(target)
-    return owners
-
-
-def _all(target: Target, resize: Resize) -> list[Path]:
-    return [path for paths in target.candidates(resize) for path in paths]
 
 
 def _check_apart(source: Path, path: Path) -> None:
@@ -137,11 +123,14 @@ def _check_apart(source: Path, path: Path) -> None:
 
 
 def _format_of(path: Path) -> Format | None:
+    """Return the format of a regular file that is a picture."""
     try:
-        with path.open("rb") as file:
-            return sniff(file.read(SIGNATURE_BYTES))
+        if path.is_file():
+            with path.open("rb") as file:
+                return sniff(file.read(SIGNATURE_BYTES))
     except OSError:
-        return None  # what is wrong is told when it is sent
+        pass  # what is wrong is told when it is sent
+    return None
 
 
 def _named_as_picture(path: Path) -> bool:

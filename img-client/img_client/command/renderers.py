@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
+from img_contract.http_models import Limits
+
 from img_client import AsyncClient, ImgError
 from img_client.command.batch import GaveUp, Renderer
 from img_client.command.parameters import Asked
-from img_client.command.service import ServiceRenderer, explained
+from img_client.command.patience import Patience, explained, may_pass, no_such_host
+from img_client.command.report import Report
+from img_client.command.service import ServiceRenderer
 
 OK: Final = 0
 SOME_FAILED: Final = 1
@@ -41,8 +46,8 @@ class How:
 def run(work: Coroutine[Any, Any, None], interrupted: str | None) -> int:
     """Do some work until its end, or until it gives up or is interrupted; return the exit status."""
     try:
-        asyncio.run(work)
-    except KeyboardInterrupt:
+        asyncio.run(_until_sigterm(work))
+    except (KeyboardInterrupt, asyncio.CancelledError):
         if interrupted:
             sys.stderr.write(f"img: {interrupted}\n")
         return INTERRUPTED
@@ -52,8 +57,18 @@ def run(work: Coroutine[Any, Any, None], interrupted: str | None) -> int:
     return OK
 
 
+async def _until_sigterm(work: Coroutine[Any, Any, None]) -> None:
+    """Do some work; SIGTERM cancels it. SIGINT could not stand for it: shells have background jobs ignore that."""
+    loop, task = asyncio.get_running_loop(), asyncio.create_task(work)
+    before = signal.signal(signal.SIGTERM, lambda *_: loop.call_soon_threadsafe(task.cancel))
+    try:
+        await task
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 @asynccontextmanager
-async def renderer(asked: Asked, how: How) -> AsyncIterator[tuple[Renderer, int]]:
+async def renderer(asked: Asked, how: How, report: Report) -> AsyncIterator[tuple[Renderer, int]]:
     """Give what renders, and how many pictures it is to be given at once. Raises GaveUp if none can."""
     stdout = sys.stdout.buffer
     if how.local:
@@ -70,9 +85,21 @@ async def renderer(asked: Asked, how: How) -> AsyncIterator[tuple[Renderer, int]
         return
     # Only a connection that broke is mended at once; what takes longer is told, and waited for by the renderer.
     async with AsyncClient(how.server, api_key=how.key, retries=1, longest_pause=1) as client:
+        patience = Patience(how.server, how.patience)
+        limits = await _limits(client, patience, how.server, report)
+        at_once = how.at_once or min(_MOST_AT_ONCE, limits.uploads)
+        yield ServiceRenderer(client, how.server, asked, stdout, fresh=how.force, patience=patience), at_once
+
+
+async def _limits(client: AsyncClient, patience: Patience, server: str, report: Report) -> Limits:
+    """Return what a service accepts, once it answers: it may just be starting. Raises GaveUp."""
+    while True:
         try:
             limits = await client.limits()
         except ImgError as error:
-            raise GaveUp(explained(error, how.server)) from error
-        at_once = how.at_once or min(_MOST_AT_ONCE, limits.uploads)
-        yield ServiceRenderer(client, how.server, asked, stdout, fresh=how.force, patience=how.patience), at_once
+            if not may_pass(error) or no_such_host(error):
+                raise GaveUp(explained(error, server)) from error
+            await patience.wait(error, report)
+        else:
+            patience.restored(report)
+            return limits

@@ -6,10 +6,16 @@ import sys
 import time
 from collections import Counter
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from img_client.command.ending import Ending, State
 from img_client.command.terminal import Live, print_failures, size
+
+_SKIPPED: Final = {
+    "newer": "skipped, newer results are there (--force)",
+    "not_a_picture": "left out, no pictures",
+    "not_a_file": "left out, no files",
+}
 
 
 class Report:
@@ -68,6 +74,9 @@ class Report:
             self._live.say(self._sum())
         if not self._as_json and not self._each:
             print_failures([one for one in self.endings if one.state is State.FAILED])
+            newer = sum(one.code == "newer" for one in self.endings)
+            if newer and not self._live:  # a terminal has it in the sum
+                sys.stderr.write(f"img: {newer} {_SKIPPED['newer']}\n")
 
     def _redraw(self) -> None:
         if self._live:
@@ -108,8 +117,7 @@ class Report:
             parts.append(f"{size(self._before)} → {size(self._after)}")
         parts += self._shares()
         reasons = Counter(one.code for one in self.endings if one.state is State.SKIPPED)
-        words = {"newer": "skipped, newer results are there (--force)", "not_a_picture": "left out, no pictures"}
-        parts += [f"{count} {words.get(code or '', 'skipped')}" for code, count in reasons.items()]
+        parts += [f"{count} {_SKIPPED.get(code or '', 'skipped')}" for code, count in reasons.items()]
         warned = Counter(warning.code for one in self.endings for warning in one.warnings)
         parts += [f"{count} × {code}" for code, count in warned.most_common()]
         return " · ".join(parts)

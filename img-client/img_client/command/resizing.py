@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import typer
-from img_contract.job.formats import RESULT_FORMATS, format_name
+from img_contract.job.formats import WRITABLE, format_name
 
 from img_client.command.batch import render_all
 from img_client.command.ending import Ending, State
-from img_client.command.html import picture
+from img_client.command.html import picture, shown
 from img_client.command.parameters import Asked, parse
 from img_client.command.plan import STDIN, Item, Plan, leave_out_current, make_plan, single
 from img_client.command.renderers import OK, SOME_FAILED, How, renderer, run
@@ -47,12 +48,14 @@ def resize(wanted: Wanted, asked: Asked, how: How) -> int:
         for item in plan.items:
             if item.shown in done:
                 typer.echo(picture(done[item.shown], Path(wanted.out)))
+                if not shown(done[item.shown]):
+                    sys.stderr.write(f"img: {item.shown}: browsers show none of its results: --format jpeg, or auto\n")
     return status or (SOME_FAILED if report.failed else OK)
 
 
 async def _rendered(items: Sequence[Item], asked: Asked, how: How, report: Report) -> None:
     if items:
-        async with renderer(asked, how) as (by, at_once):
+        async with renderer(asked, how, report) as (by, at_once):
             await render_all(items, by, at_once, report)
 
 
@@ -62,7 +65,7 @@ def _plan(wanted: Wanted, asked: Asked, how: How) -> tuple[Plan, Asked]:
     alone = len(files) == 1 and not Path(files[0]).is_dir()
     if wanted.html and (out is None or how.as_json):
         raise typer.BadParameter("--html needs a folder, -o FOLDER, and stdout for itself")
-    if out is not None and not (alone and _names_a_file(out)):
+    if out is not None and not _names_a_file(out):
         return _plan_folder(wanted, Path(out), asked, how), asked
     if not alone or asked.resize.variants or wanted.html:
         raise typer.BadParameter("several results need a folder: -o FOLDER")
@@ -88,8 +91,16 @@ def _plan_folder(wanted: Wanted, out: Path, asked: Asked, how: How) -> Plan:
 
 
 def _names_a_file(out: str) -> bool:
-    """Return whether a result's place is a file: a name with a suffix of a format, and no folder."""
-    return not out.endswith("/") and not Path(out).is_dir() and format_name(Path(out).suffix[1:]) in RESULT_FORMATS
+    """Return whether a result's place is a file, not a folder: a name with a suffix, which has to be a format's."""
+    suffix = Path(out).suffix[1:]
+    if out.endswith("/") or Path(out).is_dir() or not suffix:
+        return False
+    if format_name(suffix) not in WRITABLE:
+        formats = ", ".join(WRITABLE)
+        raise typer.BadParameter(
+            f"{out}: expected a file that ends in one of {formats}, or a folder: {out}/ for a new one"
+        )
+    return True
 
 
 def _tell(plan: Plan, asked: Asked, how: How) -> None:
@@ -97,10 +108,14 @@ def _tell(plan: Plan, asked: Asked, how: How) -> None:
     for item in plan.items:
         results = item.target.candidates(asked.resize) if item.target else []
         # Where a result may get one of several suffixes, the engine decides.
-        targets = [str(paths[0] if len(paths) == 1 else paths[0].with_suffix(".*")) for paths in results] or [STDIN]
+        targets = [str(paths[0]) if len(paths) == 1 else _beginning(paths) + "*" for paths in results] or [STDIN]
         _print(Ending(file=item.shown, state=State.PLANNED, targets=targets), how)
     for ending in plan.skipped:
         _print(ending, how)
+
+
+def _beginning(paths: Sequence[Path]) -> str:
+    return os.path.commonprefix([str(path) for path in paths])  # noqa: RUF071  they differ in their suffixes alone
 
 
 def _print(ending: Ending, how: How) -> None:

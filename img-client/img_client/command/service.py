@@ -15,25 +15,20 @@ from typing import IO, BinaryIO, Final
 from img_contract.http_models import Status
 from img_contract.job.outcome import State as JobState
 
-from img_client import AsyncClient, ImgError, JobFailed, Unavailable, Unreachable, WaitTimedOut
+from img_client import AsyncClient, ImgError, JobFailed, WaitTimedOut
 from img_client.command.batch import GaveUp
 from img_client.command.drafts import draft
 from img_client.command.ending import Ending, Made, State
 from img_client.command.parameters import Asked
+from img_client.command.patience import Patience, explained, may_pass
 from img_client.command.plan import Item
 from img_client.command.report import Report
 
 _WAIT_SECONDS: Final = 30
 """How long a job is waited for until a look at whether there is an engine."""
 
-_PAUSE_SECONDS: Final = 2.0
-"""Between two tries of a service that does not answer and names no time."""
-
 _SMALL_BYTES: Final = 4_000_000
 """Larger files are streamed."""
-
-_BY_ANOTHER: Final = "idempotency_key_in_use"
-"""The same picture is being sent, by another process."""
 
 _OUTDATED: Final = frozenset({"idempotency_key_reused", "job_cancelled", "job_deleted"})
 """What the key of an earlier run may lead to, when the service was renewed or the job was deleted since."""
@@ -43,7 +38,7 @@ class ServiceRenderer:
     """Renders by a service, which may go away for so many seconds."""
 
     def __init__(
-        self, client: AsyncClient, server: str, asked: Asked, stdout: BinaryIO, *, fresh: bool, patience: float
+        self, client: AsyncClient, server: str, asked: Asked, stdout: BinaryIO, *, fresh: bool, patience: Patience
     ) -> None:
         """Render what is asked. `fresh`: also what an earlier run has sent."""
         self._client = client
@@ -52,8 +47,7 @@ class ServiceRenderer:
         self._stdout = stdout
         self._fresh = fresh
         self._patience = patience
-        self._wait = min(_WAIT_SECONDS, max(patience, 1))
-        self._failing_since: float | None = None
+        self._wait = min(_WAIT_SECONDS, max(patience.seconds, 1))
         self._digest = _digest_of(asked)
         self._alone: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
@@ -64,9 +58,8 @@ class ServiceRenderer:
             try:
                 ending = await self._render(item)
             except ImgError as error:
-                if isinstance(error, Unreachable | Unavailable) or error.code == _BY_ANOTHER:
-                    report.note(f"{error.detail}; trying again")
-                    await self._pause(error)
+                if may_pass(error):
+                    await self._patience.wait(error, report)
                     continue
                 if error.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
                     raise GaveUp(explained(error, self._server)) from error
@@ -74,23 +67,11 @@ class ServiceRenderer:
                     file=item.shown, state=State.FAILED, code=error.code, detail=error.detail, job=error.job_id
                 )
                 break
-            except OSError as error:
-                detail = f"{error.strerror}: {error.filename}" if error.filename else str(error)
-                return Ending(file=item.shown, state=State.FAILED, code="file_error", detail=detail)
             else:
                 break
-        self._failing_since = None
-        report.note(None)
+        self._patience.restored(report)
         ending.seconds = round(time.monotonic() - began, 3)
         return ending
-
-    async def _pause(self, error: ImgError) -> None:
-        """Wait before the next try. Raises GaveUp if that is beyond the patience, since nothing went well any more."""
-        self._failing_since = self._failing_since or time.monotonic()
-        pause = error.retry_after or _PAUSE_SECONDS
-        if time.monotonic() + pause > self._failing_since + self._patience:
-            raise GaveUp(explained(error, self._server)) from error
-        await asyncio.sleep(pause)
 
     async def _render(self, item: Item) -> Ending:
         several = bool(self._asked.resize.variants)
@@ -165,13 +146,6 @@ class ServiceRenderer:
                 return await self._client.wait(job_id, self._wait)
             except WaitTimedOut:
                 await self._client.health(ready=True)
-
-
-def explained(error: ImgError, server: str) -> str:
-    """Return what a person is told of an error that concerns no single picture."""
-    if isinstance(error, Unreachable):
-        return f"no service answers at {server}; --server or IMG_SERVER says where it is ({error.detail})"
-    return ": ".join(filter(None, [error.code, error.detail]))
 
 
 def _failure(status: Status) -> ImgError:

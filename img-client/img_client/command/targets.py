@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -22,18 +23,22 @@ class Target:
     """The picture's, by its first bytes."""
     exact: Path | None = None
     """The one file that was named for the result."""
-    whole_name: bool = False
-    """Whether the result has the source's name with its suffix, and another one after it: IMG_1.heic.jpg."""
 
     def path(self, kind: Format | str, variant: str | None = None) -> Path:
-        """Return the path of a result of a format, or of a media type that may be unknown here."""
+        """Return the path of a result of a format, or of a media type that may be unknown here.
+
+        It depends on the source alone, whatever else is or will be in its folder: a converted picture keeps its suffix,
+        and has another one after it, as in IMG_1.heic.jpg and IMG_1-320w.heic.jpg.
+        """
         if self.exact is not None:
             return self.exact
-        stem = self.source.name if self.whole_name else self.source.stem
-        suffix = self._suffix(kind)
+        suffix = "." + (SUFFIXES[kind] if isinstance(kind, Format) and kind in SUFFIXES else str(kind))
+        stem, own = self.source.stem, self.source.suffix
         if variant is not None:
             stem += "-" + variant.removesuffix(f".{kind}").removesuffix(suffix)
-        return self.folder / (stem + suffix)
+        if kind == self.format and format_name(own[1:]) == kind:
+            suffix = ""  # .JPG and .jpeg stay as they are
+        return self.folder / (stem + own + suffix)
 
     def path_of(self, media_type: str, variant: str | None = None) -> Path:
         """Return the path of a result that was made."""
@@ -48,11 +53,7 @@ class Target:
 
     def current(self, resize: Resize, when: float) -> bool:
         """Return whether all results are there, none of them older than a time in seconds."""
-        return all(any(_changed(path) >= when for path in paths) for paths in self.candidates(resize))
-
-    def keeps_its_name(self, resize: Resize) -> bool:
-        """Return whether the result has exactly the source's name."""
-        return all(path.name == self.source.name for paths in self.candidates(resize) for path in paths)
+        return all(any(changed(path) >= when for path in paths) for paths in self.candidates(resize))
 
     def _formats(self, asked: str | None) -> tuple[Format, ...]:
         if asked is not None and asked != AUTO:
@@ -61,15 +62,11 @@ class Target:
             return (self.format,)
         return WRITABLE  # the engine picks one
 
-    def _suffix(self, kind: Format | str) -> str:
-        own = self.source.suffix
-        if kind == self.format and format_name(own[1:]) == kind:
-            return own  # .JPG and .jpeg stay as they are
-        return "." + (SUFFIXES[kind] if isinstance(kind, Format) and kind in SUFFIXES else str(kind))
 
-
-def _changed(path: Path) -> float:
+def changed(path: Path) -> float:
+    """Return when a file was changed, in seconds; what is no file, or not there any more, before all others."""
     try:
-        return path.stat().st_mtime
+        found = path.stat()
     except OSError:
         return float("-inf")
+    return found.st_mtime if stat.S_ISREG(found.st_mode) else float("-inf")

@@ -55,7 +55,7 @@ class _Folder:
 
 
 async def _watch(folder: _Folder, asked: Asked, how: How, report: Report) -> None:
-    async with renderer(asked, how) as (by, at_once):
+    async with renderer(asked, how, report) as (by, at_once):
         while True:
             if ready := await asyncio.to_thread(folder.ready):
                 plan = make_plan(iter(ready), [], folder.out, asked.resize)

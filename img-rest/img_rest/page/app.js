@@ -25,35 +25,34 @@ function change(before, after) {
 
 // --- The service, and patience with it
 
-let limits, away;
+let away;
+let limits = {}; // until the fields are there, too
 let key = sessionStorage.imgKey ?? "";
 let locked = false; // until a key is given
-let held = 0; // refusals being waited out
-
-const notice = (text) => ($("notice").textContent = text);
+let held = 0; // what is being waited out
 
 /** Wait for the service; resolves to whether it was away. */
 const lost = () => (away ??= recover());
 
 async function recover() {
 	let seconds = 1;
-	while (!(await fetch("health", { signal: AbortSignal.timeout(9000) }).catch(() => false)).ok) {
-		notice(`The service does not answer. Nothing is lost; next try in ${seconds} s.`);
-		await pause(seconds);
-		seconds = Math.min(2 * seconds, 8);
+	for (; !(await fetch("health", { signal: AbortSignal.timeout(9000) }).catch(() => false)).ok; seconds *= 2) {
+		await countdown(Math.min(seconds, 8), "The service does not answer. Nothing is lost; next try");
 	}
 	away = null;
-	notice("");
 	pump();
 	return seconds > 1;
 }
 
-async function hold(seconds, reason) {
+async function countdown(seconds, text) {
 	held++;
-	notice(`${reason}. Uploads go on in ${seconds} s.`);
-	await pause(seconds);
+	say(text);
+	for (; seconds > 0; seconds--) {
+		$("notice").textContent = `${text} in ${seconds} s.`;
+		await pause(1);
+	}
+	$("notice").textContent = "";
 	held--;
-	notice("");
 	pump();
 }
 
@@ -109,7 +108,7 @@ function addField({ name, in: place, type, enum: values, default: usual = "", de
 	defaults[name] = `${usual}`;
 	if (usual === "") values?.unshift("");
 	const field = values
-		? make("select", { name }, ...values.map((value) => new Option(value === "" ? "default" : value, value)))
+		? make("select", { name }, ...values.map((value) => new Option(value || "default", value)))
 		: make("input", { name, type: { boolean: "checkbox", file: "file" }[type] ?? "text", placeholder: usual || "auto" });
 	if (type !== "file") field.value = type === "boolean" ? "true" : values ? usual : "";
 	const hint = make("small", { id: `hint-${name}` }, description);
@@ -121,12 +120,12 @@ function addField({ name, in: place, type, enum: values, default: usual = "", de
 /** Return what differs from the defaults. */
 function parameters() {
 	const given = [...new FormData(settings)];
-	return Object.fromEntries(given.filter(([name, value]) => value && value.name !== "" && value !== defaults[name]));
+	return Object.fromEntries(given.filter(([name, value]) => ![defaults[name], ""].includes(value.name ?? value)));
 }
 
 function fault(errors) {
 	faulty = errors.length > 0;
-	$("fault").textContent = errors.map((error) => error.detail).join("; ");
+	$("fault").textContent = errors.map(({ parameter, detail }) => `${parameter}: ${detail}`).join("; ");
 	for (const field of settings.elements) field.ariaInvalid = errors.some(({ parameter }) => parameter === field.name);
 }
 
@@ -135,7 +134,7 @@ settings.oninput = () => {
 	clearTimeout(settling);
 	settling = setTimeout(() => {
 		fault([]);
-		for (const row of rows) if (row.file && !row.fixed && row.state !== "waiting") ask(row);
+		for (const row of rows) if (row.file && !row.fixed) ask(row);
 		pump();
 	}, 300);
 };
@@ -143,12 +142,14 @@ settings.oninput = () => {
 // --- Rows: a picture each
 
 const rows = [];
-const ended = ({ state }) => ["done", "failed", "cancelled"].includes(state);
-const widest = ({ status }) => status.outputs.toSorted((one, other) => other.width - one.width)[0];
+const server = new URL("resize", document.baseURI).href;
+const ended = ({ state }) => /done|failed|cancelled|deleting/.test(state);
+const rank = (one) => "jpeg png gif webp avif tiff".indexOf(one.media_type.slice(6)); // what all browsers show first
+const main = ({ status }) => status.outputs.toSorted((a, b) => rank(a) - rank(b) || b.width - a.width)[0];
 const fetched = async (row, output) => (await call(address(row, output))).blob();
 
-function address({ id, status }, { name } = widest({ status })) {
-	return new URL(`resize/${id}${status.outputs[1] ? `/${encodeURIComponent(name)}` : ""}`, document.baseURI).href;
+function address({ id, status }, { name } = main({ status })) {
+	return `${server}/${id}${status.outputs[1] ? `/${encodeURIComponent(name)}` : ""}`;
 }
 
 const BOOK = `img ${location.pathname}`; // jobs to come back to after a reload
@@ -162,13 +163,13 @@ function note(id, ...more) {
 function addRow(given) {
 	const element = $("row").content.firstElementChild.cloneNode(true);
 	const at = Object.fromEntries([...element.querySelectorAll("[class]")].map((part) => [part.classList[0], part]));
-	const row = { turn: 0, seen: 0, parameters: {}, state: "waiting", token: token(), element, at, ...given };
+	const row = { seen: 0, parameters: {}, state: "waiting", token: token(), element, at, ...given };
 	at.name.textContent = row.name;
 	for (const act of element.querySelectorAll(".act")) act.ariaLabel = `${act.title}: ${row.name}`;
 	at.open.onclick = () => {
 		at.open.ariaExpanded = at.detail.hidden;
 		at.detail.hidden = !at.detail.hidden;
-		if (!at.detail.hidden) detail(row);
+		detail(row);
 	};
 	at.get.onclick = (event) => save(event, row);
 	at.copy.onclick = () => copy(address(row), (row.copied = row.id));
@@ -204,23 +205,27 @@ function facts({ state, status, problem, bytes }) {
 }
 
 function ask(row) {
-	stop(row, row.copied !== row.id);
-	update(row, { state: "waiting", id: "", problem: null, after: null, token: token() });
+	erase(row, row.copied === row.id);
+	update(row, { state: "waiting", id: "", problem: null, status: null, after: null, token: token() });
+	detail(row);
 }
 
-function stop(row, gone) {
-	row.turn++;
-	row.stop?.abort();
-	note(row.id);
-	if (row.id && gone) call(`resize/${row.id}`, { method: "DELETE" }).catch(() => {});
+/** Stop what goes on, and delete the job as soon as the service is there. */
+async function erase({ id, stop }, keep) {
+	stop?.abort();
+	const gone = async () => (await call(`resize/${id}`, { method: "DELETE" })).status < 500;
+	while (id && !keep && (locked || !(await gone().catch(() => false)))) await pause(1);
+	note(id);
 }
 
-function remove(row) {
+async function remove(row) {
 	const { element } = row;
-	stop(row, true);
-	rows.splice(rows.indexOf(row), 1);
 	const next = element.nextElementSibling ?? element.previousElementSibling;
 	if (element.contains(document.activeElement)) (next?.querySelector(".delete") ?? $("choose")).focus();
+	element.inert = true;
+	update(row, { state: "deleting", file: null, token: "" });
+	await erase(row);
+	rows.splice(rows.indexOf(row), 1);
 	element.remove();
 	pump();
 }
@@ -229,8 +234,14 @@ async function end(row, state, problem) {
 	update(row, { state, problem });
 	row.ended?.(row);
 	say(`${row.name}: ${state}`);
-	if (!row.at.detail.hidden) detail(row);
-	if (state === "done") row.at.image.src = key ? view(await fetched(row)) : address(row);
+	detail(row);
+	if (state === "done") thumb(row, 3);
+}
+
+async function thumb(row, tries) {
+	const { image } = row.at;
+	image.onerror = async () => tries && (await lost(), thumb(row, tries - 1));
+	image.src = key ? view(await fetched(row).catch(() => new Blob())) : address(row);
 }
 
 let saying;
@@ -243,7 +254,7 @@ function say(text) {
 
 function pump() {
 	summarize();
-	if (!limits || away || locked) return;
+	if (!limits.uploads || away || locked) return;
 	const sending = rows.filter((row) => row.state === "uploading").length;
 	const waits = rows.filter((row) => row.state === "waiting" && (row.fixed || !faulty));
 	if (!held) waits.slice(0, Math.max(0, Math.min(3, limits.uploads) - sending)).forEach(send);
@@ -253,23 +264,23 @@ function pump() {
 }
 
 async function send(row) {
-	const { turn } = row;
+	const { token } = row;
 	update(row, { state: "uploading", sent: 0, parameters: row.fixed ?? parameters(), stop: new AbortController() });
 	try {
 		const answer = await post(row, (sent) => update(row, { sent }));
 		const body = answer.response ?? { title: `The service answered ${answer.status}` };
-		if (turn !== row.turn) return;
+		if (token !== row.token) return;
 		update(row, { state: "waiting" });
 		if (body.id) {
-			update(row, { id: body.id, state: body.status, status: null });
+			update(row, { id: body.id, state: body.status });
 			note(row.id, { id: row.id, name: row.name, parameters: row.parameters });
 		} else if ([409, 429, 503, 507].includes(answer.status)) {
-			hold(answer.getResponseHeader("Retry-After") || 2, body.title);
+			countdown(answer.getResponseHeader("Retry-After") || 2, `${body.title}. Uploads go on`);
 		} else if (body.errors) fault(body.errors);
 		else if (!refused(answer.status)) end(row, "failed", body);
 	} catch {
 		const back = await lost();
-		if (turn !== row.turn) return;
+		if (token !== row.token) return;
 		if (back) update(row, { state: "waiting" });
 		else end(row, "failed", { title: "The connection broke off" });
 	} finally {
@@ -278,13 +289,13 @@ async function send(row) {
 }
 
 async function watch(row, others) {
-	const { turn } = row;
+	const { token } = row;
 	row.watched = true;
 	try {
 		const seconds = Math.min(limits.wait_seconds, others || row.state === "queued" ? 1 : 30);
 		const answer = await call(`resize/status/${row.id}?wait=${seconds}`, { signal: row.stop?.signal });
 		const status = await answer.json();
-		if (turn !== row.turn) return;
+		if (token !== row.token) return;
 		row.seen = performance.now();
 		if (answer.ok) {
 			update(row, { status, state: status.status, bytes: status.source?.bytes });
@@ -293,7 +304,7 @@ async function watch(row, others) {
 		else if (row.file) end(row, "failed", status);
 		else remove(row);
 	} catch {
-		if (turn === row.turn) await pause(1);
+		if (token === row.token) await pause(1);
 	} finally {
 		row.watched = false;
 		pump();
@@ -313,6 +324,7 @@ function summarize() {
 // --- An opened row: before and after, warnings, the request for programs
 
 function detail(row) {
+	if (row.at.detail.hidden) return;
 	const parts = [];
 	if (row.state === "done") {
 		const { outputs, warnings } = row.status;
@@ -324,18 +336,18 @@ function detail(row) {
 }
 
 function compare(row) {
-	const { width, height, bytes } = widest(row);
+	const { width, height, bytes } = main(row);
 	const box = make("div", { className: "compare" });
-	const show = async (side, url, label, tag) => {
+	const show = async (side, url, bytes) => {
 		const image = make("img", { className: side, alt: `${row.name}, ${side}` });
-		box.append(image, make("span", { className: `tag ${side}` }, `${label}, ${tag}`));
+		box.append(image, make("span", { className: `tag ${side}` }, `${side}, ${size(bytes)}`));
 		image.src = await url.catch(() => "");
 	};
 	box.style.aspectRatio = `${width} / ${height}`;
 	box.style.width = `min(100%, ${(70 * width) / height}vh)`;
-	show("after", (row.after ??= fetched(row).then(shown)), "After", size(bytes));
+	show("after", (row.after ??= fetched(row).then(shown)), bytes);
 	if (row.file) {
-		show("before", (row.before ??= shown(row.file)), "Before", size(row.bytes));
+		show("before", (row.before ??= shown(row.file)), row.bytes);
 		const slider = make("input", { type: "range", value: 50, ariaLabel: `Before and after: ${row.name}` });
 		slider.oninput = () => box.style.setProperty("--at", `${slider.value}%`);
 		box.append(make("span", { className: "handle" }), slider);
@@ -358,16 +370,15 @@ async function converted(file) {
 }
 
 const text = JSON.stringify;
-const shell = (word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`);
+const shell = (word) => `'${word.replaceAll("'", `'\\''`)}'`;
 const upload = (name) => `@${/[;,"\\]/.test(name) ? text(name) : name}`;
 const python = (value) => (value === "true" ? "True" : isNaN(value) ? text(value) : value);
 
 /** Return the request of a row in several languages. */
 function requests(row) {
-	const server = new URL("resize", document.baseURI).href;
-	const url = `${server}?wait=${Math.min(30, limits.wait_seconds)}`;
+	const url = `${server}?wait=${Math.min(30, limits.wait_seconds ?? 30)}`;
 	const target = `small.${(row.status?.outputs[0]?.media_type ?? "image/jpeg").slice(6).replace("jpeg", "jpg")}`;
-	const fields = Object.entries({ file: row.name, ...row.parameters });
+	const fields = Object.entries({ file: row.name, ...(row.state === "waiting" ? parameters() : row.parameters) });
 	const isFile = (name) => name === "file" || name === "watermark";
 	const each = (write) => fields.map(([name, value]) => write(name, value.name ?? value));
 	const curl = each((name, value) => `-F ${shell(`${name}=${isFile(name) ? upload(value) : value}`)} \\\n  `);
@@ -382,8 +393,7 @@ from img_client import Client
 
 with Client("${server.slice(0, -7)}"${key ? ', api_key=os.environ["IMG_KEY"]' : ""}) as client:
     Path("${target}").write_bytes(client.resize(${named.join(", ")}))`,
-		Node: `import { openAsBlob } from "node:fs";
-import { writeFile } from "node:fs/promises";
+		Node: `import { openAsBlob, promises } from "node:fs";
 
 const form = new FormData();
 ${form.join("")}
@@ -392,12 +402,13 @@ const answer = await fetch("${url}", {
   body: form,${key ? '\n  headers: { "X-API-Key": process.env.IMG_KEY },' : ""}
 });
 if (answer.status !== 200) throw new Error(await answer.text());
-await writeFile("${target}", answer.body);`,
+await promises.writeFile("${target}", answer.body);`,
 	};
-	if (row.state === "done") {
-		const { width, height } = widest(row);
-		const sources = row.status.sources.map(
-			(one) => `\n  <source type="${one.media_type}" srcset="${one.srcset.replace(/\S*\/resize/g, server)}">`);
+	if (row.state === "done" && main(row).media_type !== "image/tiff") {
+		const { width, height, media_type } = main(row);
+		const sources = row.status.sources
+			.filter((one) => one.media_type !== media_type || one.srcset.includes(","))
+			.map((one) => `\n  <source type="${one.media_type}" srcset="${one.srcset.replace(/\S*\/resize/g, server)}">`);
 		found["<picture>"] = `<picture>${sources.join("")}
   <img src="${address(row)}" width="${width}" height="${height}" alt="">
 </picture>`;
@@ -413,7 +424,7 @@ function snippets(row) {
 		const onchange = () => (code.textContent = found[name]);
 		return make("label", {}, make("input", { type: "radio", name: group, checked: name === "curl", onchange }), name);
 	});
-	const button = make("button", { className: "button", onclick: () => copy(code.textContent) }, "Copy");
+	const button = make("button", { onclick: () => copy(code.textContent) }, "Copy");
 	return make("div", {}, make("fieldset", { ariaLabel: "The request as" }, ...choices, button), code);
 }
 
@@ -435,7 +446,7 @@ function link(row, output) {
 }
 
 /** Download with the key, which a link cannot send. */
-async function save(event, row, output = widest(row)) {
+async function save(event, row, output = main(row)) {
 	if (!key) return;
 	event.preventDefault();
 	const { width, height, name } = output;
@@ -507,11 +518,12 @@ async function recall() {
 
 async function begin() {
 	try {
-		limits = await json("limits");
+		const found = await json("limits");
 		const { paths, securityDefinitions } = await json("swagger.json");
 		if (securityDefinitions && !key) refused(401);
 		paths["/resize"].post.parameters.forEach(addField);
 		settings.elements.width.value = "800";
+		limits = found;
 		recall();
 	} catch {
 		await pause(1);
@@ -524,7 +536,7 @@ document.onsubmit = (event) => {
 	if (event.target === settings) return;
 	key = sessionStorage.imgKey = $("key").value;
 	locked = false;
-	$("access-said").textContent = "";
+	$("access").hidden = true;
 	recall();
 };
 
