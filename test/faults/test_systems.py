@@ -118,7 +118,7 @@ def test_a_host_by_name_or_with_brackets_is_served(make_service: Callable[..., S
     service = make_service(IMG_HTTP__HOST=host, IMG_HTTP__PORT=str(port))
     start(service, "img-rest")
     until(lambda: _status(url.format(port).rstrip("/")) == 200, why="it is not served")
-    assert f"http://{host}:{port}/ (Swagger UI)" in service.log()
+    assert f"http://localhost:{port}/ (Swagger UI)" in service.log()
 
 
 def test_the_notifier_rings_over_ipv6(make_service: Callable[..., Service]) -> None:
