@@ -11,11 +11,10 @@ from functools import partial
 from typing import Final
 
 import structlog
-from img_contract.errors import StoreError
+from img_contract.errors import StoreError, StoreUnavailable
 from img_contract.job.formats import MEDIA_TYPES
 from img_contract.job.outcome import Failure, FailureCode, ResultFile
 from img_contract.ports import Claim, LocalFiles
-from img_contract.volume.files import storage_faults
 
 from img_engine.errors import AttemptSpent, ChildrenBroken, SpentKind
 from img_engine.process.pool import Children
@@ -124,8 +123,13 @@ class Attempts:
     def _render(self, running: _Running, files: LocalFiles) -> None:
         began = time.monotonic()
         claim = running.claim
-        with storage_faults("read the picture or write its results", files.target, missing_passes=True):
+        try:
             result = self._children.render(self._task(claim, files), running.attach)
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            where, why = error.filename or files.target, error.strerror or error
+            raise StoreUnavailable(f"cannot read the picture or write its results: {where}: {why}") from error
         if isinstance(result, Refusal):
             recorded = claim.fail(result.failure, result.facts)
             log.info("job_failed", code=result.failure.code, reason=result.failure.detail, recorded=recorded)
