@@ -41,7 +41,8 @@ def free_port() -> int:
 
     A UDP socket of the same number, which is nobody's, holds the reservation: the system ends it with the process.
     """
-    for port in random.sample(_PORTS, len(_PORTS)):
+    for _ in _PORTS:
+        port = random.choice(_PORTS)  # noqa: S311  no secret
         reservation = socket.socket(type=socket.SOCK_DGRAM)
         try:
             reservation.bind(("127.0.0.1", port))

@@ -52,4 +52,9 @@ async def _ending(renderer: Renderer, item: Item, report: Report) -> Ending:
         detail = f"{error.strerror}: {error.filename}" if error.filename else str(error)
     except Exception as error:  # noqa: BLE001  see above
         code, detail = "client_error", f"{type(error).__name__}: {error}"
+    return failed(item, code, detail)
+
+
+def failed(item: Item, code: str, detail: str) -> Ending:
+    """Return the ending of a picture that failed on this side."""
     return Ending(file=item.shown, state=State.FAILED, code=code, detail=detail)

@@ -18,7 +18,7 @@ from img_engine.process.pool import Children, children_for_this_machine
 from img_engine.process.remote import Rendering
 from img_engine.render.task import PictureLimits, Refusal, RenderOutcome, Task, Watermark
 
-from img_client.command.batch import GaveUp
+from img_client.command.batch import GaveUp, failed
 from img_client.command.ending import Ending, Made, State
 from img_client.command.parameters import Asked
 from img_client.command.plan import Item
@@ -57,7 +57,7 @@ class LocalRenderer:
         try:
             ending = await asyncio.get_running_loop().run_in_executor(self._threads, self._render, item)
         except AttemptSpent as spent:
-            ending = _failed(item, "attempts_exhausted", str(spent))
+            ending = failed(item, "attempts_exhausted", str(spent))
         except ChildrenBroken as broken:
             raise GaveUp(str(broken)) from broken
         ending.seconds = round(time.monotonic() - began, 3)
@@ -80,16 +80,16 @@ class LocalRenderer:
             else:
                 source = item.source.resolve()  # the engine follows no links
             if not source.stat().st_size:
-                return _failed(item, "upload_missing", "expected a picture, found an empty file")
+                return failed(item, "upload_missing", "expected a picture, found an empty file")
             task = self._task(source, Path(draft, "result"))
             if task is None:
-                return _failed(item, "not_a_picture", _UNKNOWN)
+                return failed(item, "not_a_picture", _UNKNOWN)
             try:
                 rendered = self._children.render(task, self._started)
             except CancelledError:
                 raise ChildrenBroken("stopped") from None
             if isinstance(rendered, Refusal):
-                return _failed(item, rendered.failure.code, rendered.failure.detail)
+                return failed(item, rendered.failure.code, rendered.failure.detail)
             return self._published(item, rendered, source.stat().st_size)
 
     def _task(self, source: Path, target: Path) -> Task | None:
@@ -126,10 +126,6 @@ class LocalRenderer:
             outputs=made,
             warnings=[*rendered.warnings, *growth(before, rendered.files)],
         )
-
-
-def _failed(item: Item, code: str, detail: str) -> Ending:
-    return Ending(file=item.shown, state=State.FAILED, code=code, detail=detail)
 
 
 def _format_of(path: Path) -> Format | None:

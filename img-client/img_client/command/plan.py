@@ -49,11 +49,12 @@ def make_plan(sources: Iterator[tuple[Path, Path]], named: Sequence[str], out: P
     """
     plan, given = Plan(), {Path(text) for text in named}
     for source, below in sources:
-        kind = _format_of(source)
         if not source.is_file():  # a pipe would be read for ever, and a link may lead nowhere
             state = State.FAILED if source in given else State.SKIPPED
             plan.skipped.append(Ending(file=str(source), state=state, code="not_a_file", detail="no regular file"))
-        elif kind is None and source not in given and not _named_as_picture(source):
+            continue
+        kind = _format_of(source)
+        if kind is None and source not in given and not _named_as_picture(source):
             plan.skipped.append(
                 Ending(file=str(source), state=State.SKIPPED, code="not_a_picture", detail="no picture")
             )
@@ -123,14 +124,11 @@ def _check_apart(source: Path, path: Path) -> None:
 
 
 def _format_of(path: Path) -> Format | None:
-    """Return the format of a regular file that is a picture."""
     try:
-        if path.is_file():
-            with path.open("rb") as file:
-                return sniff(file.read(SIGNATURE_BYTES))
+        with path.open("rb") as file:
+            return sniff(file.read(SIGNATURE_BYTES))
     except OSError:
-        pass  # what is wrong is told when it is sent
-    return None
+        return None  # what is wrong is told when it is sent
 
 
 def _named_as_picture(path: Path) -> bool:

@@ -216,9 +216,9 @@ def _http_problem(error: HTTPException) -> Response:
         return Response(original.get_data(), status, original.headers)
     kind = _HTTP.get(status, Kind(status, "http_error", error.name))
     detail = _method_detail(original.headers.get("Allow", "")) if status == MethodNotAllowed.code else None
-    if status == NotFound.code:
-        detail = _route_detail()
     known = _DETAILS.get(status, "").replace("{root}", request.script_root)
+    if status == NotFound.code:
+        known += _route_hint()
     response = problem(kind, detail or known or error.description or error.name)
     for name in ("Allow", "Content-Range", "Retry-After"):
         if name in original.headers:
@@ -226,14 +226,13 @@ def _http_problem(error: HTTPException) -> Response:
     return response
 
 
-def _route_detail() -> str:
-    """Return where the routes are documented, and which of them may have been meant."""
+def _route_hint() -> str:
+    """Return which route may have been meant, as the end of a detail; nothing if none is like it."""
     routes = current_app.create_url_adapter(request)
     first_parts = {rule.rule.split("/")[1] for rule in current_app.url_map.iter_rules()} - {""}
     meant = likely_routes(request.path, sorted(first_parts))
     found = next((path for path in meant if routes and path != request.path and routes.allowed_methods(path)), None)
-    detail = _DETAILS[NotFound.code].replace("{root}", request.script_root)
-    return f"{detail}; did you mean {quoted(request.script_root + found)}?" if found else detail
+    return f"; did you mean {quoted(request.script_root + found)}?" if found else ""
 
 
 def _method_detail(allow: str) -> str:
